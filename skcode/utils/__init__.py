@@ -1,0 +1,1 @@
+"""Helpers that know nothing about controlled ODEs: randomness, blocks, BLAS threads, tracing."""

@@ -1,0 +1,149 @@
+"""Symmetric arrow matrices: a dense core, and diagonal blocks that only the core couples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+
+@dataclass(frozen=True)
+class ArrowOrder:
+    """Where the entries of the core and of the blocks stand in a vector.
+
+    Parameters
+    ----------
+    positions : ndarray of shape (c + K F,)
+        Positions of the core's entries and then of each block's.
+    shape : tuple of int
+        (c, K, F).
+    """
+
+    positions: NDArray
+    shape: tuple[int, int, int]
+
+    def split(self, vector: NDArray) -> tuple[NDArray, NDArray]:
+        """Entries of the core (c,) and of the blocks (K, F)."""
+        c, K, F = self.shape
+        entries = vector[self.positions]
+        return entries[:c], entries[c:].reshape(K, F)
+
+    def join(self, core: NDArray, blocks: NDArray) -> NDArray:
+        """The inverse of `split`."""
+        vector = np.empty(len(self.positions))
+        vector[self.positions] = np.concatenate([core, blocks.ravel()])
+        return vector
+
+
+@dataclass(frozen=True)
+class Arrow:
+    r"""The matrix [[A, C_1, .., C_K], [C_1^T, D_1], .., [C_K^T, .., D_K]] in a given order.
+
+    Parameters
+    ----------
+    core : ndarray of shape (c, c)
+        The block A.
+    coupling : ndarray of shape (K, c, F)
+        The blocks C_k.
+    blocks : ndarray of shape (K, F, F)
+        The blocks D_k.
+    order : ArrowOrder
+        Order of the vectors that the methods take and return.
+    """
+
+    core: NDArray
+    coupling: NDArray
+    blocks: NDArray
+    order: ArrowOrder
+
+    @property
+    def diagonal(self) -> NDArray:
+        return self.order.join(np.diag(self.core), np.diagonal(self.blocks, axis1=1, axis2=2))
+
+    def scaled(self, factor: float) -> Arrow:
+        """The matrix times a number."""
+        return Arrow(factor * self.core, factor * self.coupling, factor * self.blocks, self.order)
+
+    def quadratic(self, vector: NDArray) -> float:
+        """v^T M v."""
+        v, w = self.order.split(vector)
+        across = np.einsum("kcf,kf->c", self.coupling, w)
+        within = np.einsum("kf,kfg,kg->", w, self.blocks, w)
+        return float(v @ (self.core @ v) + 2 * v @ across + within)
+
+    def factor(self, shift: NDArray) -> ArrowFactor | None:
+        """Factor of M + diag(shift); None if that is not positive definite.
+
+        Each block is factored by itself, D_k = L_k L_k^T, and then the Schur complement of all of
+        them, A - sum_k V_k^T V_k with V_k = L_k^{-1} C_k^T.
+        """
+        shift_core, shift_blocks = self.order.split(shift)
+        c, (K, F) = len(self.core), shift_blocks.shape
+        D = self.blocks.copy()
+        D[:, np.arange(F), np.arange(F)] += shift_blocks
+        inverses = np.empty_like(D)
+        log_determinant = 0.0
+        for k in range(K):
+            L, info = lapack.dpotrf(D[k], lower=1, clean=1)
+            if info != 0:
+                return None
+            log_determinant += 2 * float(np.log(np.diag(L)).sum())
+            inverses[k], info = lapack.dtrtri(L, lower=1)
+        V = np.matmul(inverses, np.swapaxes(self.coupling, 1, 2)).reshape(K * F, c)
+        S = self.core - V.T @ V
+        S[np.arange(c), np.arange(c)] += shift_core
+        if not np.isfinite(S).all():
+            return None
+        schur, info = lapack.dpotrf(S, lower=1, clean=1) if c else (S, 0)
+        if info != 0:
+            return None
+        log_determinant += 2 * float(np.log(np.diag(schur)).sum())
+        return ArrowFactor(self.order, schur, inverses, V, log_determinant)
+
+
+@dataclass(frozen=True)
+class ArrowFactor:
+    """Cholesky factor of a positive definite arrow matrix."""
+
+    order: ArrowOrder
+    schur: NDArray  # (c, c) lower factor of the Schur complement
+    inverses: NDArray  # (K, F, F): L_k^{-1}
+    V: NDArray  # (K F, c): L_k^{-1} C_k^T
+    log_determinant: float
+
+    def solve(self, b: NDArray) -> NDArray:
+        """M^{-1} b."""
+        b_core, b_blocks = self.order.split(b)
+        K, F = b_blocks.shape
+        y = np.einsum("kfg,kg->kf", self.inverses, b_blocks).ravel()
+        x_core = b_core - self.V.T @ y
+        if len(x_core):
+            x_core, _ = lapack.dpotrs(self.schur, x_core, lower=1)
+        rest = (y - self.V @ x_core).reshape(K, F)
+        return self.order.join(x_core, np.einsum("kgf,kg->kf", self.inverses, rest))
+
+    def inverse_diagonal(self) -> NDArray:
+        """The diagonal of M^{-1}."""
+        K, F, _ = self.inverses.shape
+        if not len(self.schur):
+            return self.order.join(np.empty(0), np.sum(self.inverses**2, axis=1))
+        inverse, _ = lapack.dtrtri(self.schur, lower=1)
+        core = np.einsum("ij,ij->j", inverse, inverse)
+        across = np.matmul(
+            np.swapaxes(self.inverses, 1, 2), (self.V @ inverse.T).reshape(K, F, len(inverse))
+        )
+        blocks = np.sum(self.inverses**2, axis=1) + np.sum(across**2, axis=2)
+        return self.order.join(core, blocks)
+
+    def inverse_form(self, core: NDArray, block: NDArray, k: int) -> NDArray:
+        """r^T M^{-1} r (n,) for vectors r with entries in the core (c, n) and in block k (F, n)."""
+        F = self.inverses.shape[1]
+        if not F:
+            y, rest = np.zeros((0, core.shape[1])), core
+        else:
+            y = self.inverses[k] @ block
+            rest = core - self.V[k * F : (k + 1) * F].T @ y
+        z, _ = lapack.dtrtrs(self.schur, rest, lower=1)
+        return np.sum(y**2, axis=0) + np.sum(z**2, axis=0)

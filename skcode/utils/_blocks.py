@@ -1,0 +1,94 @@
+"""Blocks of samples, mapped with joblib and summed in block order.
+
+Block boundaries depend on shapes alone and sums run in a fixed order, so that results are the same
+bits for every n_jobs and every joblib backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+
+from skcode.utils._blas import single_threaded_blas
+
+#: blocks are grouped into at most this many tasks: enough for many workers, cheap to dispatch
+_MOST_TASKS = 64
+
+
+def block_slices(n_samples: int, n_block: int) -> list[slice]:
+    """Consecutive slices of n_block samples; the last one may be shorter."""
+    return [slice(i, min(i + n_block, n_samples)) for i in range(0, n_samples, n_block)]
+
+
+def task_slices(n_samples: int, n_block: int) -> list[slice]:
+    """Slices of whole blocks, at most 64 of them: the units that are sent to workers."""
+    n_blocks = -(-n_samples // n_block)
+    blocks_per_task = -(-n_blocks // _MOST_TASKS)
+    return block_slices(n_samples, blocks_per_task * n_block)
+
+
+class OrderedMap:
+    """Map a function over tasks, in order, on one pool that lives as long as the context.
+
+    Threads are preferred, since the sweeps release the GIL; ``joblib.parallel_config`` may decide
+    otherwise.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        As in joblib: None is 1 unless a ``parallel_config`` context says otherwise, -1 all cores.
+    """
+
+    def __init__(self, n_jobs: int | None = None):
+        self.n_jobs = n_jobs
+        self._pool: Parallel | None = None
+        self._context = ExitStack()
+
+    def __enter__(self) -> OrderedMap:
+        # entered once here, so that the tasks need not switch threads on and off
+        self._context.enter_context(single_threaded_blas())
+        # overflow is looked for where it matters, and gets an error of its own
+        self._context.enter_context(np.errstate(all="ignore"))
+        if effective_n_jobs(self.n_jobs) > 1:
+            self._pool = Parallel(n_jobs=self.n_jobs, prefer="threads")
+            self._pool.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        if self._pool is not None:
+            self._pool.__exit__(*exc)
+            self._pool = None
+        self._context.close()
+
+    def __call__(self, function: Callable, tasks: Sequence[tuple]) -> Iterable[Any]:
+        """Results of ``function(*task)`` in the order of the tasks."""
+        if self._pool is None or len(tasks) == 1:
+            return (_run(function, task) for task in tasks)
+        return self._pool(delayed(_run)(function, task) for task in tasks)
+
+    def sum(self, function: Callable, tasks: Sequence[tuple]) -> list[Any]:
+        """Entrywise sum, in the order of the tasks, of the tuples that the function returns."""
+        return ordered_sum(self(function, tasks))
+
+
+def _run(function: Callable, task: tuple) -> Any:
+    with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return function(*task)
+
+
+def ordered_sum(results: Iterable[tuple]) -> list[Any]:
+    """Entrywise sum of tuples of numbers and arrays, in order."""
+    total: list[Any] | None = None
+    for result in results:
+        if total is None:
+            total = [np.array(part) if isinstance(part, np.ndarray) else part for part in result]
+            continue
+        for i, part in enumerate(result):
+            total[i] += part
+    if total is None:
+        raise ValueError("Nothing to sum.")
+    return total

@@ -1,0 +1,77 @@
+"""Rows in a canonical form, so that fits depend on the weighted set of rows and on nothing else.
+
+Equal rows are merged and their weights added; the rest is sorted by a hash of the content. A fit is
+then the same, bit for bit, under permutation of the rows, repetition in place of integer weights,
+and removal of rows of weight zero. The hash also assigns rows to validation parts, so that copies
+of a row stay together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MULTIPLIER = 0x9E3779B97F4A7C15
+
+
+def _mix(h: NDArray) -> NDArray:
+    """Finaliser of splitmix64 (Steele, Lea, Flood 2014): every input bit moves every output bit."""
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> np.uint64(31))
+
+
+def row_keys(X: NDArray, seed: int = 0) -> NDArray:
+    """A 64-bit hash of the content of each row (n, p)."""
+    h = np.full(len(X), np.uint64(seed), dtype=np.uint64)
+    for j in range(X.shape[1]):
+        # adding zero makes -0.0 and 0.0 one value
+        bits = (np.asarray(X[:, j], dtype=np.float64) + 0.0).view(np.uint64)
+        h = _mix(h * np.uint64(_MULTIPLIER) + bits)
+    return h
+
+
+def canonical_rows(
+    X: NDArray, y: NDArray, weight: NDArray, keys: NDArray
+) -> tuple[NDArray, NDArray]:
+    """Index of one representative of each distinct row (x, y), by key, and summed weights."""
+    y_keys = row_keys(y.reshape(len(y), -1))
+    order = np.lexsort((weight, y_keys, keys))
+    same = (keys[order][1:] == keys[order][:-1]) & (y_keys[order][1:] == y_keys[order][:-1])
+    same[same] = np.all(X[order[1:][same]] == X[order[:-1][same]], axis=1)
+    starts = np.flatnonzero(np.r_[True, ~same])
+    return order[starts], np.add.reduceat(weight[order], starts)
+
+
+def validation_mask(
+    keys: NDArray, fraction: float, strata: NDArray | None = None, seed: int = 0
+) -> NDArray:
+    """Mask of the rows of the validation part: the given share of each stratum, copies together.
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n,)
+        Row hashes.
+    fraction : float
+        Share of distinct rows that is held out.
+    strata : ndarray of shape (n,) or None
+        Class codes. Every stratum keeps at least one distinct row for training.
+    seed : int
+        Different seeds give independent parts.
+    """
+    shuffled = _mix(keys + np.uint64(_MULTIPLIER * (seed + 1) % 2**64))
+    strata = np.zeros(len(keys), dtype=int) if strata is None else strata
+    mask = np.zeros(len(keys), dtype=bool)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        distinct = np.unique(shuffled[members])
+        count = min(round(fraction * len(distinct)), len(distinct) - 1)
+        if count > 0:
+            mask[members] = shuffled[members] <= distinct[count - 1]
+    if not mask.any():
+        # too few rows for the share: one row of the largest stratum that can spare it
+        counts = {s: len(np.unique(shuffled[strata == s])) for s in np.unique(strata)}
+        largest = max(counts, key=lambda s: counts[s])
+        if counts[largest] > 1:
+            mask = (strata == largest) & (shuffled == shuffled[strata == largest].min())
+    return mask
