@@ -1,0 +1,29 @@
+"""Random, frozen vector fields: families (specifications) and what they draw."""
+
+from skcode.fields._composite import StackFields, SumFields
+from skcode.fields._family import FieldFamily, StackFamily, SumFamily
+from skcode.fields._fields import Fields, Kernel, homogeneous
+from skcode.fields._function import FunctionFields
+from skcode.fields._linear import AffineFields, DiagonalFields, LinearFields
+from skcode.fields._neural import NeuralFields
+from skcode.fields._polynomial import Monomials, PolynomialDrawn, PolynomialFields, UniversalFields
+
+__all__ = [
+    "AffineFields",
+    "DiagonalFields",
+    "FieldFamily",
+    "Fields",
+    "FunctionFields",
+    "Kernel",
+    "LinearFields",
+    "Monomials",
+    "NeuralFields",
+    "PolynomialDrawn",
+    "PolynomialFields",
+    "StackFamily",
+    "StackFields",
+    "SumFamily",
+    "SumFields",
+    "UniversalFields",
+    "homogeneous",
+]

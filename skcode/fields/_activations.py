@@ -1,0 +1,199 @@
+"""Activations: values for autograd, and in-place values and derivatives for the kernels.
+
+Most activations give their derivative from their value, so that a tape holds the value alone;
+the others leave the derivative beside it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import autograd.numpy as anp
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Activation(ABC):
+    """A scalar function sigma, applied to each entry.
+
+    Shapes of the in-place methods: any, all equal.
+    """
+
+    #: whether `multiply_derivative` needs the array that `forward` writes to `ds`
+    keeps_derivative: bool = False
+
+    @abstractmethod
+    def value(self, z):
+        """sigma(z), traceable by autograd."""
+
+    @abstractmethod
+    def forward(self, z: NDArray, ds: NDArray | None) -> None:
+        """Replace z by s = sigma(z); write sigma'(z) to ds where it is kept and asked for."""
+
+    @abstractmethod
+    def multiply_derivative(
+        self, q: NDArray, s: NDArray, ds: NDArray | None, scratch: NDArray
+    ) -> None:
+        """Replace q by sigma' q, given s = sigma(z). `scratch` has the shape of q."""
+
+
+class _Kept(Activation):
+    """Activations whose derivative is written down at forward time."""
+
+    keeps_derivative = True
+
+    def multiply_derivative(self, q, s, ds, scratch):
+        q *= ds
+
+
+class Identity(Activation):
+    """sigma(z) = z."""
+
+    def value(self, z):
+        return z
+
+    def forward(self, z, ds):
+        pass
+
+    def multiply_derivative(self, q, s, ds, scratch):
+        pass
+
+
+class Tanh(Activation):
+    """sigma(z) = tanh z; sigma' = 1 - s^2."""
+
+    def value(self, z):
+        return anp.tanh(z)
+
+    def forward(self, z, ds):
+        np.tanh(z, out=z)
+
+    def multiply_derivative(self, q, s, ds, scratch):
+        np.multiply(q, s, out=scratch)
+        scratch *= s
+        q -= scratch
+
+
+class ReLU(Activation):
+    """sigma(z) = max(z, 0); sigma' = 1 where s > 0."""
+
+    def value(self, z):
+        return anp.where(z > 0, z, 0.0 * z)
+
+    def forward(self, z, ds):
+        np.maximum(z, 0, out=z)
+
+    def multiply_derivative(self, q, s, ds, scratch):
+        q *= s > 0
+
+
+class Softplus(Activation):
+    """sigma(z) = log(1 + e^z); sigma' = 1 - e^{-s}."""
+
+    def value(self, z):
+        return anp.where(z > 0, z, 0.0 * z) + anp.log1p(anp.exp(-anp.abs(z)))
+
+    def forward(self, z, ds):
+        tail = np.abs(z)
+        np.negative(tail, out=tail)
+        np.exp(tail, out=tail)
+        np.log1p(tail, out=tail)
+        np.maximum(z, 0, out=z)
+        z += tail
+
+    def multiply_derivative(self, q, s, ds, scratch):
+        np.negative(s, out=scratch)
+        np.expm1(scratch, out=scratch)
+        scratch *= q
+        np.negative(scratch, out=q)
+
+
+class Sin(_Kept):
+    """sigma(z) = sin z."""
+
+    def value(self, z):
+        return anp.sin(z)
+
+    def forward(self, z, ds):
+        if ds is not None:
+            np.cos(z, out=ds)
+        np.sin(z, out=z)
+
+
+class GELU(_Kept):
+    """sigma(z) = z (1 + tanh g(z)) / 2, g(z) = sqrt(2 / pi) (z + 0.044715 z^3).
+
+    The form of Hendrycks and Gimpel (2016) that needs no error function.
+    """
+
+    _slope = float(np.sqrt(2 / np.pi))
+    _cubic = 0.044715
+
+    def value(self, z):
+        return 0.5 * z * (1 + anp.tanh(self._slope * (z + self._cubic * z**3)))
+
+    def forward(self, z, ds):
+        t = z * z
+        g_prime = None if ds is None else self._slope * (1 + 3 * self._cubic * t)
+        t *= self._cubic
+        t += 1
+        t *= z
+        t *= self._slope
+        np.tanh(t, out=t)
+        if ds is not None:
+            np.multiply(t, t, out=ds)
+            np.subtract(1, ds, out=ds)
+            ds *= g_prime
+            ds *= z
+            ds += t
+            ds += 1
+            ds *= 0.5
+        t += 1
+        t *= 0.5
+        z *= t
+
+
+class PolynomialActivation(_Kept):
+    """sigma_i(z) = sum_k c_ik z^k, one polynomial for each field.
+
+    Parameters
+    ----------
+    coefficients : ndarray of shape (degree + 1, rows, 1)
+        Coefficients, lowest degree first, one row for each row of z.
+    """
+
+    def __init__(self, coefficients: NDArray):
+        self.coefficients = coefficients
+
+    def value(self, z):
+        # z: (N, rows)
+        c = self.coefficients[:, :, 0]
+        s = 0.0 * z + c[-1]
+        for k in range(len(c) - 2, -1, -1):
+            s = s * z + c[k]
+        return s
+
+    def forward(self, z, ds):
+        c = self.coefficients
+        shape = (c.shape[1], -1)
+        z = z.reshape(shape)
+        s = np.broadcast_to(c[-1], z.shape).copy()
+        slope = np.zeros_like(s)
+        for k in range(len(c) - 2, -1, -1):
+            slope *= z
+            slope += s
+            s *= z
+            s += c[k]
+        if ds is not None:
+            ds.reshape(shape)[...] = slope
+        z[...] = s
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "tanh": Tanh(),
+    "relu": ReLU(),
+    "gelu": GELU(),
+    "softplus": Softplus(),
+    "sin": Sin(),
+    "identity": Identity(),
+}

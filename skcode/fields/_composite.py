@@ -1,0 +1,165 @@
+"""Sums of drawn fields (the same controls) and stacks of them (more controls)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import autograd.numpy as anp
+import numpy as np
+from numpy.typing import NDArray
+
+from skcode.fields._fields import Fields, Kernel
+
+
+class _CompositeKernel(Kernel):
+    """Sum of the values of two kernels; `slices` says which controls each of them reads."""
+
+    def __init__(self, kernels: list[Kernel], slices: list[slice], shape: tuple, dtype: Any):
+        self.kernels = kernels
+        self.slices = slices
+        self.scratch = np.empty(shape, dtype)
+
+    def new_tape(self) -> list:
+        return [kernel.new_tape() for kernel in self.kernels]
+
+    def _accumulate(self, out, scratch, calls):
+        """Out = sum of what the calls write; the first writes to out itself."""
+        if out is None:
+            for call in calls:
+                call(None)
+            return
+        calls[0](out)
+        for call in calls[1:]:
+            call(scratch)
+            out += scratch
+
+    def forward(self, bound, x, v, tape):
+        scratch = self.scratch.reshape((-1,) + v.shape)[0]
+        self._accumulate(
+            v,
+            scratch,
+            [
+                lambda out, k=k, b=b, t=t: k.forward(b, x, out, t)
+                for k, b, t in zip(self.kernels, bound, tape, strict=True)
+            ],
+        )
+
+    def pullback(self, bound, x, tape, p, x_bar, u_bar):
+        self._accumulate(
+            x_bar,
+            self.scratch,
+            [
+                lambda out, k=k, b=b, t=t, s=s: k.pullback(b, x, t, p, out, u_bar[s])
+                for k, b, t, s in zip(self.kernels, bound, tape, self.slices, strict=True)
+            ],
+        )
+
+    def rows(self, bound, x, tape, p, x_bar, u_rows):
+        shared = self.slices[0] == self.slices[-1]
+
+        def call(k, b, t, s, first):
+            def write(out):
+                if first or not shared:
+                    k.rows(b, x, t, p, out, u_rows[..., s, :])
+                else:
+                    mine = np.empty_like(u_rows)
+                    k.rows(b, x, t, p, out, mine)
+                    np.add(u_rows, mine, out=u_rows)
+
+            return write
+
+        parts = zip(self.kernels, bound, tape, self.slices, strict=True)
+        calls = [call(k, b, t, s, i == 0) for i, (k, b, t, s) in enumerate(parts)]
+        self._accumulate(x_bar, self.scratch, calls)
+
+    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+        self._accumulate(
+            dv,
+            self.scratch,
+            [
+                lambda out, k=k, b=b, t=t, db=db: k.pushforward(b, x, t, dx, db, out)
+                for k, b, t, db in zip(self.kernels, bound, tape, bound_du, strict=True)
+            ],
+        )
+
+
+class _CompositeFields(Fields):
+    """What sums and stacks share: parts, and the controls that each part reads."""
+
+    def __init__(self, parts: list[Fields]):
+        if len({part.n_states for part in parts}) != 1:
+            raise ValueError(
+                "Fields that are combined must share n_states; got "
+                f"{[part.n_states for part in parts]}."
+            )
+        self.parts = parts
+        self.n_states = parts[0].n_states
+
+    @property
+    def slices(self) -> list[slice]:
+        raise NotImplementedError
+
+    def astype(self, dtype):
+        return type(self)([part.astype(dtype) for part in self.parts])
+
+    def bind(self, u: NDArray) -> list:
+        return [part.bind(u[s]) for part, s in zip(self.parts, self.slices, strict=True)]
+
+    def kernel(self, n, dtype, lead=()):
+        kernels = [part.kernel(n, dtype, lead) for part in self.parts]
+        return _CompositeKernel(kernels, self.slices, lead + (self.n_states, n), dtype)
+
+    @property
+    def tape_width(self) -> int:
+        return sum(part.tape_width for part in self.parts)
+
+
+class SumFields(_CompositeFields):
+    """V_i = sum over parts of V_i^part: every part has the same number of fields."""
+
+    def __init__(self, parts: list[Fields]):
+        super().__init__(parts)
+        if len({part.n_fields for part in parts}) != 1:
+            raise ValueError(
+                "Fields that are added must share their number; got "
+                f"{[part.n_fields for part in parts]}."
+            )
+        self.n_fields = parts[0].n_fields
+
+    @property
+    def slices(self):
+        return [slice(None)] * len(self.parts)
+
+    @property
+    def labels(self):
+        return [" + ".join(group) for group in zip(*(p.labels for p in self.parts), strict=True)]
+
+    def value(self, x):
+        return sum(part.value(x) for part in self.parts)
+
+
+class StackFields(_CompositeFields):
+    """V = (V^first, V^second): the controls of the parts side by side."""
+
+    def __init__(self, parts: list[Fields]):
+        super().__init__(parts)
+        self.n_fields = sum(part.n_fields for part in parts)
+
+    @property
+    def slices(self):
+        stops = np.cumsum([part.n_fields for part in self.parts])
+        return [
+            slice(int(stop) - part.n_fields, int(stop))
+            for part, stop in zip(self.parts, stops, strict=True)
+        ]
+
+    @property
+    def labels(self):
+        return [label for part in self.parts for label in part.labels]
+
+    @property
+    def start_scale(self):
+        return np.concatenate([part.start_scale for part in self.parts])
+
+    def value(self, x):
+        return anp.concatenate([part.value(x) for part in self.parts], axis=1)

@@ -1,0 +1,169 @@
+"""Drawn vector fields and the kernels that evaluate them on blocks of samples."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def homogeneous(x: NDArray, dtype: Any = None) -> NDArray:
+    """Rows of samples (N, m) as a feature-major block with a last row of ones (m + 1, N)."""
+    block = np.empty((x.shape[1] + 1, x.shape[0]), dtype=dtype or x.dtype)
+    block[:-1] = x.T
+    block[-1] = 1
+    return block
+
+
+class Kernel(ABC):
+    """The fields on one block of n samples: V_u = sum_i u^i V_i and its derivatives.
+
+    Blocks are feature-major, so that one GEMM serves all fields and all samples, and states carry a
+    last row of ones (homogeneous coordinates), so that biases are part of that GEMM.
+
+    A kernel owns scratch memory and is not shared between threads. ``bound`` is what `Fields.bind`
+    made of one row of controls; ``lead`` is a shape of leading axes, () for one adjoint for each
+    sample and (K,) for K of them at once.
+
+    Shapes: x (m + 1, n); v, dx, dv (m, n); p, x_bar lead + (m, n).
+    """
+
+    @abstractmethod
+    def new_tape(self) -> Any:
+        """Memory in which `forward` leaves what the derivatives at the same point need."""
+
+    @abstractmethod
+    def forward(self, bound: Any, x: NDArray, v: NDArray, tape: Any) -> None:
+        """v = V_u(x)."""
+
+    @abstractmethod
+    def pullback(
+        self,
+        bound: Any,
+        x: NDArray,
+        tape: Any,
+        p: NDArray,
+        x_bar: NDArray | None,
+        u_bar: NDArray,
+    ) -> None:
+        """x_bar = DV_u(x)^T p and u_bar (d,) += sum_n <p_n, V_i(x_n)>; needs lead == ().
+
+        Without need of it x_bar is None.
+        """
+
+    @abstractmethod
+    def rows(
+        self,
+        bound: Any,
+        x: NDArray,
+        tape: Any,
+        p: NDArray,
+        x_bar: NDArray | None,
+        u_rows: NDArray,
+    ) -> None:
+        """x_bar = DV_u(x)^T p and u_rows lead + (d, n) = <p_n, V_i(x_n)>, sample by sample.
+
+        Without need of it x_bar is None.
+        """
+
+    @abstractmethod
+    def pushforward(
+        self, bound: Any, x: NDArray, tape: Any, dx: NDArray, bound_du: Any, dv: NDArray
+    ) -> None:
+        """dv = DV_u(x) dx + V_du(x); needs lead == ()."""
+
+
+class Fields(ABC):
+    """Drawn vector fields V_1..V_d on R^m: immutable, picklable, arrays only.
+
+    `value` is the definition. `combine`, `pullback` and `pushforward` are the same mathematics
+    through the blocked kernels, which the flow uses.
+
+    Attributes
+    ----------
+    n_states : int
+        Dimension m of the state.
+    n_fields : int
+        Number of fields d.
+    """
+
+    n_states: int
+    n_fields: int
+
+    @abstractmethod
+    def value(self, x: Any) -> Any:
+        """V_i(x_n) for rows x (N, m) as an array (N, d, m), traceable by autograd."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> list[str]:
+        """One label for each field; a common prefix names the family."""
+
+    @property
+    def start_scale(self) -> NDArray:
+        """Standard deviations (d,) of the controls from which training starts."""
+        return np.full(self.n_fields, 0.3 / np.sqrt(self.n_fields))
+
+    @abstractmethod
+    def astype(self, dtype: Any) -> Fields:
+        """The same fields with arrays of another float type."""
+
+    @abstractmethod
+    def bind(self, u: NDArray) -> Any:
+        """Contract one row of controls u (d,) with the coefficients, for use by kernels."""
+
+    @abstractmethod
+    def kernel(self, n: int, dtype: Any, lead: tuple[int, ...] = ()) -> Kernel:
+        """A kernel for blocks of n samples."""
+
+    @property
+    @abstractmethod
+    def tape_width(self) -> int:
+        """Floats for each sample that a tape holds; sets block sizes and the storing rule."""
+
+    def combine(self, x: ArrayLike, u: ArrayLike) -> NDArray:
+        """V_u(x) = sum_i u^i V_i(x) for rows x (N, m) and u (d,), as (N, m)."""
+        x, u = self._check(x, u)
+        kernel, v, block = self._block(x)
+        kernel.forward(self.bind(u), block, v, kernel.new_tape())
+        return v.T.copy()
+
+    def pullback(self, x: ArrayLike, u: ArrayLike, p: ArrayLike) -> tuple[NDArray, NDArray]:
+        """Vector-Jacobian products (DV_u(x)^T p, sum_n <p_n, V_i(x_n)>): (N, m) and (d,)."""
+        x, u = self._check(x, u)
+        kernel, v, block = self._block(x)
+        bound, tape, u_bar = self.bind(u), kernel.new_tape(), np.zeros(self.n_fields, x.dtype)
+        x_bar = np.empty_like(v)
+        kernel.forward(bound, block, v, tape)
+        p = np.ascontiguousarray(np.asarray(p, dtype=x.dtype).T)
+        kernel.pullback(bound, block, tape, p, x_bar, u_bar)
+        return x_bar.T.copy(), u_bar
+
+    def pushforward(
+        self, x: ArrayLike, u: ArrayLike, dx: ArrayLike, du: ArrayLike | None = None
+    ) -> NDArray:
+        """Jacobian-vector product DV_u(x) dx + V_du(x), as (N, m)."""
+        x, u = self._check(x, u)
+        du = np.zeros_like(u) if du is None else np.asarray(du, dtype=u.dtype)
+        kernel, v, block = self._block(x)
+        bound, tape, dv = self.bind(u), kernel.new_tape(), np.empty_like(v)
+        kernel.forward(bound, block, v, tape)
+        dx = np.ascontiguousarray(np.asarray(dx, dtype=x.dtype).T)
+        kernel.pushforward(bound, block, tape, dx, self.bind(du), dv)
+        return dv.T.copy()
+
+    def _check(self, x: ArrayLike, u: ArrayLike) -> tuple[NDArray, NDArray]:
+        x = np.asarray(x)
+        x = x.astype(np.result_type(x.dtype, np.float32), copy=False)
+        if x.ndim != 2 or x.shape[1] != self.n_states:
+            raise ValueError(f"x must have shape (N, {self.n_states}); got {x.shape}.")
+        u = np.asarray(u, dtype=x.dtype)
+        if u.shape != (self.n_fields,):
+            raise ValueError(f"u must have shape ({self.n_fields},); got {u.shape}.")
+        return x, u
+
+    def _block(self, x: NDArray) -> tuple[Kernel, NDArray, NDArray]:
+        block = homogeneous(x)
+        return self.kernel(len(x), x.dtype), np.empty((self.n_states, len(x)), x.dtype), block

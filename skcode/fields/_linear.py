@@ -1,0 +1,216 @@
+"""Linear and affine fields, and diagonal fields (one for each input)."""
+
+from __future__ import annotations
+
+import autograd.numpy as anp
+import numpy as np
+from numpy.typing import NDArray
+
+from skcode.fields._family import FieldFamily
+from skcode.fields._fields import Fields, Kernel
+
+
+class LinearFields(FieldFamily):
+    r"""Random linear fields :math:`V_i(x) = A_i x`.
+
+    Parameters
+    ----------
+    scale : float
+        The matrices have normal entries of standard deviation ``scale / sqrt(m)``.
+
+    Examples
+    --------
+    >>> from skcode.fields import LinearFields
+    >>> LinearFields().draw(n_states=3, n_fields=2, rng=0).matrices.shape
+    (2, 3, 4)
+    """
+
+    def __init__(self, scale: float = 1.0):
+        self.scale = scale
+
+    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+        matrices = np.zeros((n_fields, n_states, n_states + 1))
+        normal = rng.standard_normal((n_fields, n_states, n_states))
+        matrices[:, :, :-1] = normal * (self.scale / np.sqrt(n_states))
+        return AffineDrawn(matrices, "linear")
+
+
+class AffineFields(FieldFamily):
+    r"""Random affine fields :math:`V_i(x) = A_i x + b_i`.
+
+    Parameters
+    ----------
+    scale : float
+        The matrices have normal entries of standard deviation ``scale / sqrt(m)``.
+    bias_scale : float
+        Standard deviation of the entries of :math:`b_i`.
+
+    Examples
+    --------
+    >>> from skcode.fields import AffineFields
+    >>> AffineFields().draw(n_states=3, n_fields=2, rng=0).matrices.shape
+    (2, 3, 4)
+    """
+
+    def __init__(self, scale: float = 1.0, bias_scale: float = 1.0):
+        self.scale = scale
+        self.bias_scale = bias_scale
+
+    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+        matrices = rng.standard_normal((n_fields, n_states, n_states + 1))
+        matrices[:, :, :-1] *= self.scale / np.sqrt(n_states)
+        matrices[:, :, -1] *= self.bias_scale
+        return AffineDrawn(matrices, "affine")
+
+
+class AffineDrawn(Fields):
+    """Drawn affine fields; linear ones have zero bias.
+
+    Parameters
+    ----------
+    matrices : ndarray of shape (d, m, m + 1)
+        The matrices A_i with the bias b_i in the last column.
+    name : str
+        Prefix of the labels.
+    """
+
+    def __init__(self, matrices: NDArray, name: str = "affine"):
+        self.matrices = matrices
+        self.name = name
+        self.n_fields, self.n_states, _ = matrices.shape
+
+    @property
+    def labels(self):
+        return [f"{self.name}[{i}]" for i in range(self.n_fields)]
+
+    @property
+    def tape_width(self):
+        return 0
+
+    def value(self, x):
+        A = self.matrices[:, :, :-1].reshape(-1, self.n_states)
+        flat = anp.dot(x, A.T) + self.matrices[:, :, -1].reshape(-1)
+        return anp.reshape(flat, (-1, self.n_fields, self.n_states))
+
+    def astype(self, dtype):
+        return AffineDrawn(self.matrices.astype(dtype), self.name)
+
+    def bind(self, u):
+        return np.tensordot(u, self.matrices, axes=1)
+
+    def kernel(self, n, dtype, lead=()):
+        return _AffineKernel(self)
+
+
+class _AffineKernel(Kernel):
+    """One m x m matrix an interval, whatever the number of fields."""
+
+    def __init__(self, fields: AffineDrawn):
+        self.matrices = fields.matrices
+
+    def new_tape(self):
+        return None
+
+    def forward(self, bound, x, v, tape):
+        np.matmul(bound, x, out=v)
+
+    def pullback(self, bound, x, tape, p, x_bar, u_bar):
+        u_bar += np.tensordot(self.matrices, p @ x.T, axes=2)
+        if x_bar is not None:
+            np.matmul(bound[:, :-1].T, p, out=x_bar)
+
+    def rows(self, bound, x, tape, p, x_bar, u_rows):
+        np.einsum("imn,...mn->...in", self.matrices @ x, p, out=u_rows)
+        if x_bar is not None:
+            np.matmul(bound[:, :-1].T, p, out=x_bar)
+
+    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+        np.matmul(bound[:, :-1], dx, out=dv)
+        dv += bound_du @ x
+
+
+class DiagonalFields(FieldFamily):
+    r"""One field for each input, :math:`V_j(x) = x_j e_j`: trainable relevance of the inputs.
+
+    The control of :math:`x_j e_j` stretches or shrinks input j. The number of fields is the number
+    p of inputs, whatever ``n_fields`` asks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import DiagonalFields
+    >>> DiagonalFields().draw(n_states=2).value(np.array([[3.0, 4.0]]))
+    array([[[3., 0.],
+            [0., 4.]]])
+    """
+
+    def count(self, n_fields, n_inputs):
+        return n_inputs
+
+    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+        return DiagonalDrawn(n_fields, n_states)
+
+
+class DiagonalDrawn(Fields):
+    """Drawn diagonal fields x_j e_j, j < n_fields."""
+
+    def __init__(self, n_fields: int, n_states: int):
+        self.n_fields = n_fields
+        self.n_states = n_states
+
+    @property
+    def labels(self):
+        return [f"diagonal[{i}]" for i in range(self.n_fields)]
+
+    @property
+    def start_scale(self):
+        # every input is as relevant as it was
+        return np.zeros(self.n_fields)
+
+    @property
+    def tape_width(self):
+        return 0
+
+    def value(self, x):
+        unit = np.eye(self.n_fields, self.n_states)
+        return x[:, : self.n_fields, None] * unit[None].astype(getattr(x, "dtype", float))
+
+    def astype(self, dtype):
+        return self
+
+    def bind(self, u):
+        return u[:, None]
+
+    def kernel(self, n, dtype, lead=()):
+        return _DiagonalKernel(self.n_fields)
+
+
+class _DiagonalKernel(Kernel):
+    def __init__(self, n_fields: int):
+        self.d = n_fields
+
+    def new_tape(self):
+        return None
+
+    def forward(self, bound, x, v, tape):
+        np.multiply(bound, x[: self.d], out=v[: self.d])
+        v[self.d :] = 0
+
+    def pullback(self, bound, x, tape, p, x_bar, u_bar):
+        u_bar += np.einsum("in,in->i", x[: self.d], p[: self.d])
+        if x_bar is not None:
+            self._pull_state(bound, p, x_bar)
+
+    def rows(self, bound, x, tape, p, x_bar, u_rows):
+        np.multiply(x[: self.d], p[..., : self.d, :], out=u_rows)
+        if x_bar is not None:
+            self._pull_state(bound, p, x_bar)
+
+    def _pull_state(self, bound, p, x_bar):
+        np.multiply(bound, p[..., : self.d, :], out=x_bar[..., : self.d, :])
+        x_bar[..., self.d :, :] = 0
+
+    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+        np.multiply(bound, dx[: self.d], out=dv[: self.d])
+        dv[: self.d] += bound_du * x[: self.d]
+        dv[self.d :] = 0

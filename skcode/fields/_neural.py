@@ -1,0 +1,308 @@
+"""Neural fields V_i(x) = B_i sigma(A_i x + b_i) of any rank."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import NamedTuple
+
+import autograd.numpy as anp
+import numpy as np
+from numpy.typing import NDArray
+
+from skcode.fields._activations import ACTIVATIONS, Activation, PolynomialActivation
+from skcode.fields._family import FieldFamily
+from skcode.fields._fields import Fields, Kernel
+
+
+class NeuralFields(FieldFamily):
+    r"""Random neural fields :math:`V_i(x) = B_i\, \sigma(A_i x + b_i)`.
+
+    :math:`A_i \in R^{r \times m}`, :math:`b_i \in R^r` and :math:`B_i \in R^{m \times r}` are drawn
+    at random. Entries are normal and scaled so that for inputs of unit variance
+    :math:`A_i x` has standard deviation `scale` in each entry, and that controls of size one give
+    a sum of the d fields of size one: B has standard deviation :math:`1/\sqrt{r d}`.
+
+    A share of the rows of A may be sparse and steep, centred at a random data point: such a row
+    reads at most `max_active` inputs, and a field with it acts like a soft split of a tree.
+
+    Parameters
+    ----------
+    activation : {"tanh", "relu", "gelu", "softplus", "sin", "identity", "polynomial"}
+        The function :math:`\sigma`. With "polynomial" every field has a polynomial of its own, with
+        normal coefficients up to `degree`: the choice of the interpolation theorem [1]_.
+    rank : int or None
+        The rank r. None stands for the full rank of the lecture, :math:`\sigma(C_i x + b_i)` with
+        :math:`C_i \in R^{m \times m}` and no :math:`B_i`.
+    scale : float
+        Standard deviation of :math:`A_i x` for inputs of unit variance.
+    bias_scale : float
+        Standard deviation of :math:`b_i`; not read where fields are `centred`.
+    degree : int
+        Degree of the polynomials; read by ``activation="polynomial"`` alone.
+    sparse : float
+        Share of the rows of A that are sparse, in [0, 1].
+    steepness : float
+        Standard deviation of :math:`A_i x` for sparse rows.
+    max_active : int
+        Largest number of inputs that a sparse row reads; the number is uniform from 1 on.
+    centred : bool
+        Whether :math:`b_i = -A_i c_i` with centres c_i from the data (standard normal without
+        data), so that every field changes where the data lie.
+
+    References
+    ----------
+    .. [1] C. Cuchiero, M. Larsson, J. Teichmann, "Deep neural networks, generic universal
+       interpolation, and controlled ODEs", SIAM J. Math. Data Sci. 2(3), 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import NeuralFields
+    >>> fields = NeuralFields(rank=1).draw(n_states=3, n_fields=5, rng=0)
+    >>> fields.value(np.zeros((2, 3))).shape
+    (2, 5, 3)
+    """
+
+    def __init__(
+        self,
+        activation: str = "tanh",
+        rank: int | None = 1,
+        scale: float = 1.0,
+        bias_scale: float = 1.0,
+        degree: int = 2,
+        sparse: float = 0.0,
+        steepness: float = 3.0,
+        max_active: int = 3,
+        centred: bool = False,
+    ):
+        self.activation = activation
+        self.rank = rank
+        self.scale = scale
+        self.bias_scale = bias_scale
+        self.degree = degree
+        self.sparse = sparse
+        self.steepness = steepness
+        self.max_active = max_active
+        self.centred = centred
+
+    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+        self._check()
+        m, d, r, p = n_states, n_fields, self.rank or n_states, n_inputs
+        A = rng.standard_normal((d * r, m)) * self.scale
+        A[:, :p] /= np.sqrt(p)
+        A[:, p:] /= np.sqrt(max(m - p, 1))
+        steep = rng.permutation(d * r)[: round(self.sparse * d * r)]
+        for row in steep:
+            active = rng.permutation(p)[: rng.integers(1, min(self.max_active, p) + 1)]
+            A[row, :p] = 0
+            A[row, active] = rng.standard_normal(len(active)) * (
+                self.steepness / np.sqrt(len(active))
+            )
+        if self.centred and reference is not None:
+            centres = reference[rng.integers(0, len(reference), d * r)]
+            b = -np.sum(A[:, :p] * centres, axis=1)
+        elif self.centred:
+            b = -np.sum(A[:, :p] * rng.standard_normal((d * r, p)), axis=1)
+        else:
+            b = rng.standard_normal(d * r) * self.bias_scale
+        B = None if self.rank is None else rng.standard_normal((m, d * r)) / np.sqrt(r * d)
+        A = np.hstack([A, b[:, None]])
+        return NeuralDrawn(A, B, self._draw_activation(d, r, rng), d)
+
+    def _check(self) -> None:
+        if self.rank is not None and not (isinstance(self.rank, Integral) and self.rank >= 1):
+            raise ValueError(f"rank={self.rank} must be None or at least 1.")
+        for name in ("scale", "bias_scale", "steepness"):
+            if not np.isfinite(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)} must be finite.")
+        if not 0 <= self.sparse <= 1:
+            raise ValueError(f"sparse={self.sparse} must lie in [0, 1].")
+        if self.max_active < 1:
+            raise ValueError(f"max_active={self.max_active} must be at least 1.")
+
+    def _draw_activation(self, d: int, r: int, rng: np.random.Generator) -> Activation:
+        if self.activation == "polynomial":
+            if self.degree < 1:
+                raise ValueError(f"degree={self.degree} must be at least 1.")
+            c = rng.standard_normal((self.degree + 1, d)) / np.sqrt(self.degree + 1)
+            return PolynomialActivation(np.repeat(c, r, axis=1)[:, :, None])
+        if self.activation not in ACTIVATIONS:
+            names = sorted([*ACTIVATIONS, "polynomial"])
+            raise ValueError(f"activation={self.activation!r} must be one of {names}.")
+        return ACTIVATIONS[self.activation]
+
+
+class NeuralDrawn(Fields):
+    """Drawn neural fields.
+
+    Parameters
+    ----------
+    A : ndarray of shape (d r, m + 1)
+        Rows of A_i, the bias b_i in the last column.
+    B : ndarray of shape (m, d r) or None
+        Columns of B_i; None stands for B_i = I (then r = m).
+    activation : Activation
+        The function sigma.
+    n_fields : int
+        The number d.
+    """
+
+    def __init__(self, A: NDArray, B: NDArray | None, activation: Activation, n_fields: int):
+        self.A = A
+        self.B = B
+        self.activation = activation
+        self.n_fields = n_fields
+        self.n_states = A.shape[1] - 1
+        self.rank = A.shape[0] // n_fields
+
+    @property
+    def labels(self):
+        return [f"neural[{i}]" for i in range(self.n_fields)]
+
+    @property
+    def start_scale(self):
+        # low-rank fields are already scaled by 1 / sqrt(d)
+        return super().start_scale if self.B is None else np.full(self.n_fields, 0.3)
+
+    @property
+    def tape_width(self):
+        return len(self.A) * (2 if self.activation.keeps_derivative else 1)
+
+    def value(self, x):
+        z = anp.dot(x, self.A[:, :-1].T) + self.A[:, -1]
+        s = anp.reshape(self.activation.value(z), (-1, self.n_fields, self.rank))
+        if self.B is None:
+            return s
+        B = self.B.reshape(self.n_states, self.n_fields, self.rank)
+        return anp.einsum("nir,jir->nij", s, B)
+
+    def astype(self, dtype):
+        activation = self.activation
+        if isinstance(activation, PolynomialActivation):
+            activation = PolynomialActivation(activation.coefficients.astype(dtype))
+        B = None if self.B is None else self.B.astype(dtype)
+        return NeuralDrawn(self.A.astype(dtype), B, activation, self.n_fields)
+
+    def bind(self, u: NDArray) -> _Bound:
+        u_rows = np.repeat(u, self.rank).astype(self.A.dtype, copy=False)
+        Bu = None if self.B is None else self.B * u_rows
+        return _Bound(u, Bu, np.ascontiguousarray(self.A[:, :-1].T) * u_rows)
+
+    def kernel(self, n, dtype, lead=()):
+        kind = _FullRankKernel if self.B is None else _LowRankKernel
+        return kind(self, n, dtype, lead)
+
+
+class _Bound(NamedTuple):
+    """Controls contracted with the matrices that they multiply."""
+
+    u: NDArray  # (d,)
+    Bu: NDArray | None  # (m, d r): u^i B_i
+    Au: NDArray  # (m, d r): u^i A_i^T
+
+
+class _Tape(NamedTuple):
+    s: NDArray  # (d r, n): sigma(z)
+    ds: NDArray | None  # (d r, n): sigma'(z), where the activation keeps it
+
+
+class _NeuralKernel(Kernel):
+    def __init__(self, fields: NeuralDrawn, n: int, dtype, lead: tuple[int, ...]):
+        self.fields = fields
+        self.width = (len(fields.A), n)
+        self.dtype = dtype
+        self.q = np.empty(lead + self.width, dtype)
+        self.scratch = np.empty(lead + self.width, dtype)
+
+    def new_tape(self):
+        keep = self.fields.activation.keeps_derivative
+        s = np.empty(self.width, self.dtype)
+        return _Tape(s, np.empty(self.width, self.dtype) if keep else None)
+
+    def _activate(self, x, tape):
+        np.matmul(self.fields.A, x, out=tape.s)
+        self.fields.activation.forward(tape.s, tape.ds)
+
+    def _multiply_derivative(self, q, tape, scratch):
+        self.fields.activation.multiply_derivative(q, tape.s, tape.ds, scratch)
+
+
+class _LowRankKernel(_NeuralKernel):
+    """Two GEMMs forward, two back: rank r costs 4 m r flops for each control and sample."""
+
+    def forward(self, bound, x, v, tape):
+        self._activate(x, tape)
+        np.matmul(bound.Bu, tape.s, out=v)
+
+    def pullback(self, bound, x, tape, p, x_bar, u_bar):
+        q = np.matmul(self.fields.B.T, p, out=self.q)
+        u_bar += np.einsum("irn,irn->i", self._grouped(q), self._grouped(tape.s))
+        if x_bar is not None:
+            self._multiply_derivative(q, tape, self.scratch)
+            np.matmul(bound.Au, q, out=x_bar)
+
+    def rows(self, bound, x, tape, p, x_bar, u_rows):
+        if p.strides[-1] == 0:
+            # one adjoint for all samples, as readouts send it: one product for all
+            q = np.matmul(self.fields.B.T, p[..., :1])
+        else:
+            q = np.matmul(self.fields.B.T, p, out=self.q)
+        if self.fields.rank == 1:
+            np.multiply(q, tape.s, out=u_rows)
+        else:
+            products = np.multiply(q, tape.s, out=self.scratch)
+            np.sum(self._grouped(products), axis=-2, out=u_rows)
+        if x_bar is not None:
+            self.q[...] = q
+            self._multiply_derivative(self.q, tape, self.scratch)
+            np.matmul(bound.Au, self.q, out=x_bar)
+
+    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+        w = np.matmul(self.fields.A[:, :-1], dx, out=self.q)
+        self._multiply_derivative(w, tape, self.scratch)
+        np.matmul(bound.Bu, w, out=dv)
+        dv += bound_du.Bu @ tape.s
+
+    def _grouped(self, a):
+        """Rows by field: (..., d r, n) as (..., d, r, n)."""
+        fields = self.fields
+        return a.reshape(a.shape[:-2] + (fields.n_fields, fields.rank, a.shape[-1]))
+
+
+class _FullRankKernel(_NeuralKernel):
+    """One GEMM forward, one back; the sums over fields are matrix-vector products."""
+
+    def forward(self, bound, x, v, tape):
+        self._activate(x, tape)
+        np.dot(bound.u, self._flat(tape.s), out=v.reshape(-1))
+
+    def pullback(self, bound, x, tape, p, x_bar, u_bar):
+        u_bar += self._flat(tape.s) @ p.reshape(-1)
+        if x_bar is not None:
+            self._spread(p, tape)
+            np.matmul(bound.Au, self.q, out=x_bar)
+
+    def rows(self, bound, x, tape, p, x_bar, u_rows):
+        fields = self.fields
+        grouped = self.scratch.reshape(p.shape[:-2] + (fields.n_fields, *p.shape[-2:]))
+        np.multiply(tape.s.reshape(grouped.shape[-3:]), p[..., None, :, :], out=grouped)
+        np.sum(grouped, axis=-2, out=u_rows)
+        if x_bar is not None:
+            self._spread(p, tape)
+            np.matmul(bound.Au, self.q, out=x_bar)
+
+    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+        w = np.matmul(self.fields.A[:, :-1], dx, out=self.q)
+        self._multiply_derivative(w, tape, self.scratch)
+        np.dot(bound.u, self._flat(w), out=dv.reshape(-1))
+        dv += (bound_du.u @ self._flat(tape.s)).reshape(dv.shape)
+
+    def _flat(self, s):
+        """(d m, n) as (d, m n)."""
+        return s.reshape(self.fields.n_fields, -1)
+
+    def _spread(self, p, tape):
+        """q = sigma'(z) p, the adjoint repeated for each field."""
+        grouped = self.q.reshape(p.shape[:-2] + (self.fields.n_fields, *p.shape[-2:]))
+        grouped[...] = p[..., None, :, :]
+        self._multiply_derivative(self.q, tape, self.scratch)

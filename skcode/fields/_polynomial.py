@@ -1,0 +1,277 @@
+"""Fields that are linear in coefficients over monomials: polynomial, affine, linear, universal.
+
+The controls are contracted with the coefficients first, C_u = sum_i u^i c_i, so that a step costs
+the same for five fields and for fifty.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement
+
+import autograd.numpy as anp
+import numpy as np
+from numpy.typing import NDArray
+
+from skcode.fields._family import FieldFamily
+from skcode.fields._fields import Fields, Kernel
+
+
+class Monomials:
+    """A list of monomials x^alpha in m variables, each a product of an earlier one and a variable.
+
+    Row j of the table is row ``parent[j]`` times x_{variable[j]}; row 0 is the constant 1.
+
+    Parameters
+    ----------
+    exponents : list of tuple
+        Sorted tuples of variable indices: () is 1, (0, 0, 2) is x_0^2 x_2. The list starts with ()
+        and holds with a monomial also the one without its last variable.
+    n_states : int
+        The number m of variables.
+    """
+
+    def __init__(self, exponents: list[tuple[int, ...]], n_states: int):
+        index = {alpha: j for j, alpha in enumerate(exponents)}
+        self.exponents = exponents
+        self.n_states = n_states
+        self.parent = np.array([index[alpha[:-1]] if alpha else 0 for alpha in exponents])
+        self.variable = np.array([alpha[-1] if alpha else 0 for alpha in exponents], dtype=int)
+        degrees = np.array([len(alpha) for alpha in exponents])
+        #: rows of each degree from 1 on, as contiguous slices: one vectorised product a degree
+        self.levels = [
+            slice(int(np.searchsorted(degrees, k)), int(np.searchsorted(degrees, k, "right")))
+            for k in range(1, degrees[-1] + 1)
+        ]
+
+    @classmethod
+    def up_to(cls, degree: int, n_states: int) -> Monomials:
+        """All monomials up to a degree: C(m + degree, degree) of them."""
+        return cls(
+            [
+                alpha
+                for k in range(degree + 1)
+                for alpha in combinations_with_replacement(range(n_states), k)
+            ],
+            n_states,
+        )
+
+    def __len__(self) -> int:
+        return len(self.exponents)
+
+    def evaluate(self, x):
+        """Values for rows x (N, m) as (N, D), traceable by autograd."""
+        table = [anp.ones_like(x[:, :1])]
+        previous_start = 0
+        for level in self.levels:
+            parents = self.parent[level] - previous_start
+            table.append(table[-1][:, parents] * x[:, self.variable[level]])
+            previous_start = level.start
+        return anp.concatenate(table, axis=1)
+
+    def fill(self, x: NDArray, phi: NDArray) -> None:
+        """phi (D, n) from x (m + 1, n)."""
+        phi[0] = 1
+        for level in self.levels:
+            np.multiply(phi[self.parent[level]], x[self.variable[level]], out=phi[level])
+
+    def pullback(self, x: NDArray, phi: NDArray, phi_bar: NDArray, x_bar: NDArray) -> None:
+        """x_bar = (d phi / d x)^T phi_bar; phi_bar is used up. Shapes (..., m, n), (..., D, n)."""
+        x_bar[...] = 0
+        for level in reversed(self.levels):
+            bar = phi_bar[..., level, :]
+            _scatter_add(x_bar, self.variable[level], bar * phi[self.parent[level]])
+            _scatter_add(phi_bar, self.parent[level], bar * x[self.variable[level]])
+
+    def pushforward(self, x: NDArray, phi: NDArray, dx: NDArray, dphi: NDArray) -> None:
+        """dphi = (d phi / d x) dx."""
+        dphi[0] = 0
+        for level in self.levels:
+            parent, variable = self.parent[level], self.variable[level]
+            dphi[level] = dphi[parent] * x[variable] + phi[parent] * dx[variable]
+
+
+def _scatter_add(target: NDArray, index: NDArray, values: NDArray) -> None:
+    """target[..., index[j], :] += values[..., j, :], repeated indices adding up."""
+    order = np.argsort(index, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(index[order]) > 0])
+    sums = np.add.reduceat(values[..., order, :], starts, axis=-2)
+    target[..., index[order][starts], :] += sums
+
+
+class PolynomialDrawn(Fields):
+    """Drawn fields V_i(x) = c_i phi(x) over monomials phi.
+
+    Parameters
+    ----------
+    coefficients : ndarray of shape (d, m, D)
+        The coefficients c_i.
+    monomials : Monomials
+        The D monomials.
+    name : str
+        Prefix of the labels.
+    """
+
+    def __init__(self, coefficients: NDArray, monomials: Monomials, name: str = "polynomial"):
+        self.coefficients = coefficients
+        self.monomials = monomials
+        self.name = name
+        self.n_fields, self.n_states, _ = coefficients.shape
+
+    @property
+    def labels(self):
+        return [f"{self.name}[{i}]" for i in range(self.n_fields)]
+
+    @property
+    def tape_width(self):
+        return len(self.monomials)
+
+    def value(self, x):
+        d, m, D = self.coefficients.shape
+        flat = anp.dot(self.monomials.evaluate(x), self.coefficients.reshape(d * m, D).T)
+        return anp.reshape(flat, (-1, d, m))
+
+    def astype(self, dtype):
+        return PolynomialDrawn(self.coefficients.astype(dtype), self.monomials, self.name)
+
+    def bind(self, u):
+        return np.tensordot(u, self.coefficients, axes=1)
+
+    def kernel(self, n, dtype, lead=()):
+        return _PolynomialKernel(self, n, dtype, lead)
+
+
+class _PolynomialKernel(Kernel):
+    def __init__(self, fields: PolynomialDrawn, n, dtype, lead):
+        self.fields = fields
+        self.monomials = fields.monomials
+        self.dtype = dtype
+        self.n = n
+        self.phi_bar = np.empty(lead + (len(self.monomials), n), dtype)
+
+    def new_tape(self):
+        return np.empty((len(self.monomials), self.n), self.dtype)
+
+    def forward(self, bound, x, v, tape):
+        self.monomials.fill(x, tape)
+        np.matmul(bound, tape, out=v)
+
+    def pullback(self, bound, x, tape, p, x_bar, u_bar):
+        u_bar += np.tensordot(self.fields.coefficients, p @ tape.T, axes=2)
+        if x_bar is not None:
+            self._pull_state(bound, x, tape, p, x_bar)
+
+    def rows(self, bound, x, tape, p, x_bar, u_rows):
+        d, m, D = self.fields.coefficients.shape
+        values = (self.fields.coefficients.reshape(d * m, D) @ tape).reshape(d, m, -1)
+        np.einsum("imn,...mn->...in", values, p, out=u_rows)
+        if x_bar is not None:
+            self._pull_state(bound, x, tape, p, x_bar)
+
+    def _pull_state(self, bound, x, tape, p, x_bar):
+        np.matmul(bound.T, p, out=self.phi_bar)
+        self.monomials.pullback(x, tape, self.phi_bar, x_bar)
+
+    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+        self.monomials.pushforward(x, tape, dx, self.phi_bar)
+        np.matmul(bound, self.phi_bar, out=dv)
+        dv += bound_du @ tape
+
+
+class PolynomialFields(FieldFamily):
+    r"""Random polynomial fields :math:`V_i^j(x) = \sum_{|\alpha| \le k} c^j_{i,\alpha} x^\alpha`.
+
+    The coefficients are independent and normal: a law with a density, as the theorem on generic
+    interpolation asks [1]_. A field has :math:`D_k = m \binom{m + k}{m}` of them.
+
+    Parameters
+    ----------
+    degree : int
+        The degree k.
+    scale : float
+        The coefficients have standard deviation ``scale / sqrt(number of monomials)``.
+
+    References
+    ----------
+    .. [1] C. Cuchiero, M. Larsson, J. Teichmann, "Deep neural networks, generic universal
+       interpolation, and controlled ODEs", SIAM J. Math. Data Sci. 2(3), 2020.
+
+    Examples
+    --------
+    >>> from skcode.fields import PolynomialFields
+    >>> PolynomialFields(degree=3).draw(n_states=2, n_fields=5, rng=0).coefficients.shape
+    (5, 2, 10)
+    """
+
+    #: above this many coefficients a drawn family would not fit a small machine's memory
+    _most_coefficients = 10**8
+
+    def __init__(self, degree: int = 2, scale: float = 1.0):
+        self.degree = degree
+        self.scale = scale
+
+    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+        if self.degree < 1:
+            raise ValueError(f"degree={self.degree} must be at least 1.")
+        n_monomials = 1
+        for k in range(1, self.degree + 1):
+            n_monomials = n_monomials * (n_states + k) // k
+        if n_fields * n_states * n_monomials > self._most_coefficients:
+            raise ValueError(
+                f"degree={self.degree} in {n_states} states needs {n_monomials} monomials for each "
+                "coordinate: lower degree, reduce the features or use NeuralFields."
+            )
+        monomials = Monomials.up_to(self.degree, n_states)
+        c = rng.standard_normal((n_fields, n_states, n_monomials))
+        return PolynomialDrawn(c * (self.scale / np.sqrt(n_monomials)), monomials)
+
+
+class UniversalFields(FieldFamily):
+    r"""The five fields of the universal interpolation theorem [1]_.
+
+    .. math:: V_1 = A x,\; V_2 = B x,\; V_3 = e_m,\; V_4 = (x^m)^2 e_1,\; V_5 = x^m x
+
+    with traceless matrices A and B that are drawn at random: two generic traceless matrices
+    generate all of sl(m), and with the other three fields all polynomial fields.
+
+    Parameters
+    ----------
+    scale : float
+        A and B have entries of standard deviation ``scale / sqrt(m)``.
+
+    References
+    ----------
+    .. [1] C. Cuchiero, M. Larsson, J. Teichmann, "Deep neural networks, generic universal
+       interpolation, and controlled ODEs", SIAM J. Math. Data Sci. 2(3), 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import UniversalFields
+    >>> fields = UniversalFields().draw(n_states=3, rng=0)
+    >>> fields.value(np.array([[1.0, 2.0, 3.0]]))[0, 2:]
+    array([[0., 0., 1.],
+           [9., 0., 0.],
+           [3., 6., 9.]])
+    """
+
+    def __init__(self, scale: float = 1.0):
+        self.scale = scale
+
+    def count(self, n_fields, n_inputs):
+        return 5
+
+    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+        m = n_states
+        if m < 2:
+            raise ValueError(f"UniversalFields needs n_states >= 2; got {m}.")
+        last = m - 1
+        products = [tuple(sorted((j, last))) for j in range(m)]
+        monomials = Monomials([(), *[(j,) for j in range(m)], *products], m)
+        c = np.zeros((5, m, 2 * m + 1))
+        for i in range(2):
+            M = rng.standard_normal((m, m)) * (self.scale / np.sqrt(m))
+            c[i, :, 1 : m + 1] = M - np.trace(M) / m * np.eye(m)
+        c[2, last, 0] = 1
+        c[3, 0, m + 1 + last] = 1
+        c[4, np.arange(m), m + 1 + np.arange(m)] = 1
+        return PolynomialDrawn(c, monomials, "universal")

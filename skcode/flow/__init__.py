@@ -1,0 +1,17 @@
+"""The flow of a controlled ODE: schemes, sweeps, and the autograd primitive."""
+
+from skcode.flow._flow import as_float, flow, sweep_flow, trajectory
+from skcode.flow._sweep import Sweep, block_size
+from skcode.flow._tableau import TABLEAUS, Tableau, get_tableau
+
+__all__ = [
+    "TABLEAUS",
+    "Sweep",
+    "Tableau",
+    "as_float",
+    "block_size",
+    "flow",
+    "get_tableau",
+    "sweep_flow",
+    "trajectory",
+]

@@ -1,0 +1,166 @@
+"""The flow of a controlled ODE as one autograd primitive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from autograd.extend import defjvp_argnums, defvjp_argnums, primitive
+from autograd.tracer import isbox
+from numpy.typing import ArrayLike, NDArray
+
+from skcode.fields import Fields
+from skcode.flow._sweep import Sweep
+from skcode.flow._tableau import Tableau, get_tableau
+from skcode.utils._tracing import paused
+
+
+def flow(
+    fields: Fields,
+    x: Any,
+    controls: Any,
+    integrator: str | Tableau = "euler",
+    n_steps: int = 1,
+) -> Any:
+    r"""Flow of :math:`dX_t = \sum_i u^i_t V_i(X_t)\,dt` over [0, 1], by the discrete scheme.
+
+    An autograd primitive in ``x`` and ``controls``, with reverse mode (one exact adjoint sweep for
+    both) and forward mode (one tangent sweep). It differentiates once; for higher derivatives trace
+    ``fields.value``.
+
+    Parameters
+    ----------
+    fields : Fields
+        Drawn fields on R^m.
+    x : array of shape (N, m)
+        Initial states, one sample a row.
+    controls : array of shape (M, d)
+        Values of the controls on M intervals of length 1 / M.
+    integrator : {"euler", "midpoint", "heun", "rk4"} or Tableau
+        The scheme.
+    n_steps : int
+        Steps in each interval, of size h = 1 / (M n_steps).
+
+    Returns
+    -------
+    ndarray of shape (N, m)
+        The states at time 1.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit the fields, or the integrator is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import LinearFields
+    >>> from skcode.flow import flow
+    >>> fields = LinearFields().draw(n_states=2, n_fields=3, rng=0)
+    >>> flow(fields, np.eye(2), np.zeros((4, 3)))
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    _check(fields, x, controls, n_steps)
+    x = x if isbox(x) else as_float(x)
+    sweep = Sweep(
+        fields,
+        get_tableau(integrator),
+        len(controls),
+        n_steps,
+        np.shape(x)[0],
+        np.result_type(x.dtype, np.float32),
+    )
+    return sweep_flow(controls, x, sweep)
+
+
+def _check(fields: Fields, x: Any, controls: Any, n_steps: int) -> None:
+    if n_steps < 1:
+        raise ValueError(f"n_steps={n_steps} must be at least 1.")
+    if np.ndim(x) != 2 or np.shape(x)[1] != fields.n_states:
+        raise ValueError(f"x must have shape (N, {fields.n_states}); got {np.shape(x)}.")
+    shape = np.shape(controls)
+    if len(shape) != 2 or shape[0] < 1 or shape[1] != fields.n_fields:
+        raise ValueError(f"controls must have shape (M, {fields.n_fields}); got {shape}.")
+
+
+def as_float(x: ArrayLike) -> NDArray:
+    """An array of floats: float32 stays, everything else becomes float64."""
+    x = np.asarray(x)
+    return x if x.dtype == np.float32 else x.astype(np.float64, copy=False)
+
+
+@primitive
+def sweep_flow(controls: NDArray, x: NDArray, sweep: Sweep) -> NDArray:
+    """X_1 (n, m) from rows x (n, m); the sweep holds the tapes for the derivatives."""
+    with paused():
+        return sweep.forward(controls, x).T.copy()
+
+
+def _vjp_maker(argnums, ans, args, kwargs):
+    controls, x, sweep = args
+
+    def vjp(g):
+        if isbox(g) or isbox(controls) or isbox(x):
+            raise NotImplementedError(
+                "flow differentiates once; trace fields.value for higher derivatives."
+            )
+        with paused():
+            u_bar = np.zeros(controls.shape, sweep.dtype)
+            x_bar = sweep.adjoint(np.ascontiguousarray(g.T), u_bar, wants_start=1 in argnums)
+        u_bar = u_bar.astype(controls.dtype, copy=False)
+        return tuple(u_bar if k == 0 else x_bar.T.astype(x.dtype, copy=False) for k in argnums)
+
+    return vjp
+
+
+def _jvp_maker(argnums, tangents, ans, args, kwargs):
+    controls, x, sweep = args
+    given = dict(zip(argnums, tangents, strict=True))
+    du = given.get(0, np.zeros(np.shape(controls)))
+    dx = given.get(1, np.zeros(np.shape(x)))
+    if isbox(du) or isbox(dx) or isbox(controls) or isbox(x):
+        raise NotImplementedError(
+            "flow differentiates once; trace fields.value for higher derivatives."
+        )
+    with paused():
+        return sweep.tangent(du, np.ascontiguousarray(dx.T)).T.copy()
+
+
+defvjp_argnums(sweep_flow, _vjp_maker)
+defjvp_argnums(sweep_flow, _jvp_maker)
+
+
+def trajectory(
+    fields: Fields,
+    x: ArrayLike,
+    controls: ArrayLike,
+    integrator: str | Tableau = "euler",
+    n_steps: int = 1,
+) -> NDArray:
+    """States at the interval ends t = 0, 1/M, ..., 1.
+
+    Parameters
+    ----------
+    fields, x, controls, integrator, n_steps
+        As in `flow`.
+
+    Returns
+    -------
+    ndarray of shape (M + 1, N, m)
+        ``[0]`` is x, ``[-1]`` is ``flow(...)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import LinearFields
+    >>> from skcode.flow import trajectory
+    >>> fields = LinearFields().draw(n_states=2, n_fields=3, rng=0)
+    >>> trajectory(fields, np.eye(2), np.ones((4, 3))).shape
+    (5, 2, 2)
+    """
+    _check(fields, x, controls, n_steps)
+    x, controls = as_float(x), np.asarray(controls)
+    sweep = Sweep(fields, get_tableau(integrator), len(controls), n_steps, len(x), x.dtype)
+    sweep.forward(controls, x)
+    return sweep.states[::n_steps].transpose(0, 2, 1).copy()

@@ -1,0 +1,263 @@
+"""The sweeps of one block of samples: forward, adjoint, Jacobian and tangent, for every tableau.
+
+In units of increments: controls are multiplied by the step size h once, so that the stages are
+k_i = h V_u(X_i), X_i = x + sum_j a_ij k_j and x' = x + sum_i b_i k_i. With p the adjoint of x',
+going back through the stages,
+
+    kappa_i = b_i p + sum_{j > i} a_ji xi_j,   xi_i = (h DV_u(X_i))^T kappa_i,   p <- p + sum_i xi_i
+
+and the control of field l gathers h <kappa_i, V_l(X_i)>.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skcode.fields import Fields
+from skcode.flow._tableau import Tableau
+
+#: tapes of one block are kept between the sweeps up to this size, else recomputed
+_TAPE_BYTES = 32 * 2**20
+#: what the arrays of one step may take, so that a step stays in a core's own cache
+_CACHE_BYTES = 1200 * 2**10
+
+
+def block_size(fields: Fields, dtype: Any) -> int:
+    """Number of samples in a block: from the shapes and the cache, never from n_jobs."""
+    floats = 2 * fields.tape_width + 3 * fields.n_states
+    n = _CACHE_BYTES // (floats * np.dtype(dtype).itemsize)
+    return int(np.clip(2 ** int(np.log2(max(n, 1))), 64, 2048))
+
+
+class Sweep:
+    """Buffers and sweeps for blocks of n samples; reused from block to block, one thread at a time.
+
+    Parameters
+    ----------
+    fields : Fields
+        The drawn fields, of the dtype of the computation.
+    tableau : Tableau
+        The scheme.
+    n_intervals : int
+        The number M of intervals of the controls.
+    n_steps : int
+        Steps in each interval.
+    n : int
+        Samples in a block.
+    dtype : dtype
+        Of all buffers.
+    lead : tuple of int
+        () for one adjoint, (K,) for K adjoints at once (`jacobian`).
+    """
+
+    def __init__(
+        self,
+        fields: Fields,
+        tableau: Tableau,
+        n_intervals: int,
+        n_steps: int,
+        n: int,
+        dtype: Any,
+        lead: tuple[int, ...] = (),
+    ):
+        self.fields = fields
+        self.tableau = tableau
+        self.n_intervals = n_intervals
+        self.n_steps = n_steps
+        self.shape = (fields.n_states, n)
+        self.dtype = np.dtype(dtype)
+        self.lead = lead
+        self.kernel = fields.kernel(n, dtype, lead)
+        self._bound: list = []
+        self._controls: NDArray | None = None
+        self._state: NDArray | None = None
+        self._states: NDArray | None = None
+        self._stages = np.empty((tableau.n_stages, *self.shape), self.dtype)
+        self._scratch = np.empty(self.shape, self.dtype)
+        n_tapes = self.n_total_steps * tableau.n_stages
+        tape_bytes = n_tapes * (fields.tape_width + fields.n_states) * n * self.dtype.itemsize
+        self.keeps_tapes = tape_bytes <= _TAPE_BYTES
+        self._records: list[_Record] | None = None
+
+    @property
+    def n_total_steps(self) -> int:
+        return self.n_intervals * self.n_steps
+
+    # -- forward ---------------------------------------------------------------------------------
+
+    def propagate(self, controls: NDArray, x0: NDArray) -> NDArray:
+        """X_1 (m, n) from rows x0 (n, m), keeping nothing: the sweep of predictions."""
+        self._bind(controls)
+        if self._state is None:
+            self._state = np.ones((self.shape[0] + 1, self.shape[1]), self.dtype)
+            self._recycled = self._new_record()
+        x = self._state
+        x[:-1] = x0.T
+        for step in range(self.n_total_steps):
+            self._step(self._bound[step // self.n_steps], x, x, self._recycled)
+        return x[:-1]
+
+    def forward(self, controls: NDArray, x0: NDArray) -> NDArray:
+        """X_1 (m, n) from rows x0 (n, m); a view into the states that the adjoint reads."""
+        self._bind(controls)
+        if self._states is None:
+            shape = (self.n_total_steps + 1, self.shape[0] + 1, self.shape[1])
+            self._states = np.ones(shape, self.dtype)
+            n_records = self.n_total_steps if self.keeps_tapes else 1
+            self._records = [self._new_record() for _ in range(n_records)]
+        self._states[0, :-1] = x0.T
+        for step in range(self.n_total_steps):
+            bound = self._bound[step // self.n_steps]
+            self._step(bound, self._states[step], self._states[step + 1], self._record(step))
+        return self._states[-1, :-1]
+
+    @property
+    def states(self) -> NDArray:
+        """States at the step ends (steps + 1, m, n) of the last `forward`."""
+        assert self._states is not None
+        return self._states[:, :-1]
+
+    def _bind(self, controls: NDArray) -> None:
+        if self._controls is None or not np.array_equal(controls, self._controls):
+            h = 1.0 / self.n_total_steps
+            self._bound = [self.fields.bind((h * u).astype(self.dtype)) for u in controls]
+            self._controls = np.array(controls)
+
+    def _new_record(self) -> _Record:
+        return _Record(self.kernel, self.tableau.n_stages, self.shape, self.dtype)
+
+    def _record(self, step: int) -> _Record:
+        assert self._records is not None
+        return self._records[step if self.keeps_tapes else 0]
+
+    def _step(self, bound: Any, x: NDArray, x_next: NDArray, record: _Record) -> None:
+        """One step of the scheme; the stage states and tapes stay in the record."""
+        k, a, b = self._stages, self.tableau.a, self.tableau.b
+        for i in range(self.tableau.n_stages):
+            point = record.enter_stage(i, x)
+            if i:
+                self._combine(x[:-1], a[i], k, point[:-1])
+            self.kernel.forward(bound, point, k[i], record.tapes[i])
+        self._combine(x[:-1], b, k, x_next[:-1])
+
+    def _combine(self, x: NDArray, weights: tuple, k: NDArray, out: NDArray) -> None:
+        """Out = x + sum_j weights_j k_j."""
+        start = x
+        for weight, kj in zip(weights, k, strict=False):
+            if weight == 0:
+                continue
+            term = kj if weight == 1 else np.multiply(kj, weight, out=self._scratch)
+            np.add(start, term, out=out)
+            start = out
+        if start is x and out is not x:
+            out[...] = x
+
+    # -- adjoint ---------------------------------------------------------------------------------
+
+    def adjoint(self, p: NDArray, u_bar: NDArray, wants_start: bool = True) -> NDArray | None:
+        """Sweep p = dL/dX_1 (m, n) back: adds dL/du to u_bar (M, d), returns dL/dX_0 if wanted."""
+        h = 1.0 / self.n_total_steps
+        total = np.zeros_like(u_bar)
+
+        def pull(bound, x, tape, adjoint, x_bar, t):
+            self.kernel.pullback(bound, x, tape, adjoint, x_bar, total[t])
+
+        start = self._sweep_back(p, pull, wants_start)
+        u_bar += h * total
+        return start
+
+    def jacobian(self, p: NDArray, u_rows: NDArray) -> None:
+        """Sweep K adjoints p (K, m, n) back: writes the rows sample by sample to (M, K, d, n).
+
+        Adjoints that are the same for all samples may come as a view with stride zero.
+        """
+        h = self.dtype.type(1.0 / self.n_total_steps)
+        p = np.broadcast_to(h * p[..., :1], p.shape) if p.strides[-1] == 0 else h * p
+        written: set[int] = set()
+        scratch = np.empty(0, self.dtype)
+
+        def pull(bound, x, tape, adjoint, x_bar, t):
+            nonlocal scratch
+            if t not in written:
+                written.add(t)
+                self.kernel.rows(bound, x, tape, adjoint, x_bar, u_rows[t])
+                return
+            if not scratch.size:
+                scratch = np.empty(u_rows.shape[1:], self.dtype)
+            self.kernel.rows(bound, x, tape, adjoint, x_bar, scratch)
+            u_rows[t] += scratch
+
+        self._sweep_back(p, pull, wants_start=False)
+
+    def _sweep_back(self, p: NDArray, pull: Any, wants_start: bool) -> NDArray | None:
+        shape = self.lead + self.shape
+        p = np.asarray(p, dtype=self.dtype)
+        tableau = self.tableau
+        xi = np.empty((tableau.n_stages, *shape), self.dtype)
+        kappa = np.empty(shape, self.dtype)
+        for step in reversed(range(self.n_total_steps)):
+            t = step // self.n_steps
+            bound, record = self._bound[t], self._record(step)
+            if not self.keeps_tapes:
+                self._replay(step)
+            for i in reversed(range(tableau.n_stages)):
+                weight = tableau.b[i]
+                adjoint = p if weight == 1 else np.multiply(p, weight, out=kappa)
+                for j in range(i + 1, tableau.n_stages):
+                    if tableau.a[j][i]:
+                        adjoint = np.add(adjoint, tableau.a[j][i] * xi[j], out=kappa)
+                last = step == 0 and i == 0 and not wants_start
+                x_bar = None if last else xi[i]
+                pull(bound, record.points[i], record.tapes[i], adjoint, x_bar, t)
+                if last:
+                    return None
+            p = p + xi[0]
+            for i in range(1, tableau.n_stages):
+                p += xi[i]
+        return p
+
+    def _replay(self, step: int) -> None:
+        """Recompute the stage states and tapes of a step whose tapes were not kept."""
+        bound, record = self._bound[step // self.n_steps], self._record(step)
+        self._step(bound, self._states[step], np.empty_like(self._states[step]), record)
+
+    # -- tangent ---------------------------------------------------------------------------------
+
+    def tangent(self, du: NDArray, dx: NDArray) -> NDArray:
+        """Push (du (M, d), dX_0 (m, n)) forward along the last `forward`: returns dX_1 (m, n)."""
+        h = 1.0 / self.n_total_steps
+        bound_du = [self.fields.bind((h * row).astype(self.dtype)) for row in du]
+        dx = np.array(dx, dtype=self.dtype)
+        dk, tableau = np.empty_like(self._stages), self.tableau
+        point = np.empty(self.shape, self.dtype)
+        for step in range(self.n_total_steps):
+            t = step // self.n_steps
+            record = self._record(step)
+            if not self.keeps_tapes:
+                self._replay(step)
+            for i in range(tableau.n_stages):
+                self._combine(dx, tableau.a[i], dk, point)
+                self.kernel.pushforward(
+                    self._bound[t], record.points[i], record.tapes[i], point, bound_du[t], dk[i]
+                )
+            self._combine(dx, tableau.b, dk, dx)
+        return dx
+
+
+class _Record:
+    """Stage states and tapes of one step."""
+
+    def __init__(self, kernel: Any, n_stages: int, shape: tuple[int, int], dtype: Any):
+        self.tapes = [kernel.new_tape() for _ in range(n_stages)]
+        # the first stage state is the state itself
+        self.points: list[NDArray | None] = [None] + [
+            np.ones((shape[0] + 1, shape[1]), dtype) for _ in range(n_stages - 1)
+        ]
+
+    def enter_stage(self, i: int, x: NDArray) -> NDArray:
+        if i == 0:
+            self.points[0] = x
+        return self.points[i]

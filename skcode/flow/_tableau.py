@@ -1,0 +1,107 @@
+"""Explicit Runge-Kutta schemes as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tableau:
+    r"""An explicit Runge-Kutta scheme, checked when it is made.
+
+    .. math::
+        k_i = V_u\Big(x + h \sum_{j < i} a_{ij} k_j\Big), \qquad x' = x + h \sum_i b_i k_i
+
+    Controls are constant within an interval, so that the nodes c_i never enter.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    order : int
+        Order of convergence, at most 4 (what the conditions below can check).
+    a : tuple of tuple of float
+        Strictly lower triangular: row i holds a_i0 .. a_i,i-1.
+    b : tuple of float
+        Weights.
+    """
+
+    name: str
+    order: int
+    a: tuple[tuple[float, ...], ...]
+    b: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if [len(row) for row in self.a] != list(range(len(self.b))):
+            raise ValueError(
+                f"{self.name}: row i of `a` must have i entries, one row for each of b."
+            )
+        if self.order not in (1, 2, 3, 4):
+            raise ValueError(f"{self.name}: order={self.order} must be 1, 2, 3 or 4.")
+        for order, residual in self._order_conditions():
+            if order <= self.order and abs(residual) > 1e-12:
+                raise ValueError(f"{self.name}: an order-{order} condition fails by {residual}.")
+
+    @property
+    def n_stages(self) -> int:
+        return len(self.b)
+
+    def _order_conditions(self) -> list[tuple[int, float]]:
+        """Residuals of the conditions up to order 4 (Hairer, Norsett, Wanner I, table II.2.1)."""
+        s = range(self.n_stages)
+        a = [[*row, *[0.0] * (self.n_stages - len(row))] for row in self.a]
+        c = [sum(row) for row in a]
+        ac = [sum(a[i][j] * c[j] for j in s) for i in s]
+        acc = [sum(a[i][j] * c[j] ** 2 for j in s) for i in s]
+        aac = [sum(a[i][j] * ac[j] for j in s) for i in s]
+
+        def weighted(values: list[float]) -> float:
+            return sum(b * value for b, value in zip(self.b, values, strict=True))
+
+        return [
+            (1, sum(self.b) - 1),
+            (2, weighted(c) - 1 / 2),
+            (3, weighted([ci**2 for ci in c]) - 1 / 3),
+            (3, weighted(ac) - 1 / 6),
+            (4, weighted([ci**3 for ci in c]) - 1 / 4),
+            (4, weighted([ci * x for ci, x in zip(c, ac, strict=True)]) - 1 / 8),
+            (4, weighted(acc) - 1 / 12),
+            (4, weighted(aac) - 1 / 24),
+        ]
+
+
+#   | 0
+# --+--
+#   | 1
+EULER = Tableau("euler", 1, ((),), (1.0,))
+
+#       | 0    0
+#   1/2 | 1/2  0
+# ------+-------
+#       | 0    1
+MIDPOINT = Tableau("midpoint", 2, ((), (1 / 2,)), (0.0, 1.0))
+
+#     | 0    0
+#   1 | 1    0
+# ----+--------
+#     | 1/2  1/2
+HEUN = Tableau("heun", 2, ((), (1.0,)), (1 / 2, 1 / 2))
+
+#       | 0    0    0    0
+#   1/2 | 1/2  0    0    0
+#   1/2 | 0    1/2  0    0
+#   1   | 0    0    1    0
+# ------+------------------
+#       | 1/6  1/3  1/3  1/6
+RK4 = Tableau("rk4", 4, ((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6))
+
+TABLEAUS: dict[str, Tableau] = {t.name: t for t in (EULER, MIDPOINT, HEUN, RK4)}
+
+
+def get_tableau(integrator: str | Tableau) -> Tableau:
+    """The tableau of a name, or the tableau itself."""
+    if isinstance(integrator, Tableau):
+        return integrator
+    if integrator not in TABLEAUS:
+        raise ValueError(f"integrator={integrator!r} must be one of {sorted(TABLEAUS)}.")
+    return TABLEAUS[integrator]

@@ -1,0 +1,155 @@
+"""Scaling of the inputs, and the augmentation of the state by zeros."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: rows read at once when statistics are taken, so that memory-mapped data stays on disk
+_CHUNK_ROWS = 2**16
+#: bound of robustly scaled inputs, in robust standard deviations
+_ROBUST_CLIP = 3.0
+#: scaled inputs beyond this are far out, whatever they are
+_HUGE = 1e100
+
+
+@dataclass(frozen=True)
+class InputMap:
+    r"""E(x) = (c(g (x - x_0)), 0): scaled inputs, then zeros up to the dimension of the state.
+
+    With a finite `clip`, :math:`c(z) = z / \sqrt{1 + (z / clip)^2}` bounds every input smoothly by
+    `clip`, so that no outlier can drive the flow out of the region that it was trained on [1]_.
+
+    Parameters
+    ----------
+    center : ndarray of shape (p,)
+        The centre x_0.
+    gain : ndarray of shape (p,)
+        The factors g; 0 for constant columns.
+    n_states : int
+        Dimension m of the state, at least p.
+    clip : float
+        Bound of the scaled inputs; infinity for none.
+    dtype : dtype
+        Float type of the states.
+
+    References
+    ----------
+    .. [1] D. Holzmueller, L. Grinsztajn, I. Steinwart, "Better by default: strong pre-tuned MLPs
+       and boosted trees on tabular data", NeurIPS 2024.
+    """
+
+    center: NDArray
+    gain: NDArray
+    n_states: int
+    clip: float = np.inf
+    dtype: Any = np.float64
+
+    @classmethod
+    def fit(cls, X: NDArray, weight: NDArray, n_states: int, scaling: str | None) -> InputMap:
+        """Take centre and gain from weighted data (n, p); "robust" also clips."""
+        center, gain = SCALINGS[scaling](X, weight)
+        clip = _ROBUST_CLIP if scaling == "robust" else np.inf
+        return cls(center, gain, n_states, clip, X.dtype)
+
+    @property
+    def n_inputs(self) -> int:
+        return len(self.center)
+
+    def __call__(self, X: NDArray) -> NDArray:
+        """Initial states (n, m) of rows (n, p); the memory is feature-major."""
+        states = np.zeros((self.n_states, len(X)), self.dtype)
+        states[: self.n_inputs] = self.scaled(X).T
+        return states.T
+
+    def scaled(self, X: NDArray) -> NDArray:
+        """The scaled inputs (n, p)."""
+        if self.is_identity:
+            return X
+        # in float64, so that large offsets neither cancel nor overflow
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = (X.astype(np.float64, copy=False) - self.center) * self.gain
+        if np.isfinite(self.clip):
+            # hypot does not overflow, and what overflowed before stands at the bound
+            np.nan_to_num(z, copy=False, posinf=_HUGE, neginf=-_HUGE)
+            z /= np.hypot(1, z / self.clip)
+        return z.astype(self.dtype, copy=False)
+
+    @property
+    def is_identity(self) -> bool:
+        return not np.any(self.center) and bool(np.all(self.gain == 1)) and self.clip == np.inf
+
+    def identity(self) -> InputMap:
+        """The map that augments inputs which are scaled already."""
+        return InputMap(
+            np.zeros_like(self.center), np.ones_like(self.gain), self.n_states, dtype=self.dtype
+        )
+
+    def astype(self, dtype: Any) -> InputMap:
+        """The same map to states of another float type."""
+        return replace(self, dtype=np.dtype(dtype))
+
+
+@np.errstate(over="ignore")
+def weighted_moments(X: NDArray, weight: NDArray) -> tuple[NDArray, NDArray]:
+    """Weighted mean and standard deviation of each column, in float64, in two passes.
+
+    Columns are divided by their largest entry on the way, so that no square overflows.
+    """
+    share = weight / weight.sum()
+    chunks = [slice(i, i + _CHUNK_ROWS) for i in range(0, len(X), _CHUNK_ROWS)]
+    size = np.max([np.abs(X[c]).max(axis=0) for c in chunks], axis=0).astype(np.float64)
+    size[size == 0] = 1.0
+    mean = sum(share[c] @ (X[c] / size) for c in chunks)
+    variance = sum(share[c] @ (X[c] / size - mean) ** 2 for c in chunks)
+    return mean * size, np.sqrt(variance) * size
+
+
+def weighted_quantiles(X: NDArray, weight: NDArray, levels: list[float]) -> NDArray:
+    """Weighted quantiles (len(levels), p): the least x with at least that share of the weight."""
+    result = np.empty((len(levels), X.shape[1]))
+    for j in range(X.shape[1]):
+        column = np.asarray(X[:, j], dtype=np.float64)
+        order = np.argsort(column, kind="stable")
+        share = np.cumsum(weight[order])
+        index = np.searchsorted(share, np.array(levels) * share[-1] * (1 - 1e-12))
+        result[:, j] = column[order[np.minimum(index, len(order) - 1)]]
+    return result
+
+
+def _inverse(scale: NDArray, center: NDArray) -> NDArray:
+    """1 / scale, and 0 where a column is constant up to rounding."""
+    constant = scale <= 1e-12 * np.abs(center) + np.finfo(np.float64).tiny
+    return np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, scale))
+
+
+def _identity(X, weight):
+    return np.zeros(X.shape[1]), np.ones(X.shape[1])
+
+
+def _standard(X, weight):
+    mean, deviation = weighted_moments(X, weight)
+    return mean, _inverse(deviation, mean)
+
+
+def _two_valued(X):
+    """Whether each column holds at most two values."""
+    low, high = X.min(axis=0), X.max(axis=0)
+    return np.array([np.all((X[:, j] == low[j]) | (X[:, j] == high[j])) for j in range(X.shape[1])])
+
+
+def _robust(X, weight):
+    """Median and interquartile range; mean and deviation where two values or one prevail."""
+    low, median, high = weighted_quantiles(X, weight, [0.25, 0.5, 0.75])
+    # 1.349 is the interquartile range of the standard normal law
+    spread = (high - low) / 1.349
+    mean, deviation = weighted_moments(X, weight)
+    narrow = (spread <= 1e-9 * deviation) | _two_valued(X)
+    center = np.where(narrow, mean, median)
+    return center, _inverse(np.where(narrow, deviation, spread), center)
+
+
+SCALINGS = {None: _identity, "standard": _standard, "robust": _robust}

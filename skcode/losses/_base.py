@@ -1,0 +1,41 @@
+"""The contract of a loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+class Loss(ABC):
+    """A convex loss l(s, y) of scores s (n, K), sample by sample.
+
+    `value` is the definition, traced by autograd; `gradient` and `curvature` are its derivatives in
+    closed form.
+    """
+
+    #: whether the second derivative couples the scores of a sample
+    coupled: bool = False
+    #: whether the loss is a log-likelihood up to an unknown noise precision
+    has_noise: bool = False
+
+    @abstractmethod
+    def value(self, scores: Any, y: NDArray) -> Any:
+        """Losses (n,)."""
+
+    @abstractmethod
+    def gradient(self, scores: NDArray, y: NDArray) -> NDArray:
+        """d l / d s as (n, K)."""
+
+    @abstractmethod
+    def curvature(self, scores: NDArray, y: NDArray) -> NDArray:
+        """Array a (n, K): d^2 l / d s^2 = diag(a), minus a a^T (sum a = 1) where `coupled`."""
+
+    @abstractmethod
+    def mean(self, scores: NDArray) -> NDArray:
+        """What the scores predict, E[y | s]: values or probabilities, (n, K)."""
+
+    @abstractmethod
+    def initial_scores(self, y: NDArray, weight: NDArray, n_outputs: int) -> NDArray:
+        """The best constant scores (K,): where an intercept starts."""

@@ -1,0 +1,29 @@
+"""Squared error."""
+
+from __future__ import annotations
+
+import autograd.numpy as anp
+import numpy as np
+
+from skcode.losses._base import Loss
+
+
+class SquaredError(Loss):
+    """l(s, y) = |s - y|^2 / 2 with targets y (n, K)."""
+
+    has_noise = True
+
+    def value(self, scores, y):
+        return 0.5 * anp.sum((scores - y) ** 2, axis=1)
+
+    def gradient(self, scores, y):
+        return scores - y
+
+    def curvature(self, scores, y):
+        return np.ones_like(scores)
+
+    def mean(self, scores):
+        return scores
+
+    def initial_scores(self, y, weight, n_outputs):
+        return np.average(y, axis=0, weights=weight)

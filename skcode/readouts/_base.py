@@ -1,0 +1,70 @@
+"""The contract of a readout."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+class Readout(ABC):
+    """Maps final states to scores with a few trained numbers, packed in a vector.
+
+    Parameters
+    ----------
+    n_states : int
+        Dimension m of the state.
+    n_outputs : int
+        Number K of scores.
+    n_inputs : int or None
+        Number of leading coordinates that carry inputs; None means all.
+    """
+
+    def __init__(self, n_states: int, n_outputs: int, n_inputs: int | None = None):
+        self.n_states = n_states
+        self.n_outputs = n_outputs
+        self.n_inputs = n_states if n_inputs is None else n_inputs
+
+    @property
+    @abstractmethod
+    def n_parameters(self) -> int:
+        """Length of the parameter vector."""
+
+    @property
+    @abstractmethod
+    def penalised(self) -> NDArray:
+        """Mask (n_parameters,) of the numbers that the penalty counts."""
+
+    @abstractmethod
+    def initial(self, constant: NDArray) -> NDArray:
+        """Parameters from which training starts, given the best constant scores (K,)."""
+
+    #: whether each score has parameters of its own
+    separate: bool
+
+    @abstractmethod
+    def scores(self, parameters: Any, x1: Any, x0: Any) -> Any:
+        """Scores (n, K) from states x1 (n, m) and initial states x0 (n, m); autograd traces it."""
+
+    @abstractmethod
+    def state_gradient(self, parameters: NDArray) -> NDArray:
+        """d scores / d x1 (K, m): the readouts are linear in the final state."""
+
+    @abstractmethod
+    def features(self, x1: NDArray, x0: NDArray) -> NDArray:
+        """d score_k / d parameters[index[k]] for states (m, n): (K, F, n); (1, F, n) if shared."""
+
+    @property
+    @abstractmethod
+    def index(self) -> NDArray:
+        """Positions (K, F) of the parameters that each score reads."""
+
+    @property
+    @abstractmethod
+    def groups(self) -> list[str]:
+        """Names (n_parameters,) of the groups that share a prior precision; "" for no prior."""
+
+    @abstractmethod
+    def attributes(self, parameters: NDArray) -> dict[str, Any]:
+        """Fitted attributes, by name."""

@@ -1,0 +1,57 @@
+"""The linear readout A X_1 + b."""
+
+from __future__ import annotations
+
+import autograd.numpy as anp
+import numpy as np
+
+from skcode.readouts._base import Readout
+
+
+class LinearReadout(Readout):
+    """R(x) = A x + b with A (K, m) and b (K,) trained; the parameters are (A, b), row by row."""
+
+    separate = True
+
+    @property
+    def n_parameters(self):
+        return self.n_outputs * (self.n_states + 1)
+
+    @property
+    def penalised(self):
+        return np.arange(self.n_parameters) < self.n_outputs * self.n_states
+
+    def initial(self, constant):
+        return np.concatenate([np.zeros(self.n_outputs * self.n_states), constant])
+
+    def split(self, parameters):
+        """A (K, m) and b (K,)."""
+        cut = self.n_outputs * self.n_states
+        return anp.reshape(parameters[:cut], (self.n_outputs, self.n_states)), parameters[cut:]
+
+    def scores(self, parameters, x1, x0):
+        A, b = self.split(parameters)
+        return anp.dot(x1, A.T) + b
+
+    def state_gradient(self, parameters):
+        return self.split(parameters)[0]
+
+    def features(self, x1, x0):
+        ones = np.ones((1, x1.shape[1]), x1.dtype)
+        return np.concatenate([x1, ones])[None]
+
+    @property
+    def index(self):
+        A = np.arange(self.n_outputs * self.n_states).reshape(self.n_outputs, self.n_states)
+        b = self.n_outputs * self.n_states + np.arange(self.n_outputs)
+        return np.hstack([A, b[:, None]])
+
+    @property
+    def groups(self):
+        row = ["input weights"] * self.n_inputs
+        row += ["state weights"] * (self.n_states - self.n_inputs)
+        return row * self.n_outputs + [""] * self.n_outputs
+
+    def attributes(self, parameters):
+        A, b = self.split(parameters)
+        return {"coef_": A, "intercept_": b}
