@@ -1,0 +1,131 @@
+"""The map from inputs to scores, with its parameters packed in one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skcode.fields import Fields
+from skcode.flow import Sweep, Tableau, block_size, sweep_flow
+from skcode.inputs import InputMap
+from skcode.readouts import Readout
+from skcode.utils._blocks import OrderedMap, block_slices, task_slices
+
+
+class Model:
+    """x -> R(X_1), X_0 = E(x), dX = sum_i u^i V_i(X) dt: everything that is not trained.
+
+    The parameter vector theta holds the controls (M, d), row by row, then those of the readout.
+
+    Parameters
+    ----------
+    input_map : InputMap
+        The map E.
+    fields : Fields
+        Drawn fields, of the dtype of the inputs.
+    tableau : Tableau
+        The scheme, one step for each interval.
+    n_intervals : int
+        The number M.
+    readout : Readout
+        The readout R.
+    """
+
+    def __init__(
+        self,
+        input_map: InputMap,
+        fields: Fields,
+        tableau: Tableau,
+        n_intervals: int,
+        readout: Readout,
+    ):
+        self.input_map = input_map
+        self.fields = fields
+        self.tableau = tableau
+        self.n_intervals = n_intervals
+        self.readout = readout
+        self.dtype = np.dtype(input_map.dtype)
+        self.n_block = block_size(fields, self.dtype)
+        self._idle: dict[tuple, list[Sweep]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # buffers neither travel nor persist
+        return {**self.__dict__, "_idle": {}}
+
+    def astype(self, dtype: Any) -> Model:
+        """The same model, computing in another float type."""
+        if np.dtype(dtype) == self.dtype:
+            return self
+        return self._replace(self.input_map.astype(dtype), self.fields.astype(dtype))
+
+    def without_scaling(self) -> Model:
+        """The same model for inputs that are scaled already."""
+        return self._replace(self.input_map.identity(), self.fields)
+
+    def _replace(self, input_map: InputMap, fields: Fields) -> Model:
+        return Model(input_map, fields, self.tableau, self.n_intervals, self.readout)
+
+    @property
+    def n_controls(self) -> int:
+        return self.n_intervals * self.fields.n_fields
+
+    @property
+    def n_parameters(self) -> int:
+        return self.n_controls + self.readout.n_parameters
+
+    def split(self, theta: Any) -> tuple[Any, Any]:
+        """Controls (M, d) and the parameters of the readout."""
+        controls = theta[: self.n_controls].reshape((self.n_intervals, self.fields.n_fields))
+        return controls, theta[self.n_controls :]
+
+    @contextmanager
+    def sweep(self, n: int, lead: tuple[int, ...] = ()) -> Iterator[Sweep]:
+        """Borrow a sweep for n samples; its buffers are used again by the next borrower."""
+        # list.pop and list.append are atomic: two threads never hold the same sweep
+        idle = self._idle.setdefault((n, lead), [])
+        try:
+            sweep = idle.pop()
+        except IndexError:
+            sweep = Sweep(self.fields, self.tableau, self.n_intervals, 1, n, self.dtype, lead)
+        yield sweep
+        idle.append(sweep)
+
+    def trace_scores(self, theta: Any, X: NDArray, sweep: Sweep) -> Any:
+        """Scores (n, K) of one block, traceable by autograd in theta."""
+        controls, parameters = self.split(theta)
+        x0 = self.input_map(X)
+        x1 = sweep_flow(controls, x0, sweep)
+        return self.readout.scores(parameters.astype(self.dtype), x1, x0)
+
+    def block_states(self, theta: NDArray, X: NDArray) -> NDArray:
+        """Final states (n, m) of one block."""
+        with self.sweep(len(X)) as sweep:
+            return sweep.propagate(self.split(theta)[0], self.input_map(X)).T.copy()
+
+    def block_scores(self, theta: NDArray, X: NDArray) -> NDArray:
+        """Scores (n, K) of one block."""
+        controls, parameters = self.split(theta)
+        x0 = self.input_map(X)
+        with self.sweep(len(X)) as sweep:
+            x1 = sweep.propagate(controls, x0).T
+            return self.readout.scores(parameters.astype(self.dtype), x1, x0)
+
+    def scores(self, theta: NDArray, X: NDArray, mapper: OrderedMap) -> NDArray:
+        """Scores (n, K) of any number of rows."""
+        return self._over_blocks(self.block_scores, theta, X, mapper)
+
+    def states(self, theta: NDArray, X: NDArray, mapper: OrderedMap) -> NDArray:
+        """Final states (n, m) of any number of rows."""
+        return self._over_blocks(self.block_states, theta, X, mapper)
+
+    def _over_blocks(self, function, theta, X, mapper):
+        tasks = [(function, theta, X[s], self.n_block) for s in task_slices(len(X), self.n_block)]
+        return np.concatenate(list(mapper(_map_blocks, tasks)))
+
+
+def _map_blocks(function, theta, X, n_block):
+    return np.concatenate([function(theta, X[s]) for s in block_slices(len(X), n_block)])

@@ -1,0 +1,114 @@
+r"""The normal equations of Gauss-Newton, accumulated block by block.
+
+With scores s_n (K,), J_n = d s_n / d theta and W_n = d^2 l / d s^2, the generalised Gauss-Newton
+matrix is H = sum_n s_n J_n^T W_n J_n. The rows of J_n in the controls are the sample-by-sample
+adjoints that the backward sweep passes anyway: K of them a sample. W_n is diag(a), minus a a^T for
+the softmax; then, with J centred by sum_k a_k J_k, H is again a sum of K squares. The Jacobian of
+all samples never exists: one block of it does.
+
+The readout weights of different scores are coupled by the softmax alone. There that coupling is
+replaced by the bound diag(a) - a a^T <= diag(a), which leaves an arrow matrix: K blocks of the size
+of one readout, coupled through the controls, at a cost that grows linearly with K. The bound is
+exact in all directions that leave sum_k a_k s_k unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skcode.losses import Loss
+from skcode.objective._model import Model
+from skcode.utils._arrow import Arrow, ArrowOrder
+from skcode.utils._blocks import block_slices, ordered_sum
+
+
+class NormalEquations(NamedTuple):
+    """Value, gradient (P,) and Gauss-Newton matrix of the weighted mean loss."""
+
+    value: float
+    gradient: NDArray
+    matrix: Arrow
+
+    @property
+    def is_finite(self) -> bool:
+        parts = (self.value, self.gradient, self.matrix.core, self.matrix.blocks)
+        return all(bool(np.isfinite(part).all()) for part in parts)
+
+
+def jacobian(model: Model, theta: NDArray, X: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Scores (n, K) of one block, their Jacobian in the core (K, c, n), and that in the blocks.
+
+    The core holds the controls, and the parameters of readouts that all scores share.
+    """
+    controls, parameters = model.split(theta)
+    parameters = parameters.astype(model.dtype)
+    x0 = model.input_map(X)
+    readout, n = model.readout, len(X)
+    K = readout.n_outputs
+    with model.sweep(n, (K,)) as sweep:
+        x1 = sweep.forward(controls, x0)
+        scores = readout.scores(parameters, x1.T, x0).astype(np.float64)
+        features = readout.features(x1, x0.T)
+        rows = np.empty((K, *controls.shape, n), model.dtype)
+        gradient = readout.state_gradient(parameters)[:, :, None]
+        adjoint = np.broadcast_to(gradient, (*gradient.shape[:2], n))
+        sweep.jacobian(adjoint, np.moveaxis(rows, 0, 1))
+        rows = rows.reshape(K, -1, n)
+    if not readout.separate:
+        return scores, np.concatenate([rows, features], axis=1), features[:, :0]
+    return scores, rows, features
+
+
+def task_normal(model: Model, loss: Loss, theta, X, y, weight):
+    """Parts of the normal equations, summed over the blocks of one task."""
+    blocks = block_slices(len(X), model.n_block)
+    return tuple(
+        ordered_sum(_block_normal(model, loss, theta, X[s], y[s], weight[s]) for s in blocks)
+    )
+
+
+def _block_normal(model, loss, theta, X, y, weight):
+    scores, rows, features = jacobian(model, theta, X)
+    K = len(rows)
+    value = float(weight @ loss.value(scores, y))
+    residual = (weight[:, None] * loss.gradient(scores, y)).T.astype(model.dtype)
+    curvature = loss.curvature(scores, y).T.astype(model.dtype)
+    root = np.sqrt(weight.astype(model.dtype) * curvature)
+
+    c, F = rows.shape[1], features.shape[1]
+    grad_core, mean = np.zeros(c), 0.0
+    for k in range(K):
+        grad_core += rows[k] @ residual[k]
+        if loss.coupled:
+            mean = mean + curvature[k] * rows[k]
+    grad_blocks = np.empty((K, F))
+    core, coupling, blocks = np.zeros((c, c)), np.empty((K, c, F)), np.empty((K, F, F))
+    # one score at a time: its rows stay in the cache from centring to the products
+    for k in range(K):
+        J, feature = rows[k], features[min(k, len(features) - 1)]
+        if loss.coupled:
+            J -= mean
+        J *= root[k]
+        weighted = feature * root[k]
+        grad_blocks[k] = feature @ residual[k]
+        core += J @ J.T
+        coupling[k] = J @ weighted.T
+        blocks[k] = weighted @ weighted.T
+    return value, grad_core, grad_blocks, core, coupling, blocks
+
+
+def assemble(model: Model, parts: list) -> NormalEquations:
+    """Gradient and arrow matrix in the order of theta."""
+    value, grad_core, grad_blocks, core, coupling, blocks = parts
+    index = model.n_controls + model.readout.index
+    head = np.arange(len(core))
+    if model.readout.separate:
+        positions = np.concatenate([head, index.ravel()])
+    else:
+        positions, grad_blocks, coupling, blocks = head, grad_blocks[:0], coupling[:0], blocks[:0]
+    order = ArrowOrder(positions, (len(core), *grad_blocks.shape))
+    gradient = order.join(grad_core, grad_blocks)
+    return NormalEquations(float(value), gradient, Arrow(core, coupling, blocks, order))

@@ -1,0 +1,187 @@
+"""Weighted mean loss plus penalty, and its gradient through autograd."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import autograd.numpy as anp
+import numpy as np
+from autograd import value_and_grad
+from numpy.typing import NDArray
+
+from skcode.losses import Loss
+from skcode.objective._model import Model
+from skcode.objective._normal import NormalEquations, assemble, task_normal
+from skcode.utils._blocks import OrderedMap, block_slices, ordered_sum, task_slices
+from skcode.utils._tracing import tracing
+
+#: penalty of solvers that do not find it from the data
+_DEFAULT_ALPHA = 1e-4
+#: entries of X up to which a scaled copy is kept
+_MOST_SCALED = 2**23
+
+
+class Objective:
+    r"""The training objective
+
+    .. math:: F(\theta) = \frac{1}{\sum_n s_n} \sum_n s_n\, l(R(X_1^{x_n}), y_n)
+        + \frac{\alpha}{2} \Big( \int_0^1 |u_t|^2 dt + |A|^2 \Big)
+
+    with sample weights s, controls u and readout weights A (without intercepts).
+
+    Parameters
+    ----------
+    model : Model
+        The map from inputs to scores.
+    loss : Loss
+        The loss l.
+    X : ndarray of shape (n, p)
+        Inputs.
+    y : ndarray of shape (n,) or (n, K)
+        Targets, as the loss wants them.
+    weight : ndarray of shape (n,)
+        Sample weights, positive.
+    alpha : float or None
+        Strength of the penalty. None leaves it to solvers that find it from the data, and is 1e-4
+        for the others.
+    mapper : OrderedMap
+        Maps blocks of samples.
+    train_controls : bool
+        False freezes the controls at their start: the readout alone is trained.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        X: NDArray,
+        y: NDArray,
+        weight: NDArray,
+        alpha: float | None,
+        mapper: OrderedMap,
+        train_controls: bool = True,
+    ):
+        self.model = model
+        self.loss = loss
+        self.X = X
+        self.y = y
+        self.weight = weight / weight.sum()
+        # weights that sum to less than the number of rows are relative, else they count rows
+        self.total_weight = max(float(weight.sum()), float(len(X)))
+        self.alpha = alpha
+        self.mapper = mapper
+        self.train_controls = train_controls
+        ridge = np.full(model.n_parameters, _DEFAULT_ALPHA if alpha is None else float(alpha))
+        ridge[: model.n_controls] /= model.n_intervals
+        ridge[model.n_controls :] *= model.readout.penalised
+        self.ridge = ridge
+        # cut once: backends that ship data see the same arrays at each call
+        self.tasks = [(X[s], y[s], self.weight[s]) for s in task_slices(len(X), model.n_block)]
+        # where the strength of the penalty comes from the data, single precision is ample
+        self.precision = np.float32 if alpha is None else model.dtype
+
+    @property
+    def n_samples(self) -> int:
+        return len(self.X)
+
+    def value_and_grad(self, theta: NDArray) -> tuple[float, NDArray]:
+        """F and its gradient; infinity and zeros where the flow explodes."""
+        tasks = [(self.model, self.loss, theta, *task) for task in self.tasks]
+        return self._finish(theta, *self.mapper.sum(_task_value_and_grad, tasks))
+
+    def value(self, theta: NDArray, penalised: bool = True) -> float:
+        """F alone, or without its penalty; infinity where the flow explodes."""
+        tasks = [(self.model, self.loss, theta, *task) for task in self.tasks]
+        value = float(self.mapper.sum(_task_value, tasks)[0])
+        value += self._penalty(theta) if penalised else 0.0
+        return value if np.isfinite(value) else np.inf
+
+    def normal_equations(self, theta: NDArray) -> NormalEquations:
+        """Value, gradient and Gauss-Newton matrix of the loss without penalty.
+
+        The value is infinite where the flow or a product of it overflows.
+        """
+        model, tasks = self._normal_tasks
+        tasks = [(model, self.loss, theta, *task) for task in tasks]
+        equations = assemble(model, self.mapper.sum(task_normal, tasks))
+        return equations if equations.is_finite else equations._replace(value=np.inf)
+
+    @cached_property
+    def _normal_tasks(self) -> tuple[Model, list[tuple]]:
+        """Model and tasks of the normal equations; small inputs are scaled once."""
+        model, X = self.model.astype(self.precision), self.X
+        if X.size <= _MOST_SCALED:
+            X, model = model.input_map.scaled(X), model.without_scaling()
+        slices = task_slices(len(X), model.n_block)
+        return model, [(X[s], self.y[s], self.weight[s]) for s in slices]
+
+    def subset(self, index: NDArray) -> Objective:
+        """The objective of some of the rows."""
+        weight = self.weight[index] * self.total_weight
+        return Objective(
+            self.model,
+            self.loss,
+            self.X[index],
+            self.y[index],
+            weight,
+            self.alpha,
+            self.mapper,
+            self.train_controls,
+        )
+
+    @property
+    def groups(self) -> NDArray:
+        """Number of the prior group of each parameter, -1 for parameters without a prior."""
+        model = self.model
+        families = [label.split("[")[0] for label in model.fields.labels]
+        names = families * model.n_intervals + model.readout.groups
+        codes = {name: i for i, name in enumerate(dict.fromkeys(n for n in names if n))}
+        return np.array([codes.get(name, -1) for name in names])
+
+    def batch_value_and_grad(self, theta: NDArray, index: NDArray) -> tuple[float, NDArray]:
+        """An unbiased estimate of both from the rows of a minibatch."""
+        X, y = self.X[index], self.y[index]
+        weight = self.weight[index] * (self.n_samples / len(index))
+        tasks = [
+            (self.model, self.loss, theta, X[s], y[s], weight[s])
+            for s in task_slices(len(X), self.model.n_block)
+        ]
+        return self._finish(theta, *self.mapper.sum(_task_value_and_grad, tasks))
+
+    def _penalty(self, theta: NDArray) -> float:
+        return 0.5 * float(self.ridge @ theta**2)
+
+    def _finish(self, theta: NDArray, value: float, grad: NDArray) -> tuple[float, NDArray]:
+        value = float(value) + self._penalty(theta)
+        if not (np.isfinite(value) and np.isfinite(grad).all()):
+            return np.inf, np.zeros_like(theta)
+        grad += self.ridge * theta
+        if not self.train_controls:
+            grad[: self.model.n_controls] = 0
+        return value, grad
+
+
+def _task_value_and_grad(model: Model, loss: Loss, theta, X, y, weight):
+    """Sum of s_n l_n over the blocks of one task, and its gradient: one trace a block."""
+
+    def block(s):
+        with model.sweep(s.stop - s.start) as sweep:
+
+            def total(theta):
+                return anp.dot(weight[s], loss.value(model.trace_scores(theta, X[s], sweep), y[s]))
+
+            with tracing():
+                value, grad = value_and_grad(total)(theta)
+        return float(value), grad
+
+    return tuple(ordered_sum(block(s) for s in block_slices(len(X), model.n_block)))
+
+
+def _task_value(model: Model, loss: Loss, theta, X, y, weight):
+    """Sum of s_n l_n over the blocks of one task."""
+    return tuple(
+        ordered_sum(
+            (float(weight[s] @ loss.value(model.block_scores(theta, X[s]), y[s])),)
+            for s in block_slices(len(X), model.n_block)
+        )
+    )

@@ -1,0 +1,76 @@
+"""The contract of a solver."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+
+class Monitor(Protocol):
+    """Called by a solver after each iteration; returns True to stop it."""
+
+    def __call__(self, theta: NDArray, loss: float) -> bool: ...
+
+
+@dataclass(frozen=True)
+class SolverResult:
+    """Where a solver ended.
+
+    Attributes
+    ----------
+    theta : ndarray
+        The last parameters.
+    n_iter : int
+        Iterations (passes over the data, for stochastic solvers).
+    converged : bool
+        Whether a stopping rule ended it, rather than `max_iter`.
+    message : str
+        Why it ended.
+    """
+
+    theta: NDArray
+    n_iter: int
+    converged: bool
+    message: str
+    #: Laplace posterior at theta, from solvers that have one
+    posterior: Any = None
+
+
+class Solver(BaseEstimator, ABC):
+    """Minimises an objective.
+
+    A solver holds hyper-parameters only; it can be cloned and searched (``solver__momentum``).
+    `needs` names the methods of the objective that it calls.
+    """
+
+    needs: tuple[str, ...] = ()
+    #: iterations when the user names no number
+    default_max_iter: int = 200
+
+    def check_objective(self, objective: Any) -> None:
+        """Raise a clear error if the objective lacks what this solver calls."""
+        missing = [name for name in self.needs if not hasattr(objective, name)]
+        if missing:
+            raise TypeError(
+                f"{type(self).__name__} needs {missing} of the objective; "
+                f"{type(objective).__name__} does not have them."
+            )
+
+    @abstractmethod
+    def minimize(
+        self,
+        objective: Any,
+        theta: NDArray,
+        *,
+        max_iter: int,
+        tol: float,
+        n_iter_no_change: int,
+        rng: np.random.Generator,
+        monitor: Monitor,
+    ) -> SolverResult:
+        """Minimise from theta, telling the monitor of every iterate."""

@@ -1,0 +1,77 @@
+"""Limited-memory BFGS."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import minimize
+
+from skcode.solvers._base import Solver, SolverResult
+
+
+class LBFGS(Solver):
+    """L-BFGS of scipy on the full objective.
+
+    Parameters
+    ----------
+    memory : int
+        Number of correction pairs.
+    max_fun : int or None
+        Largest number of objective evaluations; None for no bound beside `max_iter`.
+
+    References
+    ----------
+    .. [1] C. Zhu, R. H. Byrd, P. Lu, J. Nocedal, "L-BFGS-B: Fortran subroutines for large-scale
+       bound-constrained optimization", ACM Trans. Math. Softw. 23(4), 1997.
+    """
+
+    needs = ("value_and_grad",)
+    default_max_iter = 300
+
+    def __init__(self, memory: int = 10, max_fun: int | None = None):
+        self.memory = memory
+        self.max_fun = max_fun
+
+    def minimize(self, objective, theta, *, max_iter, tol, n_iter_no_change, rng, monitor):
+        self.check_objective(objective)
+        scale, _ = objective.value_and_grad(theta)
+        wall = 10 * max(abs(scale), 1.0)
+
+        lowest, best = np.inf, theta
+
+        def fun(theta):
+            nonlocal lowest, best
+            value, grad = objective.value_and_grad(theta)
+            if not np.isfinite(value):
+                # an exploding flow is a wall, from which the line search steps back
+                return wall, grad
+            if value < lowest:
+                lowest, best = value, theta.copy()
+            return value, grad
+
+        stopped = False
+
+        def callback(intermediate_result):
+            nonlocal stopped
+            stopped = monitor(intermediate_result.x, float(intermediate_result.fun))
+            if stopped:
+                raise StopIteration
+
+        result = minimize(
+            fun,
+            theta,
+            jac=True,
+            method="L-BFGS-B",
+            callback=callback,
+            options={
+                "maxiter": max_iter,
+                "maxfun": self.max_fun if self.max_fun is not None else 20 * max_iter + 100,
+                "maxcor": self.memory,
+                "gtol": tol,
+                "ftol": 64 * np.finfo(float).eps,
+            },
+        )
+        converged = stopped or result.status != 1
+        # a line search that ran into a wall may end on it
+        last = result.x if np.isfinite(result.x).all() and result.fun < wall else best
+        message = "stopped by the monitor" if stopped else str(result.message)
+        return SolverResult(last, int(result.nit), bool(converged), message)

@@ -1,0 +1,235 @@
+"""Stochastic gradient descent and Adam on minibatches."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skcode.solvers._base import Solver, SolverResult
+
+#: how often a step into an exploding flow is taken back, half the way at a time
+_MOST_RETREATS = 60
+
+SCHEDULES = ("constant", "invscaling", "adaptive", "cosine")
+
+
+class StochasticSolver(Solver):
+    """Passes over shuffled minibatches; subclasses say how a gradient becomes a step.
+
+    The rate of pass t is ``learning_rate_init`` ("constant"), divided by ``(1 + step)**power_t``
+    ("invscaling"), divided by five whenever the loss stalls for `n_iter_no_change` passes
+    ("adaptive"), or multiplied by (1 + cos(pi t / max_iter)) / 2 ("cosine").
+
+    Steps into an exploding flow are taken back, half the way at a time, and halve the rate.
+    """
+
+    needs = ("batch_value_and_grad", "n_samples")
+    default_max_iter = 200
+
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    batch_size: int | str
+    shuffle: bool
+
+    @abstractmethod
+    def start(self, theta: NDArray) -> dict[str, Any]:
+        """Fresh memory of the step rule."""
+
+    @abstractmethod
+    def step(self, grad: NDArray, rate: float, memory: dict[str, Any]) -> NDArray:
+        """The update to add to theta."""
+
+    def minimize(self, objective, theta, *, max_iter, tol, n_iter_no_change, rng, monitor):
+        self.check_parameters()
+        self.check_objective(objective)
+        memory, damp = self.start(theta), 1.0
+        best, stalled = np.inf, 0
+        for epoch in range(max_iter):
+            factor = 0.5 * (1 + np.cos(np.pi * epoch / max_iter))
+            damp_epoch = damp * (factor if self.learning_rate == "cosine" else 1.0)
+            theta, loss = self.run_epoch(objective, theta, memory, rng, damp_epoch)
+            if monitor(theta, loss):
+                return SolverResult(theta, epoch + 1, True, "stopped by the monitor")
+            stalled = 0 if loss < best - tol else stalled + 1
+            best = min(best, loss)
+            if stalled >= n_iter_no_change:
+                if self.learning_rate != "adaptive" or damp * self.learning_rate_init < 1e-6:
+                    return SolverResult(theta, epoch + 1, True, "the loss stalled")
+                damp, stalled = damp / 5, 0
+        return SolverResult(theta, max_iter, False, "max_iter reached")
+
+    def run_epoch(
+        self,
+        objective: Any,
+        theta: NDArray,
+        memory: dict[str, Any],
+        rng: np.random.Generator,
+        damp: float = 1.0,
+    ) -> tuple[NDArray, float]:
+        """One pass over the data: new parameters and the mean loss on the way."""
+        total = 0.0
+        for index in self._batches(objective.n_samples, rng):
+            loss, grad = objective.batch_value_and_grad(theta, index)
+            for attempt in range(_MOST_RETREATS):
+                if np.isfinite(loss):
+                    break
+                if attempt == _MOST_RETREATS - 1:
+                    raise ValueError(
+                        "The flow explodes, or its gradient overflows, wherever the solver steps "
+                        "back to. Scale X (scaling='robust') or use bounded vector fields "
+                        "(vector_fields='neural')."
+                    )
+                # first back to where the last batch was finite, then to zero
+                near = attempt < _MOST_RETREATS // 3 and "safe" in memory
+                if not np.isfinite(theta).all():
+                    theta = memory.get("safe", np.zeros_like(theta))
+                theta = 0.5 * (theta + memory["safe"]) if near else 1e-3 * theta
+                memory.update(self.start(theta), damp=0.5 * memory.get("damp", 1.0))
+                loss, grad = objective.batch_value_and_grad(theta, index)
+            total += loss * len(index)
+            memory["safe"] = theta
+            rate = self.learning_rate_init * damp * memory.get("damp", 1.0)
+            if self.learning_rate == "invscaling":
+                memory["steps"] = memory.get("steps", 0) + 1
+                rate /= memory["steps"] ** self.power_t
+            theta = theta + self.step(grad, rate, memory)
+        return theta, total / objective.n_samples
+
+    def _batches(self, n: int, rng: np.random.Generator) -> Iterator[NDArray]:
+        size = min(200, n) if self.batch_size == "auto" else min(int(self.batch_size), n)
+        order = rng.permutation(n) if self.shuffle else np.arange(n)
+        for start in range(0, n, size):
+            # sorted within the batch: memory-mapped rows are read in order
+            yield np.sort(order[start : start + size])
+
+    def check_parameters(self) -> None:
+        """Raise a clear error for parameters out of their range."""
+        if self.learning_rate not in SCHEDULES:
+            raise ValueError(f"learning_rate={self.learning_rate!r} must be one of {SCHEDULES}.")
+        if not self.learning_rate_init > 0:
+            raise ValueError(f"learning_rate_init={self.learning_rate_init} must be positive.")
+        counts = isinstance(self.batch_size, Integral) and self.batch_size >= 1
+        if self.batch_size != "auto" and not counts:
+            raise ValueError(f"batch_size={self.batch_size!r} must be 'auto' or at least 1.")
+
+
+class SGD(StochasticSolver):
+    """Stochastic gradient descent with (Nesterov) momentum.
+
+    Parameters
+    ----------
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine"}
+        Schedule of the rate.
+    learning_rate_init : float
+        First rate.
+    power_t : float
+        Exponent of "invscaling".
+    momentum : float
+        Share of the last step that is kept, in [0, 1).
+    nesterov : bool
+        Whether the momentum looks ahead.
+    batch_size : int or "auto"
+        Samples in a minibatch; "auto" is ``min(200, n_samples)``.
+    shuffle : bool
+        Whether the rows are shuffled before each pass.
+    """
+
+    def __init__(
+        self,
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.01,
+        power_t: float = 0.5,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        batch_size: int | str = "auto",
+        shuffle: bool = True,
+    ):
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+
+    def start(self, theta):
+        return {"velocity": np.zeros_like(theta)}
+
+    def step(self, grad, rate, memory):
+        velocity = self.momentum * memory["velocity"] - rate * grad
+        memory["velocity"] = velocity
+        return self.momentum * velocity - rate * grad if self.nesterov else velocity
+
+    def check_parameters(self):
+        super().check_parameters()
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum} must lie in [0, 1).")
+
+
+class Adam(StochasticSolver):
+    """Adam [1]_.
+
+    Parameters
+    ----------
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine"}
+        Schedule of the rate.
+    learning_rate_init : float
+        First rate.
+    power_t : float
+        Exponent of "invscaling".
+    beta_1, beta_2 : float
+        Decay of the first and second moments, in [0, 1).
+    epsilon : float
+        Added to the root of the second moment.
+    batch_size : int or "auto"
+        Samples in a minibatch; "auto" is ``min(200, n_samples)``.
+    shuffle : bool
+        Whether the rows are shuffled before each pass.
+
+    References
+    ----------
+    .. [1] D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    """
+
+    def __init__(
+        self,
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.01,
+        power_t: float = 0.5,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        batch_size: int | str = "auto",
+        shuffle: bool = True,
+    ):
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+
+    def start(self, theta):
+        return {"first": np.zeros_like(theta), "second": np.zeros_like(theta), "count": 0}
+
+    def step(self, grad, rate, memory):
+        memory["count"] += 1
+        memory["first"] = self.beta_1 * memory["first"] + (1 - self.beta_1) * grad
+        memory["second"] = self.beta_2 * memory["second"] + (1 - self.beta_2) * grad**2
+        first = memory["first"] / (1 - self.beta_1 ** memory["count"])
+        second = memory["second"] / (1 - self.beta_2 ** memory["count"])
+        return -rate * first / (np.sqrt(second) + self.epsilon)
+
+    def check_parameters(self):
+        super().check_parameters()
+        for name in ("beta_1", "beta_2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must lie in [0, 1).")
