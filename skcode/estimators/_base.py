@@ -1,0 +1,391 @@
+"""What the estimators share: parameters, preparation of data, fitting, prediction of scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skcode.estimators._member import (
+    Data,
+    Member,
+    initial_theta,
+    published,
+    stream_epoch,
+    train,
+    validator,
+)
+from skcode.estimators._monitor import TrainingMonitor
+from skcode.estimators._preparation import canonical, hold_out, positive_rows
+from skcode.estimators._tasks import Task
+from skcode.fields import (
+    AffineFields,
+    DiagonalFields,
+    FieldFamily,
+    LinearFields,
+    NeuralFields,
+    PolynomialFields,
+    UniversalFields,
+)
+from skcode.flow import TABLEAUS, get_tableau, trajectory
+from skcode.inputs import SCALINGS, InputMap
+from skcode.objective import Model, Objective
+from skcode.readouts import READOUTS
+from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver, StochasticSolver
+from skcode.utils._blocks import OrderedMap
+
+#: "auto" takes Gauss-Newton up to this many parameters, whose matrix takes 72 MB
+_MOST_DENSE_PARAMETERS = 3000
+#: ... and for more parameters L-BFGS up to this many rows, then Adam
+_MOST_FULL_BATCH_ROWS = 20_000
+#: rows from which families that are placed by data take their places
+_REFERENCE_ROWS = 1024
+
+FAMILIES: dict[str, type[FieldFamily]] = {
+    "neural": NeuralFields,
+    "polynomial": PolynomialFields,
+    "linear": LinearFields,
+    "affine": AffineFields,
+    "diagonal": DiagonalFields,
+    "universal": UniversalFields,
+}
+
+
+def recommended_fields() -> FieldFamily:
+    """Trainable relevance of the inputs beside single neurons, half of them sparse and steep."""
+    return DiagonalFields() | NeuralFields(rank=1, sparse=0.5, centred=True)
+
+
+def _spawn(random_state: np.random.RandomState) -> np.random.Generator:
+    return np.random.default_rng(random_state.randint(np.iinfo(np.int32).max))
+
+
+def streams(estimator: Any) -> bool:
+    """Whether partial_fit exists: with a stochastic solver, or where the solver is automatic."""
+    solver = estimator.solver
+    kind = type(solver) if isinstance(solver, Solver) else SOLVERS.get(solver, Adam)
+    if not issubclass(kind, StochasticSolver):
+        raise AttributeError(
+            f"partial_fit needs a stochastic solver ('sgd', 'adam') or 'auto'; solver={solver!r}."
+        )
+    return True
+
+
+class ControlledODEBase(BaseEstimator, ABC):
+    """Base of the estimators; not for direct use."""
+
+    _parameter_constraints: dict = {
+        "vector_fields": [StrOptions(set(FAMILIES)), FieldFamily, None],
+        "n_members": [Interval(Integral, 1, None, closed="left")],
+        "n_fields": [Interval(Integral, 1, None, closed="left")],
+        "n_intervals": [Interval(Integral, 1, None, closed="left")],
+        "n_states": [Interval(Integral, 1, None, closed="left"), None],
+        "integrator": [StrOptions(set(TABLEAUS))],
+        "readout": [StrOptions(set(READOUTS))],
+        "solver": [StrOptions({"auto", *SOLVERS}), Solver],
+        "alpha": [Interval(Real, 0, None, closed="left"), None],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "scaling": [StrOptions({name for name in SCALINGS if name}), None],
+        "train_controls": ["boolean"],
+        "warm_start": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        vector_fields: Any,
+        n_fields: int,
+        n_intervals: int,
+        n_states: int | None,
+        integrator: str,
+        readout: str,
+        solver: Any,
+        alpha: float | None,
+        max_iter: int | None,
+        tol: float,
+        scaling: str | None,
+        train_controls: bool,
+        warm_start: bool,
+        early_stopping: bool,
+        validation_fraction: float,
+        n_iter_no_change: int,
+        n_jobs: int | None,
+        random_state: Any,
+        verbose: bool | int,
+    ):
+        self.vector_fields = vector_fields
+        self.n_fields = n_fields
+        self.n_intervals = n_intervals
+        self.n_states = n_states
+        self.integrator = integrator
+        self.readout = readout
+        self.solver = solver
+        self.alpha = alpha
+        self.max_iter = max_iter
+        self.tol = tol
+        self.scaling = scaling
+        self.train_controls = train_controls
+        self.warm_start = warm_start
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @abstractmethod
+    def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[NDArray, NDArray]:
+        """Validate X and y together."""
+
+    @abstractmethod
+    def _learn_task(self, y: NDArray, weight: NDArray) -> Task:
+        """What is predicted, from the training targets."""
+
+    def _class_factors(self, task: Task, targets: NDArray, weight: NDArray) -> NDArray | float:
+        """Factors on the sample weights; 1 unless classes are weighted."""
+        return 1.0
+
+    # -- fit -------------------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ):
+        """Fit controls and readout.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,) or None
+            Weights; an integer weight does what repeating the row does.
+        X_val, y_val, sample_weight_val : array-likes or None
+            A validation set of your own, in place of a part of the training data. Its curve is
+            recorded; with ``early_stopping=True`` it stops the training.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together.")
+        if X_val is None and sample_weight_val is not None:
+            raise ValueError("sample_weight_val needs X_val and y_val.")
+        fresh = not (self.warm_start and hasattr(self, "_members"))
+        data, task = self._prepare(X, y, sample_weight, None if fresh else self._task)
+        given = None
+        if X_val is not None:
+            X_val, y_val = self._check_Xy(X_val, y_val, reset=False)
+            X_val, y_val, weight = positive_rows(X_val, y_val, sample_weight_val)
+            given = Data(X_val, task.encode(y_val), weight)
+        random_state = check_random_state(self.random_state)
+        with OrderedMap(self.n_jobs) as mapper:
+            members = self._draw_members(data, task, random_state) if fresh else self._members
+            for k, member in enumerate(members):
+                part, validation = data, given
+                if self.early_stopping and given is None:
+                    part, validation = hold_out(data, task, self.validation_fraction, k)
+                self._watch(member, task, validation, mapper, k)
+                objective = self._objective(member.model, task, part, mapper)
+                completed = train(
+                    member,
+                    objective,
+                    self._solver(member.model.n_parameters, len(part.X)),
+                    max_iter=self.max_iter,
+                    tol=self.tol,
+                    n_iter_no_change=self.n_iter_no_change,
+                    rng=_spawn(random_state),
+                )
+                if not completed:
+                    members = members[: k + 1]
+                    break
+        # set at the end alone: a fit that fails leaves no trace
+        self._task, self._members, self._stream = task, members, None
+        self._publish()
+        return self
+
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, task: Task | None, reset: bool | None = None
+    ) -> tuple[Data, Task]:
+        """Checked, canonical, encoded rows and the task, which is learnt unless it is given."""
+        with np.errstate(all="ignore"):
+            X, y = self._check_Xy(X, y, reset=task is None if reset is None else reset)
+        X, y, weight = positive_rows(X, y, sample_weight)
+        # before anything is learnt, so that nothing depends on the order of rows
+        X, y, weight = canonical(X, y, weight)
+        task = self._learn_task(y, weight) if task is None else task
+        targets = task.encode(y)
+        return Data(X, targets, weight * self._class_factors(task, targets, weight)), task
+
+    def _watch(
+        self, member: Member, task: Task, validation: Data | None, mapper: OrderedMap, number: int
+    ) -> None:
+        """A new monitor, for one call of fit."""
+        member.monitor = TrainingMonitor(
+            validator(member.model, task, validation, mapper),
+            self.early_stopping,
+            self.tol,
+            self.n_iter_no_change,
+            self.verbose,
+            f"[{type(self).__name__}] member {number + 1}, ",
+        )
+
+    def _n_members(self) -> int:
+        return self.n_members
+
+    def _family(self) -> FieldFamily:
+        if self.vector_fields is None:
+            return recommended_fields()
+        if isinstance(self.vector_fields, str):
+            return FAMILIES[self.vector_fields]()
+        return clone(self.vector_fields)
+
+    def _solver(self, n_parameters: int, n_samples: int) -> Solver:
+        """The solver asked for; "auto" is Gauss-Newton while its matrix is small."""
+        if isinstance(self.solver, Solver):
+            self.solver_ = clone(self.solver)
+        elif self.solver != "auto":
+            self.solver_ = SOLVERS[self.solver]()
+        elif n_parameters <= _MOST_DENSE_PARAMETERS:
+            self.solver_ = GaussNewton()
+        else:
+            self.solver_ = LBFGS() if n_samples <= _MOST_FULL_BATCH_ROWS else Adam()
+        return self.solver_
+
+    def _state_dimension(self, n_features: int) -> int:
+        if self.n_states is None:
+            # flows of the line keep the order of points: one input needs a second coordinate
+            alone = self.vector_fields is not None
+            return max(n_features, 2) if alone else max(64, n_features + 32)
+        if self.n_states < n_features:
+            raise ValueError(
+                f"n_states={self.n_states} must be at least the number of features, {n_features}."
+            )
+        return self.n_states
+
+    def _draw_members(
+        self, data: Data, task: Task, random_state: np.random.RandomState
+    ) -> list[Member]:
+        return [self._draw(data, task, _spawn(random_state)) for _ in range(self._n_members())]
+
+    def _draw(self, data: Data, task: Task, rng: np.random.Generator) -> Member:
+        """A model with fields of its own, and its start."""
+        p = data.X.shape[1]
+        m = self._state_dimension(p)
+        input_map = InputMap.fit(data.X, data.weight, m, self.scaling)
+        rows = data.X[np.sort(rng.integers(0, len(data.X), _REFERENCE_ROWS))]
+        reference = input_map(rows)[:, :p].astype(np.float64)
+        family = self._family()
+        fields = family.draw(m, self.n_fields, rng, n_inputs=p, reference=reference)
+        readout = READOUTS[self.readout](m, task.n_outputs, p)
+        model = Model(
+            input_map,
+            fields.astype(data.X.dtype),
+            get_tableau(self.integrator),
+            self.n_intervals,
+            readout,
+        )
+        return Member(model, initial_theta(model, task.loss, data, rng), TrainingMonitor())
+
+    def _objective(self, model: Model, task: Task, data: Data, mapper: OrderedMap) -> Objective:
+        return Objective(model, task.loss, *data, self.alpha, mapper, self.train_controls)
+
+    def _publish(self) -> None:
+        """Set the fitted attributes; an ensemble adds a leading axis, or is a list."""
+        for name, value in published(self._members).items():
+            setattr(self, name, value)
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, task: Task | None = None) -> None:
+        """One pass of the stochastic solver over these rows."""
+        fresh = not hasattr(self, "_members")
+        known = task if fresh else self._task
+        data, task = self._prepare(X, y, sample_weight, known, reset=fresh)
+        self.solver_ = solver = Adam() if self.solver == "auto" else self._solver(0, 0)
+        solver.check_parameters()
+        stream = getattr(self, "_stream", None) or check_random_state(self.random_state)
+        with OrderedMap(self.n_jobs) as mapper:
+            members = self._draw_members(data, task, stream) if fresh else self._members
+            for member in members:
+                objective = self._objective(member.model, task, data, mapper)
+                loss = stream_epoch(member, objective, solver, _spawn(stream))
+                member.monitor(member.theta, loss)
+        self._task, self._members, self._stream = task, members, stream
+        self._publish()
+
+    # -- prediction ------------------------------------------------------------------------------
+
+    def _check_X(self, X: Any) -> NDArray:
+        check_is_fitted(self)
+        with np.errstate(all="ignore"):
+            return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+
+    def _scores(self, X: Any) -> list[NDArray]:
+        """Scores (n, K) of each member; an error where a flow explodes."""
+        X = self._check_X(X)
+        with OrderedMap(self.n_jobs) as mapper:
+            return [
+                self._finite(member.model.scores(member.theta, X, mapper))
+                for member in self._members
+            ]
+
+    def _finite(self, values: NDArray) -> NDArray:
+        exploded = ~np.isfinite(values).all(axis=1)
+        if exploded.any():
+            raise ValueError(
+                f"The flow of {exploded.sum()} samples explodes (the first is row "
+                f"{int(np.argmax(exploded))}): they lie far from the training data. Scale or clip "
+                "them, or refit with bounded vector fields (vector_fields='neural')."
+            )
+        return values
+
+    def trajectory(self, X: ArrayLike, member: int = 0) -> NDArray:
+        """States at the interval ends.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        member : int
+            Which member of an ensemble.
+
+        Returns
+        -------
+        ndarray of shape (n_intervals + 1, n_samples, n_states)
+            X_t at t = 0, 1/M, ..., 1.
+        """
+        X = self._check_X(X)
+        if member not in range(len(self._members)):
+            raise ValueError(f"member={member!r} must lie in 0..{len(self._members) - 1}.")
+        model, theta = self._members[member].model, self._members[member].theta
+        with OrderedMap(self.n_jobs):
+            x, controls = model.input_map(X), model.split(theta)[0]
+            states = trajectory(model.fields, x, controls, model.tableau)
+        self._finite(states[-1])
+        return states
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "controls_")

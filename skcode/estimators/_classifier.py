@@ -1,0 +1,343 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from skcode.estimators._base import ControlledODEBase, streams
+from skcode.estimators._member import mean_of
+from skcode.estimators._tasks import ClassificationTask, MultilabelTask
+from skcode.fields import FieldFamily
+from skcode.solvers import Solver
+
+
+class ControlledODEClassifier(ClassifierMixin, ControlledODEBase):
+    r"""Classification by a controlled neural ODE.
+
+    .. math:: X_0 = E(x), \quad dX_t = \sum_{i=1}^d u^i_t V_i(X_t)\,dt, \quad
+        P(y = k \mid x) = \mathrm{softmax}(R(X_1))_k
+
+    with random, frozen vector fields V_i and trained, piecewise-constant controls u, fitted to the
+    cross-entropy. Two classes and multilabel targets use the logistic function, output by output.
+
+    Parameters
+    ----------
+    vector_fields : str, FieldFamily or None
+        The law of the random vector fields: None for the recommended stack, ``DiagonalFields() |
+        NeuralFields(rank=1, sparse=0.5, centred=True)``; "neural", "polynomial", "linear",
+        "affine", "diagonal" or "universal" for that family alone; or one from `skcode.fields`.
+    n_fields : int
+        Number d of fields of each family whose number is free. The recommended stack has one more
+        for each input.
+    n_intervals : int
+        Number M of intervals on which the controls are constant; the depth of the network.
+    n_states : int or None
+        Dimension m of the state, at least the number p of inputs; the state starts with zeros
+        beyond them. None is max(64, p + 32) for the recommended fields and max(p, 2) for others.
+    n_members : int
+        Models that are trained, each with fields of its own, and averaged.
+    integrator : {"euler", "midpoint", "heun", "rk4"}
+        The scheme, with one step for each interval.
+    readout : {"linear", "displacement"}
+        "linear" is A X_1 + b. "displacement" is lambda (X_1 - x) with one trained number lambda;
+        output j reads state j.
+    solver : {"auto", "gauss-newton", "lbfgs", "sgd", "adam"} or Solver
+        "auto" is Gauss-Newton up to 3,000 parameters in a member, and beyond that L-BFGS up to
+        20,000 rows, else Adam. A solver from `skcode.solvers` carries parameters of its own. The
+        choice is in ``solver_``.
+    alpha : float or None
+        Strength of the penalty alpha / 2 (integral of |u|^2 + |A|^2), beside the weighted mean of
+        the losses. None leaves it to Gauss-Newton, which finds the strengths from the data by
+        their evidence; it is 1e-4 for the other solvers.
+    max_iter : int or None
+        Largest number of iterations, or of passes over the data. None is the solver's own choice.
+    tol : float
+        Tolerance of the stopping rules.
+    scaling : {"robust", "standard"} or None
+        Scaling of the inputs inside the model: "robust" is median and quartiles with a smooth bound
+        at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation.
+        Regression targets are standardised unless it is None. Statistics are weighted.
+    train_controls : bool
+        False keeps the controls at their random start and trains the readout alone.
+    class_weight : dict, "balanced" or None
+        Factors of the sample weights by class.
+    warm_start : bool
+        Whether `fit` continues from where the last fit ended.
+    early_stopping : bool
+        Whether to hold out a part of the data, stop when its loss does not fall any more, and keep
+        the best iterate. Every member holds out a part of its own.
+    validation_fraction : float
+        Share of the distinct rows held out by early stopping, stratified by class.
+    n_iter_no_change : int
+        Iterations without progress by `tol` after which training stops.
+    n_jobs : int or None
+        Workers for blocks of samples, as in joblib. Results do not depend on it.
+    random_state : int, RandomState or None
+        Source of the fields and of the start; an int makes fits reproducible to the bit.
+    verbose : bool or int
+        Whether to print a line for each iteration.
+
+    Attributes
+    ----------
+    controls_ : ndarray of shape (n_intervals, d)
+        Trained controls. Column i belongs to the field ``vector_fields_.labels[i]``.
+    coef_, intercept_ : ndarray of shape (K, n_states) and (K,)
+        The linear readout, for scaled inputs and targets.
+    scale_ : float
+        lambda, with the displacement readout.
+    vector_fields_ : Fields
+        The drawn fields.
+    n_parameters_ : int
+        Trained numbers in all: M d, and those of the readout, for each member.
+    n_iter_ : int
+        Iterations; the most among members.
+    loss_curve_, loss_ : list of float, float
+        The objective after each iteration, and its last value.
+    validation_loss_curve_, validation_scores_, best_validation_score_ : list, list, float
+        Loss and score on the validation part; None without one.
+    solver_ : Solver
+        The solver that was used.
+    classes_ : ndarray of shape (n_classes,)
+        The classes; label indices for multilabel targets.
+    n_features_in_, feature_names_in_ : int, ndarray of shape (p,)
+        Number of inputs, and their names where they have names.
+
+    With ``n_members > 1`` the array attributes have a leading axis for the members, and the others
+    are lists.
+
+    Notes
+    -----
+    Rows are brought into a canonical form first, up to 50,000 of them: equal rows are merged and
+    the rest is sorted by a hash. A fit does therefore not depend on the order of rows, and an
+    integer weight does what repetition does, bit for bit.
+
+    References
+    ----------
+    .. [1] C. Cuchiero, M. Larsson, J. Teichmann, "Deep neural networks, generic universal
+       interpolation, and controlled ODEs", SIAM J. Math. Data Sci. 2(3), 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from skcode import ControlledODEClassifier
+    >>> X, y = make_moons(200, noise=0.1, random_state=0)
+    >>> model = ControlledODEClassifier(random_state=0).fit(X, y)
+    >>> bool(model.score(X, y) > 0.95)
+    True
+    """
+
+    _parameter_constraints = {
+        **ControlledODEBase._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        vector_fields: str | FieldFamily | None = None,
+        n_fields: int = 64,
+        n_intervals: int = 2,
+        n_states: int | None = None,
+        n_members: int = 4,
+        integrator: str = "euler",
+        readout: str = "linear",
+        solver: str | Solver = "auto",
+        alpha: float | None = None,
+        max_iter: int | None = None,
+        tol: float = 1e-4,
+        scaling: str | None = "robust",
+        train_controls: bool = True,
+        class_weight: dict | str | None = None,
+        warm_start: bool = False,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = False,
+    ):
+        super().__init__(
+            vector_fields=vector_fields,
+            n_fields=n_fields,
+            n_intervals=n_intervals,
+            n_states=n_states,
+            integrator=integrator,
+            readout=readout,
+            solver=solver,
+            alpha=alpha,
+            max_iter=max_iter,
+            tol=tol,
+            scaling=scaling,
+            train_controls=train_controls,
+            warm_start=warm_start,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.n_members = n_members
+        self.class_weight = class_weight
+
+    def _check_Xy(self, X, y, reset):
+        X, y = validate_data(
+            self, X, y, reset=reset, multi_output=True, dtype=[np.float64, np.float32]
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        if y.ndim == 2 and not type_of_target(y).startswith("multilabel"):
+            raise ValueError("Multi-output targets of several classes each are not supported.")
+        return X, y
+
+    def _learn_task(self, y, weight):
+        return MultilabelTask(y.shape[1]) if y.ndim == 2 else ClassificationTask.learn(y)
+
+    def _class_factors(self, task, targets, weight):
+        if self.class_weight is None:
+            return 1.0
+        codes = task.strata(targets)
+        if codes is None:
+            raise ValueError("class_weight is not defined for multilabel targets.")
+        if self.class_weight == "balanced":
+            totals = np.bincount(codes, weights=weight, minlength=len(task.classes))
+            return (weight.sum() / (len(totals) * np.maximum(totals, 1e-300)))[codes]
+        classes = task.classes.tolist()
+        unknown = set(self.class_weight) - set(classes)
+        if unknown:
+            names = sorted(unknown, key=str)
+            raise ValueError(f"class_weight names classes that are not in y: {names}.")
+        factors = [self.class_weight.get(label, 1.0) for label in classes]
+        if not all(isinstance(f, Real) and 0 < f < np.inf for f in factors):
+            raise ValueError(f"class_weight must hold positive numbers; got {self.class_weight}.")
+        return np.array(factors, dtype=float)[codes]
+
+    @property
+    def classes_(self) -> NDArray:
+        """Class labels, or label indices for multilabel targets, in the order of the columns."""
+        return self._task.classes
+
+    # -- prediction ------------------------------------------------------------------------------
+
+    def decision_function(self, X: ArrayLike) -> NDArray:
+        """Scores before the logistic or softmax function.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            One score for two classes (positive for ``classes_[1]``), else one for each class. An
+            ensemble's are the logits, or logarithms, of its mean probabilities.
+        """
+        scores = self._scores(X)
+        if len(scores) > 1:
+            mean = mean_of([self._task.probabilities(s) for s in scores])
+            return self._task.decision(self._task.link(mean))
+        return self._task.decision(scores[0])
+
+    def predict_proba(self, X: ArrayLike) -> NDArray:
+        """Probabilities of the classes, or of each label for multilabel targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``.
+        """
+        scores = self._scores(X)
+        return mean_of([self._task.probabilities(s) for s in scores])
+
+    def predict_log_proba(self, X: ArrayLike) -> NDArray:
+        """Logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Log-probabilities.
+        """
+        p = self.predict_proba(X)
+        return np.log(np.maximum(p, np.finfo(p.dtype).tiny))
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Predict classes, or a 0-1 indicator matrix for multilabel targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            The most probable class of each sample.
+
+        Raises
+        ------
+        ValueError
+            If the flow explodes for a sample, which unbounded fields may do far from the data.
+        """
+        probabilities = self.predict_proba(X)
+        return self._task.decode(probabilities)
+
+    @available_if(streams)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ):
+        """One pass over a batch of rows; the first batch sets the scales and draws the fields.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Targets.
+        classes : array-like of shape (n_classes,) or None
+            All classes of all batches; needed by the first call unless its y holds them all.
+        sample_weight : array-like of shape (n_samples,) or None
+            Weights.
+
+        Returns
+        -------
+        self
+            The updated estimator.
+        """
+        task = None
+        if classes is not None:
+            multilabel = type_of_target(y).startswith("multilabel")
+            task = MultilabelTask(len(classes)) if multilabel else ClassificationTask.learn(classes)
+            if hasattr(self, "_members") and not np.array_equal(task.classes, self.classes_):
+                raise ValueError("classes differ from those of the first call of partial_fit.")
+        self._partial_fit(X, y, sample_weight, task)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,185 @@
+"""One trained model: drawing it, training it, and what is kept of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from skcode.estimators._monitor import TrainingMonitor, Validation
+from skcode.estimators._tasks import Task
+from skcode.losses import Loss
+from skcode.objective import Model, Objective
+from skcode.solvers import Solver, StochasticSolver
+from skcode.utils._blocks import OrderedMap
+
+
+class Data(NamedTuple):
+    """Rows ready for an objective: inputs, targets as the loss wants them, weights."""
+
+    X: NDArray
+    y: NDArray
+    weight: NDArray
+
+
+@dataclass
+class Member:
+    """A model, its parameters, and how they were reached."""
+
+    model: Model
+    theta: NDArray
+    monitor: TrainingMonitor
+    n_iter: int = 0
+    posterior: Any = None
+    #: memory of a stochastic solver between two calls of partial_fit
+    memory: dict[str, Any] | None = None
+
+
+def initial_theta(model: Model, loss: Loss, data: Data, rng: np.random.Generator) -> NDArray:
+    """Independent normal controls, scaled by family, and the best constant prediction."""
+    shape = (model.n_intervals, model.fields.n_fields)
+    controls = (rng.standard_normal(shape) * model.fields.start_scale).ravel()
+    constant = loss.initial_scores(data.y, data.weight, model.readout.n_outputs)
+    return np.concatenate([controls, model.readout.initial(constant)])
+
+
+def tame_start(objective: Objective, theta: NDArray) -> NDArray:
+    """Halve the controls until the flow of the data is finite; at zero it is the identity."""
+    theta = theta.copy()
+    for _ in range(60):
+        if np.isfinite(objective.value(theta)):
+            return theta
+        theta[: objective.model.n_controls] /= 2
+    raise ValueError(
+        "The flow of the training data explodes even for tiny controls, or the loss overflows. "
+        "Scale X and y (scaling='standard'), lower the degree or the scale of the vector fields, "
+        "or use bounded ones (vector_fields='neural')."
+    )
+
+
+def train(
+    member: Member,
+    objective: Objective,
+    solver: Solver,
+    *,
+    max_iter: int | None,
+    tol: float,
+    n_iter_no_change: int,
+    rng: np.random.Generator,
+) -> bool:
+    """Train a member in place; False after an interrupt, which keeps what was reached and warns."""
+    max_iter = solver.default_max_iter if max_iter is None else max_iter
+    member.theta = tame_start(objective, member.theta)
+    monitor = member.monitor
+    try:
+        result = solver.minimize(
+            objective,
+            member.theta,
+            max_iter=max_iter,
+            tol=tol,
+            n_iter_no_change=n_iter_no_change,
+            rng=rng,
+            monitor=monitor,
+        )
+    except KeyboardInterrupt:
+        warnings.warn(
+            f"Training interrupted after {len(monitor.losses)} iterations; "
+            "the model keeps what was reached.",
+            stacklevel=4,
+        )
+        last = member.theta if monitor.theta is None else monitor.theta
+        member.theta, member.n_iter = monitor.chosen(last), max(len(monitor.losses), 1)
+        member.posterior = None
+        return False
+    finally:
+        # the validation part is not kept with the model
+        monitor.validate = None
+    if not monitor.losses:
+        # the start was the optimum
+        monitor(result.theta, objective.value(result.theta))
+    if not result.converged:
+        warnings.warn(
+            f"{type(solver).__name__} stopped at max_iter={max_iter} before it converged: "
+            "raise max_iter, or tol.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    member.theta, member.n_iter = monitor.chosen(result.theta), max(result.n_iter, 1)
+    # an iterate that the validation part chose has no posterior of its own
+    member.posterior = result.posterior if member.theta is result.theta else None
+    return True
+
+
+def stream_epoch(
+    member: Member, objective: Objective, solver: StochasticSolver, rng: np.random.Generator
+) -> float:
+    """One pass over the rows of an objective, in place; the memory outlives the call."""
+    kind = type(solver).__name__
+    if member.memory is None:
+        member.theta = tame_start(objective, member.theta)
+    if member.memory is None or member.memory["kind"] != kind:
+        member.memory = {**solver.start(member.theta), "kind": kind}
+    member.theta, loss = solver.run_epoch(objective, member.theta, member.memory, rng)
+    member.n_iter += 1
+    member.posterior = None
+    return loss
+
+
+def validator(
+    model: Model, task: Task, validation: Data | None, mapper: OrderedMap
+) -> Callable[[NDArray], Validation] | None:
+    """Loss and score on a validation part, as a function of the parameters."""
+    if validation is None:
+        return None
+    X, y, weight = validation
+
+    def validate(theta: NDArray) -> Validation:
+        scores = model.scores(theta, X, mapper)
+        if not np.isfinite(scores).all():
+            return Validation(np.inf, np.nan)
+        loss = float(np.average(task.loss.value(scores, y), weights=weight))
+        return Validation(loss, task.score(scores, y, weight))
+
+    return validate
+
+
+def mean_of(arrays: list[NDArray]) -> NDArray:
+    """Mean of what the members predict."""
+    return arrays[0] if len(arrays) == 1 else sum(arrays[1:], arrays[0]) / len(arrays)
+
+
+def published(members: list[Member]) -> dict[str, Any]:
+    """Fitted attributes by name; with several members, arrays gain a leading axis."""
+    columns: dict[str, list] = {}
+    for member in members:
+        model, monitor = member.model, member.monitor
+        controls, parameters = model.split(member.theta)
+        scores = monitor.validation_scores
+        attributes = {
+            "controls_": controls.astype(model.dtype),
+            **model.readout.attributes(parameters.astype(model.dtype)),
+            "vector_fields_": model.fields,
+            "loss_curve_": list(monitor.losses),
+            "loss_": monitor.losses[-1] if monitor.losses else np.nan,
+            "validation_loss_curve_": list(monitor.validation_losses) or None,
+            "validation_scores_": list(scores) or None,
+            "best_validation_score_": max(scores) if scores else None,
+        }
+        for name, value in attributes.items():
+            columns.setdefault(name, []).append(value)
+    several = len(members) > 1
+    result = {
+        name: (np.stack(values) if isinstance(values[0], np.ndarray) else values)
+        if several
+        else values[0]
+        for name, values in columns.items()
+    }
+    result["n_parameters_"] = sum(member.model.n_parameters for member in members)
+    # drawing alone counts as one iteration
+    result["n_iter_"] = max(1, *(member.n_iter for member in members))
+    return result

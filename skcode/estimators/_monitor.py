@@ -1,0 +1,87 @@
+"""What watches a solver: curves, validation, the best iterate, early stopping, printing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Validation(NamedTuple):
+    """Loss and score of a parameter vector on the validation part."""
+
+    loss: float
+    score: float
+
+
+class TrainingMonitor:
+    """Keeps the curves and decides when to stop.
+
+    Parameters
+    ----------
+    validate : callable or None
+        ``validate(theta) -> Validation``; None for no validation part.
+    early_stopping : bool
+        Stop when the validation loss has not fallen by `tol` for `n_iter_no_change` iterations; the
+        best iterate is then restored.
+    tol, n_iter_no_change
+        See above.
+    verbose : bool or int
+        Print a line an iteration.
+    name : str
+        What the lines begin with.
+    """
+
+    def __init__(
+        self,
+        validate: Callable[[NDArray], Validation] | None = None,
+        early_stopping: bool = False,
+        tol: float = 0.0,
+        n_iter_no_change: int = 1,
+        verbose: bool | int = False,
+        name: str = "",
+    ):
+        self.validate = validate
+        self.early_stopping = early_stopping
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.verbose = verbose
+        self.name = name
+        self.losses: list[float] = []
+        self.validation_losses: list[float] = []
+        self.validation_scores: list[float] = []
+        self.theta: NDArray | None = None
+        self.best_theta: NDArray | None = None
+        self._best_loss = np.inf
+        self._stalled = 0
+
+    def __call__(self, theta: NDArray, loss: float) -> bool:
+        self.theta = np.array(theta)
+        self.losses.append(float(loss))
+        stop = self._watch_validation() if self.validate is not None else False
+        if self.verbose:
+            line = f"{self.name}iteration {len(self.losses)}, loss {loss:.6g}"
+            if self.validate is not None:
+                line += f", validation loss {self.validation_losses[-1]:.6g}"
+                line += f", score {self.validation_scores[-1]:.4f}"
+            print(line, flush=True)
+        return stop
+
+    def _watch_validation(self) -> bool:
+        assert self.validate is not None
+        assert self.theta is not None
+        loss, score = self.validate(self.theta)
+        self.validation_losses.append(loss)
+        self.validation_scores.append(score)
+        self._stalled = 0 if loss < self._best_loss - self.tol else self._stalled + 1
+        if loss < self._best_loss or self.best_theta is None:
+            self._best_loss, self.best_theta = loss, self.theta
+        return self.early_stopping and self._stalled >= self.n_iter_no_change
+
+    def chosen(self, last: NDArray) -> NDArray:
+        """The parameters to keep: the best on the validation part, else the last."""
+        if self.early_stopping and self.best_theta is not None:
+            return self.best_theta
+        return last

@@ -1,0 +1,52 @@
+"""From checked arrays to rows that objectives take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import _check_sample_weight
+
+from skcode.estimators._member import Data
+from skcode.estimators._tasks import Task
+from skcode.utils._canonical import canonical_rows, row_keys, validation_mask
+
+#: up to this many rows, equal rows are merged and sorted (see utils._canonical)
+_CANONICAL_ROWS = 50_000
+
+
+def positive_rows(X: NDArray, y: NDArray, sample_weight: Any) -> tuple[NDArray, NDArray, NDArray]:
+    """Rows of positive weight, and the weights in float64."""
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    with np.errstate(over="ignore"):
+        overflows = np.isinf(weight.sum())
+    if overflows:
+        weight = weight / weight.max()
+    if not weight.sum() > 0:
+        raise ValueError("sample_weight must have a positive sum.")
+    if np.all(weight > 0):
+        return X, y, weight
+    kept = weight > 0
+    return X[kept], y[kept], weight[kept]
+
+
+def canonical(X: NDArray, y: NDArray, weight: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Equal rows merged and sorted, where copies of the rows are affordable."""
+    if len(X) > _CANONICAL_ROWS:
+        return X, y, weight
+    # labels of any kind are hashed through their codes
+    codes = y if y.dtype.kind in "fiub" else np.unique(y, return_inverse=True)[1]
+    index, weight = canonical_rows(X, codes, weight, row_keys(X))
+    return X[index], y[index], weight
+
+
+def hold_out(data: Data, task: Task, fraction: float, seed: int) -> tuple[Data, Data]:
+    """Split off a validation part: a share of the distinct rows, stratified by class."""
+    held = validation_mask(row_keys(data.X), fraction, task.strata(data.y), seed)
+    if not held.any() or held.all():
+        raise ValueError(
+            f"With validation_fraction={fraction}, the validation part or the rest is empty for "
+            f"n_samples = {len(data.X)} distinct rows; change it, or turn early_stopping off."
+        )
+    return Data(*(part[~held] for part in data)), Data(*(part[held] for part in data))

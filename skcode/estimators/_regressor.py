@@ -1,0 +1,270 @@
+"""The regressor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
+
+from skcode.estimators._base import ControlledODEBase, streams
+from skcode.estimators._member import mean_of
+from skcode.estimators._tasks import RegressionTask
+from skcode.fields import FieldFamily
+from skcode.objective import score_variance
+from skcode.solvers import Solver
+from skcode.utils._blocks import OrderedMap
+
+
+class ControlledODERegressor(RegressorMixin, ControlledODEBase):
+    r"""Regression by a controlled neural ODE.
+
+    .. math:: X_0 = E(x), \quad dX_t = \sum_{i=1}^d u^i_t V_i(X_t)\,dt, \quad \hat y = R(X_1)
+
+    with random, frozen vector fields V_i and trained, piecewise-constant controls u, fitted to the
+    squared error.
+
+    Parameters
+    ----------
+    vector_fields : str, FieldFamily or None
+        The law of the random vector fields: None for the recommended stack, ``DiagonalFields() |
+        NeuralFields(rank=1, sparse=0.5, centred=True)``; "neural", "polynomial", "linear",
+        "affine", "diagonal" or "universal" for that family alone; or one from `skcode.fields`.
+    n_fields : int
+        Number d of fields of each family whose number is free. The recommended stack has one more
+        for each input.
+    n_intervals : int
+        Number M of intervals on which the controls are constant; the depth of the network.
+    n_states : int or None
+        Dimension m of the state, at least the number p of inputs; the state starts with zeros
+        beyond them. None is max(64, p + 32) for the recommended fields and max(p, 2) for others.
+    n_members : int
+        Models that are trained, each with fields of its own, and averaged.
+    integrator : {"euler", "midpoint", "heun", "rk4"}
+        The scheme, with one step for each interval.
+    readout : {"linear", "displacement"}
+        "linear" is A X_1 + b. "displacement" is lambda (X_1 - x) with one trained number lambda;
+        output j reads state j.
+    solver : {"auto", "gauss-newton", "lbfgs", "sgd", "adam"} or Solver
+        "auto" is Gauss-Newton up to 3,000 parameters in a member, and beyond that L-BFGS up to
+        20,000 rows, else Adam. A solver from `skcode.solvers` carries parameters of its own. The
+        choice is in ``solver_``.
+    alpha : float or None
+        Strength of the penalty alpha / 2 (integral of |u|^2 + |A|^2), beside the weighted mean of
+        the losses. None leaves it to Gauss-Newton, which finds the strengths from the data by
+        their evidence; it is 1e-4 for the other solvers.
+    max_iter : int or None
+        Largest number of iterations, or of passes over the data. None is the solver's own choice.
+    tol : float
+        Tolerance of the stopping rules.
+    scaling : {"robust", "standard"} or None
+        Scaling of the inputs inside the model: "robust" is median and quartiles with a smooth bound
+        at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation.
+        Regression targets are standardised unless it is None. Statistics are weighted.
+    train_controls : bool
+        False keeps the controls at their random start and trains the readout alone.
+    warm_start : bool
+        Whether `fit` continues from where the last fit ended.
+    early_stopping : bool
+        Whether to hold out a part of the data, stop when its loss does not fall any more, and keep
+        the best iterate. Every member holds out a part of its own.
+    validation_fraction : float
+        Share of the distinct rows held out by early stopping, stratified by class.
+    n_iter_no_change : int
+        Iterations without progress by `tol` after which training stops.
+    n_jobs : int or None
+        Workers for blocks of samples, as in joblib. Results do not depend on it.
+    random_state : int, RandomState or None
+        Source of the fields and of the start; an int makes fits reproducible to the bit.
+    verbose : bool or int
+        Whether to print a line for each iteration.
+
+    Attributes
+    ----------
+    controls_ : ndarray of shape (n_intervals, d)
+        Trained controls. Column i belongs to the field ``vector_fields_.labels[i]``.
+    coef_, intercept_ : ndarray of shape (K, n_states) and (K,)
+        The linear readout, for scaled inputs and targets.
+    scale_ : float
+        lambda, with the displacement readout.
+    vector_fields_ : Fields
+        The drawn fields.
+    n_parameters_ : int
+        Trained numbers in all: M d, and those of the readout, for each member.
+    n_iter_ : int
+        Iterations; the most among members.
+    loss_curve_, loss_ : list of float, float
+        The objective after each iteration, and its last value.
+    validation_loss_curve_, validation_scores_, best_validation_score_ : list, list, float
+        Loss and score on the validation part; None without one.
+    solver_ : Solver
+        The solver that was used.
+    n_features_in_, feature_names_in_ : int, ndarray of shape (p,)
+        Number of inputs, and their names where they have names.
+
+    With ``n_members > 1`` the array attributes have a leading axis for the members, and the others
+    are lists.
+
+    Notes
+    -----
+    Rows are brought into a canonical form first, up to 50,000 of them: equal rows are merged and
+    the rest is sorted by a hash. A fit does therefore not depend on the order of rows, and an
+    integer weight does what repetition does, bit for bit.
+
+    References
+    ----------
+    .. [1] C. Cuchiero, M. Larsson, J. Teichmann, "Deep neural networks, generic universal
+       interpolation, and controlled ODEs", SIAM J. Math. Data Sci. 2(3), 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode import ControlledODERegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(-1, 1, (200, 2))
+    >>> y = X[:, 0] * X[:, 1]
+    >>> model = ControlledODERegressor(random_state=0).fit(X, y)
+    >>> bool(model.score(X, y) > 0.9)
+    True
+    """
+
+    def __init__(
+        self,
+        vector_fields: str | FieldFamily | None = None,
+        n_fields: int = 64,
+        n_intervals: int = 2,
+        n_states: int | None = None,
+        n_members: int = 4,
+        integrator: str = "euler",
+        readout: str = "linear",
+        solver: str | Solver = "auto",
+        alpha: float | None = None,
+        max_iter: int | None = None,
+        tol: float = 1e-4,
+        scaling: str | None = "robust",
+        train_controls: bool = True,
+        warm_start: bool = False,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = False,
+    ):
+        super().__init__(
+            vector_fields=vector_fields,
+            n_fields=n_fields,
+            n_intervals=n_intervals,
+            n_states=n_states,
+            integrator=integrator,
+            readout=readout,
+            solver=solver,
+            alpha=alpha,
+            max_iter=max_iter,
+            tol=tol,
+            scaling=scaling,
+            train_controls=train_controls,
+            warm_start=warm_start,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.n_members = n_members
+
+    def _check_Xy(self, X, y, reset):
+        return validate_data(
+            self,
+            X,
+            y,
+            reset=reset,
+            multi_output=True,
+            y_numeric=True,
+            dtype=[np.float64, np.float32],
+        )
+
+    def _learn_task(self, y, weight):
+        return RegressionTask.learn(y, weight, scaling=self.scaling is not None)
+
+    def predict(self, X: ArrayLike, return_std: bool = False) -> NDArray | tuple[NDArray, NDArray]:
+        r"""Predict targets.
+
+        The standard deviation is that of a new observation: its square is the mean over the members
+        of :math:`J P^{-1} J^T + 1/\beta` (Laplace posterior of the parameters, noise) plus the
+        variance between the members' predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        return_std : bool
+            Whether to return standard deviations as well; needs the Gauss-Newton solver.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions, of the float type of the training inputs.
+        y_std : ndarray of the same shape
+            Standard deviations, with ``return_std=True``.
+
+        Raises
+        ------
+        ValueError
+            If the flow explodes for a sample, which unbounded fields may do far from the data; or
+            if there is no posterior for `return_std`.
+        """
+        scores = self._scores(X)
+        mean = mean_of(scores)
+        if not return_std:
+            return self._task.decode(mean)
+        between = mean_of([(s - mean) ** 2 for s in scores])
+        return self._task.decode(mean), self._task.spread(np.sqrt(self._variance(X) + between))
+
+    def _variance(self, X: ArrayLike) -> NDArray:
+        """Mean over the members of the variance of a new observation, in standardised units."""
+        if any(member.posterior is None for member in self._members):
+            raise ValueError(
+                "return_std=True needs the posterior that solver='gauss-newton' leaves (without "
+                "early_stopping); this model was trained in another way."
+            )
+        X = self._check_X(X)
+        with OrderedMap(self.n_jobs) as mapper:
+            return mean_of(
+                [
+                    score_variance(m.model, m.theta, m.posterior.factor, X, mapper)
+                    + 1 / m.posterior.noise
+                    for m in self._members
+                ]
+            )
+
+    @available_if(streams)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None):
+        """One pass over a batch of rows; the first batch sets the scales and draws the fields.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,) or None
+            Weights.
+
+        Returns
+        -------
+        self
+            The updated estimator.
+        """
+        self._partial_fit(X, y, sample_weight)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,252 @@
+"""The transformer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import validate_data
+
+from skcode.estimators._base import ControlledODEBase
+from skcode.estimators._member import Data
+from skcode.estimators._preparation import canonical, positive_rows
+from skcode.estimators._tasks import ClassificationTask, MultilabelTask, RegressionTask
+from skcode.fields import FieldFamily
+from skcode.solvers import Solver
+from skcode.utils._blocks import OrderedMap
+
+
+class ControlledODETransformer(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ControlledODEBase
+):
+    r"""Features X_1 of a controlled neural ODE.
+
+    Without targets the controls are random: random features of depth `n_intervals`. With targets
+    they are trained as in `ControlledODERegressor` (continuous targets) or
+    `ControlledODEClassifier` (classes), and the readout is dropped.
+
+    Parameters
+    ----------
+    vector_fields : str, FieldFamily or None
+        The law of the random vector fields: None for the recommended stack, ``DiagonalFields() |
+        NeuralFields(rank=1, sparse=0.5, centred=True)``; "neural", "polynomial", "linear",
+        "affine", "diagonal" or "universal" for that family alone; or one from `skcode.fields`.
+    n_fields : int
+        Number d of fields of each family whose number is free. The recommended stack has one more
+        for each input.
+    n_intervals : int
+        Number M of intervals on which the controls are constant; the depth of the network.
+    n_states : int or None
+        Dimension m of the state, at least the number p of inputs; the state starts with zeros
+        beyond them. None is max(64, p + 32) for the recommended fields and max(p, 2) for others.
+    integrator : {"euler", "midpoint", "heun", "rk4"}
+        The scheme, with one step for each interval.
+    readout : {"linear", "displacement"}
+        "linear" is A X_1 + b. "displacement" is lambda (X_1 - x) with one trained number lambda;
+        output j reads state j.
+    solver : {"auto", "gauss-newton", "lbfgs", "sgd", "adam"} or Solver
+        "auto" is Gauss-Newton up to 3,000 parameters in a member, and beyond that L-BFGS up to
+        20,000 rows, else Adam. A solver from `skcode.solvers` carries parameters of its own. The
+        choice is in ``solver_``.
+    alpha : float or None
+        Strength of the penalty alpha / 2 (integral of |u|^2 + |A|^2), beside the weighted mean of
+        the losses. None leaves it to Gauss-Newton, which finds the strengths from the data by
+        their evidence; it is 1e-4 for the other solvers.
+    max_iter : int or None
+        Largest number of iterations, or of passes over the data. None is the solver's own choice.
+    tol : float
+        Tolerance of the stopping rules.
+    scaling : {"robust", "standard"} or None
+        Scaling of the inputs inside the model: "robust" is median and quartiles with a smooth bound
+        at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation.
+        Regression targets are standardised unless it is None. Statistics are weighted.
+    train_controls : bool
+        False keeps the controls at their random start and trains the readout alone.
+    warm_start : bool
+        Whether `fit` continues from where the last fit ended.
+    early_stopping : bool
+        Whether to hold out a part of the data, stop when its loss does not fall any more, and keep
+        the best iterate. Every member holds out a part of its own.
+    validation_fraction : float
+        Share of the distinct rows held out by early stopping, stratified by class.
+    n_iter_no_change : int
+        Iterations without progress by `tol` after which training stops.
+    n_jobs : int or None
+        Workers for blocks of samples, as in joblib. Results do not depend on it.
+    random_state : int, RandomState or None
+        Source of the fields and of the start; an int makes fits reproducible to the bit.
+    verbose : bool or int
+        Whether to print a line for each iteration.
+
+    Attributes
+    ----------
+    controls_ : ndarray of shape (n_intervals, d)
+        Trained controls. Column i belongs to the field ``vector_fields_.labels[i]``.
+    coef_, intercept_ : ndarray of shape (K, n_states) and (K,)
+        The linear readout, for scaled inputs and targets.
+    scale_ : float
+        lambda, with the displacement readout.
+    vector_fields_ : Fields
+        The drawn fields.
+    n_parameters_ : int
+        Trained numbers in all: M d, and those of the readout, for each member.
+    n_iter_ : int
+        Iterations; the most among members.
+    loss_curve_, loss_ : list of float, float
+        The objective after each iteration, and its last value.
+    validation_loss_curve_, validation_scores_, best_validation_score_ : list, list, float
+        Loss and score on the validation part; None without one.
+    solver_ : Solver
+        The solver that was used.
+    n_features_in_, feature_names_in_ : int, ndarray of shape (p,)
+        Number of inputs, and their names where they have names.
+
+    Notes
+    -----
+    Rows are brought into a canonical form first, up to 50,000 of them: equal rows are merged and
+    the rest is sorted by a hash. A fit does therefore not depend on the order of rows, and an
+    integer weight does what repetition does, bit for bit.
+
+    References
+    ----------
+    .. [1] C. Cuchiero, M. Larsson, J. Teichmann, "Deep neural networks, generic universal
+       interpolation, and controlled ODEs", SIAM J. Math. Data Sci. 2(3), 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode import ControlledODETransformer
+    >>> X = np.random.default_rng(0).standard_normal((20, 3))
+    >>> ControlledODETransformer(n_states=8, random_state=0).fit_transform(X).shape
+    (20, 8)
+    """
+
+    _parameter_constraints = {
+        name: constraint
+        for name, constraint in ControlledODEBase._parameter_constraints.items()
+        if name != "n_members"
+    }
+
+    def __init__(
+        self,
+        vector_fields: str | FieldFamily | None = None,
+        n_fields: int = 64,
+        n_intervals: int = 2,
+        n_states: int | None = None,
+        integrator: str = "euler",
+        readout: str = "linear",
+        solver: str | Solver = "auto",
+        alpha: float | None = None,
+        max_iter: int | None = None,
+        tol: float = 1e-4,
+        scaling: str | None = "robust",
+        train_controls: bool = True,
+        warm_start: bool = False,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = False,
+    ):
+        super().__init__(
+            vector_fields=vector_fields,
+            n_fields=n_fields,
+            n_intervals=n_intervals,
+            n_states=n_states,
+            integrator=integrator,
+            readout=readout,
+            solver=solver,
+            alpha=alpha,
+            max_iter=max_iter,
+            tol=tol,
+            scaling=scaling,
+            train_controls=train_controls,
+            warm_start=warm_start,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            verbose=verbose,
+        )
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None):
+        """Draw the fields, and train the controls if there are targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs) or None
+            Targets.
+        sample_weight : array-like of shape (n_samples,) or None
+            Weights.
+
+        Returns
+        -------
+        self
+            The fitted transformer.
+        """
+        if y is not None and self.train_controls:
+            return super().fit(X, y, sample_weight)
+        X = validate_data(self, X, dtype=[np.float64, np.float32])
+        X, zeros, weight = positive_rows(X, np.zeros((len(X), 1)), sample_weight)
+        task = RegressionTask(np.zeros(1), np.ones(1), 1)
+        data = Data(*canonical(X, zeros, weight))
+        random_state = check_random_state(self.random_state)
+        with OrderedMap(self.n_jobs):
+            members = self._draw_members(data, task, random_state)
+        self._task, self._members = task, members
+        self._publish()
+        return self
+
+    def _n_members(self):
+        return 1
+
+    def _check_Xy(self, X, y, reset):
+        return validate_data(
+            self, X, y, reset=reset, multi_output=True, dtype=[np.float64, np.float32]
+        )
+
+    def _learn_task(self, y, weight):
+        kind = type_of_target(y)
+        if kind.startswith("continuous"):
+            return RegressionTask.learn(y, weight, scaling=self.scaling is not None)
+        if kind.startswith("multilabel"):
+            return MultilabelTask(y.shape[1])
+        if y.ndim == 2 and y.shape[1] > 1:
+            raise ValueError("Multi-output targets of several classes each are not supported.")
+        return ClassificationTask.learn(y.ravel())
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Final states.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_states)
+            X_1.
+        """
+        X = self._check_X(X)
+        member = self._members[0]
+        with OrderedMap(self.n_jobs) as mapper:
+            return self._finite(member.model.states(member.theta, X, mapper))
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.vector_fields_.n_states
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
