@@ -1,0 +1,144 @@
+"""Do given fields generate all polynomial fields up to a degree? Proved in a prime field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skcode.geometry._bracket import lie_bracket
+from skcode.geometry._vector_field import PolynomialField, vector_fields
+
+#: Mersenne prime: products of two residues fit an int64
+_PRIME = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class GenerationResult:
+    """Dimensions of the generated polynomial fields, by degree.
+
+    Attributes
+    ----------
+    dimensions : tuple of int
+        Dimension of the generated fields that are homogeneous of degree 0, 1, ...
+    expected : tuple of int
+        Dimension of all such fields, m C(m + k - 1, k).
+    """
+
+    dimensions: tuple[int, ...]
+    expected: tuple[int, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all polynomial fields up to the degree are generated."""
+        return self.dimensions == self.expected
+
+
+def generates_polynomials(fields: Any, degree: int) -> GenerationResult:
+    r"""Check that :math:`\mathrm{Lie}(V_1, \dots, V_d)` contains all polynomials up to a degree.
+
+    The fields are homogeneous, as the five of `UniversalFields` are; so is their Lie algebra, and
+    it is spanned degree by degree: :math:`L_k` is closed under :math:`[V_i, \cdot]`. Coefficients
+    are reduced modulo a prime, where ranks can only fall: ``complete`` is a proof for the given
+    floating-point coefficients. Brackets that pass through a higher degree are not followed, so
+    that an incomplete result is no proof of the opposite.
+
+    Parameters
+    ----------
+    fields : Fields, fitted estimator, or sequence of vector fields
+        Homogeneous polynomial fields.
+    degree : int
+        The degree up to which to check.
+
+    Returns
+    -------
+    GenerationResult
+        Dimensions by degree.
+
+    Raises
+    ------
+    ValueError
+        If a field is not a homogeneous polynomial, or degree < 0.
+
+    References
+    ----------
+    .. [1] C. Cuchiero, M. Larsson, J. Teichmann, "Deep neural networks, generic universal
+       interpolation, and controlled ODEs", SIAM J. Math. Data Sci. 2(3), 2020.
+
+    Examples
+    --------
+    >>> from skcode.fields import UniversalFields
+    >>> from skcode.geometry import generates_polynomials
+    >>> generates_polynomials(UniversalFields().draw(2, rng=0), degree=4)
+    GenerationResult(dimensions=(2, 4, 6, 8, 10), expected=(2, 4, 6, 8, 10))
+    """
+    if degree < 0:
+        raise ValueError(f"degree={degree} must be at least 0.")
+    Vs = [_residues(V, i) for i, V in enumerate(vector_fields(fields))]
+    m = Vs[0].n_states
+    monomials = [list(combinations_with_replacement(range(m), k)) for k in range(degree + 1)]
+    spans = [_Span(m * len(alphas)) for alphas in monomials]
+    fresh: list[PolynomialField] = [V for V in Vs if V.terms]
+    while fresh:
+        kept: list[PolynomialField] = []
+        for k in range(degree + 1):
+            for V in fresh:
+                if V.degree == k and not spans[k].full:
+                    table = np.array([V.terms.get(a, np.zeros(m, int)) for a in monomials[k]])
+                    if spans[k].add(table.astype(np.int64).ravel() % _PRIME):
+                        kept.append(V)
+        brackets = [lie_bracket(V, W) for V in Vs for W in kept]
+        fresh = [_reduced(V) for V in brackets if 0 <= V.degree <= degree]
+    return GenerationResult(
+        tuple(span.rank for span in spans), tuple(span.dimension for span in spans)
+    )
+
+
+def _residues(V: Any, i: int) -> PolynomialField:
+    if not isinstance(V, PolynomialField) or len({len(alpha) for alpha in V.terms}) > 1:
+        raise ValueError(f"Field {i} is not a homogeneous polynomial.")
+    terms = {}
+    for alpha, c in V.terms.items():
+        fractions = [Fraction(v) for v in c]
+        residues = [f.numerator * pow(f.denominator, -1, _PRIME) % _PRIME for f in fractions]
+        terms[alpha] = np.array(residues, dtype=object)
+    return PolynomialField(terms, V.n_states)
+
+
+def _reduced(V: PolynomialField) -> PolynomialField:
+    return PolynomialField({alpha: c % _PRIME for alpha, c in V.terms.items()}, V.n_states)
+
+
+class _Span:
+    """Row echelon form of vectors modulo the prime."""
+
+    def __init__(self, dimension: int):
+        self.dimension = dimension
+        self.rows = np.empty((0, dimension), dtype=np.int64)
+        self.pivots: list[int] = []
+
+    @property
+    def rank(self) -> int:
+        return len(self.pivots)
+
+    @property
+    def full(self) -> bool:
+        return self.rank == self.dimension
+
+    def add(self, v: NDArray) -> bool:
+        """Whether v is independent of the vectors so far; if so it joins them."""
+        for row, pivot in zip(self.rows, self.pivots, strict=True):
+            if v[pivot]:
+                v = (v - v[pivot] * row) % _PRIME
+        pivots = np.flatnonzero(v)
+        if not len(pivots):
+            return False
+        pivot = int(pivots[0])
+        v = v * pow(int(v[pivot]), -1, _PRIME) % _PRIME
+        self.rows = np.vstack([self.rows, v])
+        self.pivots.append(pivot)
+        return True

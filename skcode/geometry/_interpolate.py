@@ -1,0 +1,323 @@
+"""N-point interpolation: controls that steer all inputs to their outputs at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import pdist
+
+from skcode.fields import Fields, FunctionFields
+from skcode.geometry._continuation import (
+    DetourPath,
+    Report,
+    Segment,
+    draw_start,
+    follow,
+    newton,
+)
+from skcode.geometry._end_point import EndPoint
+from skcode.geometry._vector_field import vector_fields
+from skcode.utils._random import as_generator
+
+_SCALES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
+#: n_intervals=None tries these multiples of the smallest sensible number, in turn
+_GROWTH = (1, 2, 4)
+
+
+@dataclass(frozen=True)
+class InterpolationResult:
+    """What `interpolate` found.
+
+    Attributes
+    ----------
+    controls : ndarray of shape (n_intervals, n_fields)
+        Piecewise constant controls on equal intervals of [0, 1].
+    scale : float
+        lambda of the displacement readout; 1 with the identity.
+    residual : ndarray of shape (N, m)
+        Prediction minus Y, for the solution of the ODE (converged in the step size).
+    success : bool
+        Whether every entry of the residual is at most tol.
+    message : str
+        What was reached, and what limits it where it fell short.
+    n_iter : int
+        Newton steps, those of failed attempts included.
+    n_loops : int
+        Loops that were drawn.
+    n_steps : int
+        Steps of order 8 in an interval at which the residual was computed.
+    condition : float
+        Condition number of the last linearisation.
+    """
+
+    controls: NDArray
+    scale: float
+    residual: NDArray
+    success: bool
+    message: str
+    n_iter: int
+    n_loops: int
+    n_steps: int
+    condition: float
+
+    @property
+    def error(self) -> float:
+        """The largest entry of the residual."""
+        return float(np.max(abs(self.residual)))
+
+
+def interpolate(
+    fields: Any,
+    X: ArrayLike,
+    Y: ArrayLike,
+    *,
+    readout: str = "identity",
+    n_intervals: int | None = None,
+    tol: float = 1e-8,
+    max_loops: int = 60,
+    random_state: Any = 0,
+) -> InterpolationResult:
+    r"""Controls whose flow takes every input to its output, with one set of controls for all.
+
+    For :math:`dX_t = \sum_i u^i_t V_i(X_t)\,dt` find u such that for all i
+
+    .. math:: X_1^{x_i} = y_i \quad\text{(identity)} \qquad\text{or}\qquad
+              y_i = \lambda\,(X_1^{x_i} - x_i) \quad\text{(displacement, with lambda)}.
+
+    One point (N = 1) is the steering problem of Chow and Rashevskii. The method is Coron's return
+    method [2]_: start from loops of controls whose flow is the identity but whose linearisation is
+    well conditioned, then correct by minimum-norm Newton steps. With the displacement readout
+    lambda grows until Newton converges; with the identity a chain of loops carries the points along
+    paths that keep them apart, with the linearisation renewed on the way.
+
+    Parameters
+    ----------
+    fields : Fields, fitted estimator, or sequence of vector fields
+        Drawn fields, an estimator with ``vector_fields_``, or fields, matrices and callables.
+    X, Y : array of shape (N, m)
+        Inputs, pairwise distinct, and outputs; with the identity the outputs too are distinct.
+    readout : {"identity", "displacement"}
+        The form of the equations.
+    n_intervals : int or None
+        Intervals of one loop; None chooses, and doubles where that helps. The result has this
+        many for each loop of the chain.
+    tol : float
+        Largest error in Y that counts as success.
+    max_loops : int
+        Bound on the number of loops that are drawn.
+    random_state : int, Generator or None
+        Source of the random loops.
+
+    Returns
+    -------
+    InterpolationResult
+        With ``controls``, ``scale``, ``residual``, ``success`` and ``message``. Success is never
+        claimed above tol.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, values are not finite, points coincide, or the readout is unknown.
+
+    References
+    ----------
+    .. [1] C. Cuchiero, M. Larsson, J. Teichmann, "Deep neural networks, generic universal
+       interpolation, and controlled ODEs", SIAM J. Math. Data Sci. 2(3), 2020.
+    .. [2] J.-M. Coron, "Global asymptotic stabilization for controllable systems without drift",
+       Math. Control Signals Systems 5, 1992.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import UniversalFields
+    >>> from skcode.geometry import interpolate
+    >>> rng = np.random.default_rng(0)
+    >>> X, Y = rng.random((2, 4, 2))
+    >>> result = interpolate(UniversalFields().draw(2, rng=0), X, Y, readout="displacement")
+    >>> result.success, bool(result.error < 1e-8)
+    (True, True)
+    """
+    X, Y = np.asarray(X, dtype=float), np.asarray(Y, dtype=float)
+    fields = _as_fields(fields, X)
+    _check(fields, X, Y, readout, n_intervals, tol)
+    solve = _displacement if readout == "displacement" else _identity
+    if readout == "identity" and X.shape[1] == 1 and np.any(np.diff(Y[np.argsort(X[:, 0]), 0]) < 0):
+        return _order_failure(fields, X, Y)
+    report = Report()
+    rng = as_generator(random_state)
+    attempts = [
+        n_intervals * k if n_intervals is not None else k * _least_intervals(fields, X)
+        for k in ((1, 1, 1) if n_intervals is not None else _GROWTH)
+    ]
+    best = None
+    for M in attempts:
+        with np.errstate(all="ignore"):
+            found = solve(fields, X, Y, M, tol, max_loops, rng, report)
+        if found is not None:
+            result = _finish(fields, X, Y, *found, readout, tol, report)
+            if best is None or result.error < best.error:
+                best = result
+            if best.success:
+                break
+    return best if best is not None else _failure(fields, X, Y, attempts[-1], readout, report)
+
+
+def _displacement(fields, X, Y, M, tol, max_loops, rng, report):
+    """Newton from one loop, at the smallest lambda for which it converges."""
+    spread = _spread(X)
+    start = draw_start(fields, X, spread, M, rng, report)
+    if start is None:
+        return None
+    unit = max(np.max(abs(Y)), 1e-300) / spread
+    for scale in unit * np.array(_SCALES):
+        u, error = newton(
+            start.end, start.solver, start.u, X + Y / scale, 0.1 * tol / scale, report
+        )
+        if scale * error <= 1e-2 * np.max(abs(Y)):
+            return u, scale, start.end, start.solver
+    return None
+
+
+def _identity(fields, X, Y, M, tol, max_loops, rng, report):
+    """A chain of loops along paths from X to Y."""
+    spread = _spread(np.vstack([X, Y]))
+    path = DetourPath(X, Y, spread, rng)
+    segments: list[Segment] = []
+    s, x, misses = 0.0, X, 0
+    while s < 1.0 and misses < 3 and report.n_loops < max_loops:
+        step = follow(fields, path, s, x, spread, M, tol / 10, rng, report)
+        if step is None:
+            misses += 1
+            continue
+        segment, s = step
+        segments.append(segment)
+        x, misses = segment.x, 0
+    if not segments:
+        return None
+    report.notes.append(f"the chain of {len(segments)} loops came {s:.1%} of the way")
+    u = len(segments) * np.concatenate([segment.u for segment in segments])
+    return u, 1.0, None, None
+
+
+def _finish(fields, X, Y, u, scale, end, solver, readout, tol, report) -> InterpolationResult:
+    """Correct at finer steps until they change nothing, and say what was reached."""
+    shift = X if readout == "displacement" else 0.0
+    target = X + Y / scale if readout == "displacement" else Y
+    previous = None
+    for n_steps in (1, 2, 4, 8, 16):
+        if end is not None and n_steps < end.n_steps:
+            continue
+        fine = EndPoint(fields, X, len(u), n_steps)
+        if solver is not None:
+            u, _ = newton(fine, solver, u, target, 0.03 * tol / scale, report)
+        residual = scale * (fine.propagate(u) - shift) - Y
+        if previous is not None and np.max(abs(residual - previous)) < 0.1 * tol:
+            break
+        previous = scale * (fine.propagate(u) - shift) - Y
+    error = np.max(abs(residual))
+    success = bool(error <= tol)
+    reached = f"largest error {error:.1e}, tol {tol:.1e}"
+    if success:
+        message = f"Interpolated: {reached}."
+    elif not np.isfinite(error):
+        message = "The flow explodes; smaller controls or bounded fields would help."
+    else:
+        message = f"Not interpolated ({reached}): {_limits(report)}."
+    return InterpolationResult(
+        u,
+        float(scale),
+        residual,
+        success,
+        message,
+        report.n_iter,
+        report.n_loops,
+        n_steps,
+        report.condition,
+    )
+
+
+def _limits(report: Report) -> str:
+    limits = [*report.notes[-1:], f"condition number {report.condition:.1e}"]
+    if report.explosions:
+        limits.append(f"{report.explosions} loops exploded")
+    return "; ".join(limits)
+
+
+def _failure(fields, X, Y, M, readout, report) -> InterpolationResult:
+    """No loop was of use: the controls are zero."""
+    if M * fields.n_fields < X.size:
+        why = f"n_intervals * n_fields = {M * fields.n_fields} controls for {X.size} equations"
+    elif report.explosions == report.n_loops:
+        why = "explosion: every loop left the floating range"
+    elif report.condition > 1e14:
+        why = (
+            "rank: the linearisation is singular "
+            f"(condition number {report.condition:.1e}); see hormander_rank"
+        )
+    else:
+        why = f"conditioning: Newton found no step (condition number {report.condition:.1e})"
+    residual = (X - Y) if readout == "identity" else -Y
+    return InterpolationResult(
+        np.zeros((M, fields.n_fields)),
+        1.0,
+        residual,
+        False,
+        f"Not interpolated ({why}).",
+        report.n_iter,
+        report.n_loops,
+        1,
+        report.condition,
+    )
+
+
+def _order_failure(fields, X, Y) -> InterpolationResult:
+    return InterpolationResult(
+        np.zeros((1, fields.n_fields)),
+        1.0,
+        X - Y,
+        False,
+        "Not interpolated: flows of the line (m = 1) keep the order of points; "
+        "augment the state to m >= 2.",
+        0,
+        0,
+        1,
+        np.nan,
+    )
+
+
+def _least_intervals(fields: Fields, X: NDArray) -> int:
+    return max(100, 4 * int(np.ceil(X.size / fields.n_fields)))
+
+
+def _spread(X: NDArray) -> float:
+    spread = float(np.max(abs(X - X.mean(axis=0))))
+    return spread if spread > 0 else max(float(np.max(abs(X))), 1.0)
+
+
+def _as_fields(fields: Any, X: NDArray) -> Fields:
+    drawn = getattr(fields, "vector_fields_", fields)
+    if isinstance(drawn, Fields):
+        return drawn
+    return FunctionFields(vector_fields(fields)).draw(X.shape[-1])
+
+
+def _check(fields, X, Y, readout, n_intervals, tol) -> None:
+    if X.ndim != 2 or X.shape[1] != fields.n_states or not len(X):
+        raise ValueError(f"X must have shape (N, {fields.n_states}); got {X.shape}.")
+    if Y.shape != X.shape:
+        raise ValueError(f"Y must have the shape of X, {X.shape}; got {Y.shape}.")
+    if not (np.isfinite(X).all() and np.isfinite(Y).all()):
+        raise ValueError("X and Y must be finite.")
+    if readout not in ("identity", "displacement"):
+        raise ValueError(f"readout={readout!r} must be 'identity' or 'displacement'.")
+    if n_intervals is not None and n_intervals < 1:
+        raise ValueError(f"n_intervals={n_intervals} must be at least 1.")
+    if not tol > 0:
+        raise ValueError(f"tol={tol} must be positive.")
+    if len(X) > 1 and pdist(X).min() == 0:
+        raise ValueError("X holds equal points, which no flow can take apart.")
+    if readout == "identity" and len(X) > 1 and pdist(Y).min() == 0:
+        raise ValueError("Y holds equal points, which no flow can bring together.")
