@@ -1,0 +1,82 @@
+"""The code of README and user guide runs, and what they state agrees with the project's files."""
+
+import doctest
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def code_blocks(page):
+    """Line number and text of each block of Python."""
+    text = page.read_text(encoding="utf-8")
+    for match in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield text.count("\n", 0, match.start()) + 1, match[1]
+
+
+def run(block, names, page, line):
+    if not block.lstrip().startswith(">>>"):
+        # the empty lines make the line numbers of a traceback those of the page
+        exec(compile("\n" * line + block, str(page), "exec"), names)
+        return
+    test = doctest.DocTestParser().get_doctest(block, names, page.name, str(page), line)
+    report = []
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    failed = runner.run(test, out=report.append, clear_globs=False).failed
+    names.update(test.globs)
+    assert not failed, "".join(report)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_code_blocks_run(page):
+    names = {"__name__": "__docs__"}
+    for line, block in code_blocks(page):
+        run(block, names, page, line)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    prose = re.sub(
+        r"```.*?```|`[^`]*`|\$[^$]*\$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    for target in re.findall(r"\]\(([^)#:]+)\)", prose):
+        assert (page.parent / target).exists(), target
+
+
+def lower_bounds():
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    requirements = [*PYPROJECT["project"]["dependencies"], *extras["plot"], *extras["test"]]
+    pairs = [re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement) for requirement in requirements]
+    return {pair[1]: pair[2] for pair in pairs if pair}
+
+
+def oldest_pins():
+    lines = (ROOT / ".ci" / "oldest.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def test_oldest_versions_are_the_lower_bounds():
+    pins = oldest_pins()
+    for name, bound in lower_bounds().items():
+        parts = len(bound.split("."))
+        assert ".".join(pins[name].split(".")[:parts]) == bound, name
+
+
+def test_readme_states_the_oldest_versions():
+    readme, pins = (ROOT / "README.md").read_text(encoding="utf-8"), oldest_pins()
+    for requirement in PYPROJECT["project"]["dependencies"]:
+        name = requirement.split(">=")[0]
+        assert f"{name} {pins[name]}" in readme
+
+
+def test_ci_finds_the_test_command_in_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert len([block for block in blocks if "pytest" in block]) == 1
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

@@ -1,0 +1,49 @@
+"""scikit-learn's own contract, with no expected failure, for every estimator and every solver."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
+from skcode.solvers import LBFGS, SGD, SOLVERS, Adam, GaussNewton
+
+ESTIMATORS = (ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer)
+
+# one small model a fit, and few passes: the checks fit hundreds of times
+SIZES = {"n_fields": 8, "max_iter": 50}
+SMALL = {**SIZES, "n_members": 1}
+unconverged = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+SPECIFIED = [
+    {"solver": GaussNewton(patience=1), "alpha": 1e-2},
+    {"solver": LBFGS(memory=5), "readout": "displacement", "vector_fields": "neural"},
+    {"solver": SGD(learning_rate="cosine", batch_size=32), "integrator": "heun"},
+    {"solver": Adam(shuffle=False, batch_size=32), "early_stopping": True},
+]
+
+
+@pytest.mark.slow
+@parametrize_with_checks([estimator() for estimator in ESTIMATORS])
+def test_defaults(estimator, check):
+    check(estimator)
+
+
+@unconverged
+@parametrize_with_checks(
+    [
+        estimator(solver=solver, **small)
+        for estimator, small in zip(ESTIMATORS, (SMALL, SMALL, SIZES), strict=True)
+        for solver in SOLVERS
+    ]
+)
+def test_every_solver(estimator, check):
+    check(estimator)
+
+
+@unconverged
+@parametrize_with_checks(
+    [ControlledODERegressor(**SMALL, **specified) for specified in SPECIFIED]
+    + [ControlledODEClassifier(**SMALL, **SPECIFIED[0], scaling="standard")]
+    + [ControlledODEClassifier(**SMALL, train_controls=False)]
+    + [ControlledODETransformer(**SIZES, train_controls=False)]
+)
+def test_specified(estimator, check):
+    check(estimator)

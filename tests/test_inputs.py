@@ -1,0 +1,138 @@
+"""The input map, and the weighted statistics that it is made of."""
+
+import numpy as np
+import pytest
+
+from skcode.inputs import SCALINGS, InputMap, weighted_moments, weighted_quantiles
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((40, 3)) * [1.0, 10.0, 0.1] + [0.0, 5.0, -2.0]
+COUNTS = RNG.integers(1, 5, len(X))
+REPEATED = np.repeat(X, COUNTS, axis=0)
+LEVELS = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0]
+every_scaling = pytest.mark.parametrize("scaling", SCALINGS)
+
+
+def fit(X, scaling, weight=None, n_states=None):
+    weight = np.ones(len(X)) if weight is None else weight
+    return InputMap.fit(X, weight, n_states or X.shape[1], scaling)
+
+
+def test_weighted_moments_are_numpys_and_weights_repeat_rows(monkeypatch):
+    mean, deviation = weighted_moments(X, COUNTS * 1.0)
+    np.testing.assert_allclose(mean, REPEATED.mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(deviation, REPEATED.std(axis=0), rtol=1e-13)
+    monkeypatch.setattr("skcode.inputs._input_map._CHUNK_ROWS", 7)
+    np.testing.assert_allclose(weighted_moments(X, COUNTS * 1.0), (mean, deviation), rtol=1e-13)
+
+
+def test_weighted_quantiles_are_numpys_and_weights_repeat_rows():
+    ones = np.ones(len(X))
+    exact = np.quantile(X, LEVELS, axis=0, method="inverted_cdf")
+    np.testing.assert_array_equal(weighted_quantiles(X, ones, LEVELS), exact)
+    exact = np.quantile(REPEATED, LEVELS, axis=0, method="inverted_cdf")
+    np.testing.assert_array_equal(weighted_quantiles(X, COUNTS * 1.0, LEVELS), exact)
+    # a factor on all weights is no matter, and neither is its rounding
+    np.testing.assert_array_equal(weighted_quantiles(X, 0.1 * COUNTS, LEVELS), exact)
+
+
+@every_scaling
+def test_weights_repeat_rows(scaling):
+    weighted, repeated = fit(X, scaling, COUNTS * 1.0), fit(REPEATED, scaling)
+    np.testing.assert_allclose(weighted.center, repeated.center, rtol=1e-13)
+    np.testing.assert_allclose(weighted.gain, repeated.gain, rtol=1e-13)
+
+
+def test_standard_scaling_gives_zero_mean_and_unit_variance():
+    z = fit(X, "standard")(X)
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-13)
+    np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-13)
+
+
+def test_robust_scaling_reads_median_and_quartiles():
+    normal = np.random.default_rng(1).standard_normal((4001, 1))
+    plain = fit(normal, "robust")
+    low, median, high = np.quantile(normal, [0.25, 0.5, 0.75], method="inverted_cdf")
+    np.testing.assert_allclose(plain.center, median)
+    np.testing.assert_allclose(plain.gain, 1.349 / (high - low))
+    # 1.349 is the interquartile range of the standard normal law
+    np.testing.assert_allclose(plain.gain, 1, rtol=0.05)
+    dirty = normal.copy()
+    dirty[:40] = 1e6
+    np.testing.assert_allclose(fit(dirty, "robust").gain, plain.gain, rtol=0.05)
+
+
+def test_columns_of_two_values_are_standardised_by_moments():
+    X = np.array([[0.0, 7.0], [0, 7], [0, 7], [0, 9], [1, 7]])
+    robust, standard = fit(X, "robust"), fit(X, "standard")
+    np.testing.assert_allclose(robust.center, standard.center)
+    np.testing.assert_allclose(robust.gain, standard.gain)
+
+
+def test_columns_with_one_prevailing_value_keep_their_rare_ones():
+    column = np.zeros((100, 1))
+    column[:10, 0] = np.arange(10)
+    assert fit(column, "robust").gain == fit(column, "standard").gain > 0
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -3.0, 1e8, 1e-8, 1e300])
+@pytest.mark.parametrize("scaling", ["standard", "robust"])
+def test_constant_columns_become_zero(scaling, value):
+    X = np.full((1000, 1), value)
+    input_map = fit(X, scaling)
+    assert input_map.gain == 0
+    np.testing.assert_array_equal(input_map(np.append(X[:2], [[value + 1]], axis=0)), 0)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@every_scaling
+def test_huge_offsets_and_units_are_removed(scaling, dtype):
+    base = (np.arange(-50, 50)[:, None] * 64).astype(dtype)
+    plain, moved = fit(base, scaling), fit(base + np.float32(2**27), scaling)
+    if scaling is not None:
+        np.testing.assert_allclose(
+            moved(base + np.float32(2**27)), plain(base), rtol=1e-5, atol=1e-6
+        )
+        large = fit(base * 2**20, scaling)
+        np.testing.assert_allclose(large(base * 2**20), plain(base), rtol=1e-6)
+    else:
+        np.testing.assert_array_equal(plain(base), base)
+
+
+@every_scaling
+def test_the_state_is_augmented_by_zeros_in_the_dtype_of_the_data(scaling):
+    for dtype in (np.float32, np.float64):
+        states = fit(X.astype(dtype), scaling, n_states=5)(X.astype(dtype))
+        assert states.shape == (len(X), 5)
+        assert states.dtype == dtype
+        assert states.T.flags.c_contiguous
+        np.testing.assert_array_equal(states[:, 3:], 0)
+        assert np.all(np.ptp(states[:, :3], axis=0) > 0.1)
+
+
+def test_the_clip_is_smooth_odd_monotone_and_bounded():
+    input_map = InputMap(np.zeros(1), np.ones(1), 1, clip=3.0)
+    z = np.linspace(-50, 50, 1001)
+    clipped = input_map(z[:, None])[:, 0]
+    np.testing.assert_allclose(clipped, z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-13)
+    np.testing.assert_allclose(clipped, -clipped[::-1])
+    assert np.all(np.diff(clipped) > 0)
+    assert np.abs(clipped).max() < 3
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("gain", [1.0, 1e6])
+def test_no_finite_input_escapes_the_clip(dtype, gain):
+    largest = np.finfo(dtype).max
+    input_map = InputMap(np.zeros(1, dtype), np.full(1, gain, dtype), 1, clip=3.0)
+    states = input_map(np.array([[-largest], [-1e30], [1e30], [largest]], dtype))
+    np.testing.assert_allclose(states[:, 0], [-3, -3, 3, 3], rtol=1e-6)
+
+
+def test_inputs_that_are_scaled_already_pass_unchanged():
+    input_map = fit(X, "robust", n_states=4)
+    again = input_map.identity()
+    assert again.is_identity
+    assert not input_map.is_identity
+    np.testing.assert_array_equal(again(input_map.scaled(X)), input_map(X))
+    assert input_map.astype(np.float32)(X).dtype == np.float32

@@ -1,0 +1,120 @@
+"""Losses against autograd of their value, known numbers, and extremes."""
+
+import numpy as np
+import pytest
+from autograd import elementwise_grad, jacobian
+from scipy.special import expit
+from scipy.stats import bernoulli, multinomial
+
+from skcode.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+
+N, K = 40, 3
+RNG = np.random.default_rng(0)
+WEIGHT = RNG.uniform(0.1, 2, N)
+LOSSES = {
+    "squared": (SquaredError(), RNG.standard_normal((N, K))),
+    "softmax": (SoftmaxCrossEntropy(), RNG.integers(0, K, N)),
+    "sigmoid": (SigmoidCrossEntropy(), RNG.integers(0, 2, (N, K)) * 1.0),
+}
+SCORES = 2 * RNG.standard_normal((N, K))
+every_loss = pytest.mark.parametrize(("loss", "y"), LOSSES.values(), ids=LOSSES)
+cross_entropies = pytest.mark.parametrize(
+    ("loss", "y"), [LOSSES["softmax"], LOSSES["sigmoid"]], ids=["softmax", "sigmoid"]
+)
+
+
+@every_loss
+def test_the_gradient_is_the_derivative_of_the_value(loss, y):
+    exact = elementwise_grad(lambda s: loss.value(s, y))(SCORES)
+    np.testing.assert_allclose(loss.gradient(SCORES, y), exact, atol=1e-14)
+
+
+@every_loss
+def test_the_curvature_is_the_second_derivative(loss, y):
+    a = loss.curvature(SCORES, y)
+    for n in range(5):
+        row = slice(n, n + 1)
+        exact = jacobian(elementwise_grad(lambda s, row=row: loss.value(s, y[row])))(SCORES[row])
+        matrix = np.diag(a[n]) - (np.outer(a[n], a[n]) if loss.coupled else 0)
+        np.testing.assert_allclose(exact[0, :, 0], matrix, atol=1e-14)
+
+
+def test_values_are_negative_log_likelihoods():
+    (squared, targets), (softmax, codes), (sigmoid, labels) = LOSSES.values()
+    np.testing.assert_allclose(
+        squared.value(SCORES, targets), 0.5 * np.sum((SCORES - targets) ** 2, axis=1)
+    )
+    p = np.exp(SCORES) / np.exp(SCORES).sum(axis=1, keepdims=True)
+    log_p = [multinomial.logpmf(np.eye(K)[c], 1, q) for c, q in zip(codes, p, strict=True)]
+    np.testing.assert_allclose(softmax.value(SCORES, codes), np.negative(log_p), rtol=1e-12)
+    log_p = bernoulli.logpmf(labels, expit(SCORES)).sum(axis=1)
+    np.testing.assert_allclose(sigmoid.value(SCORES, labels), -log_p, rtol=1e-12)
+
+
+def test_equal_scores_cost_the_logarithm_of_the_number_of_classes():
+    codes = np.arange(4)
+    np.testing.assert_allclose(SoftmaxCrossEntropy().value(np.full((4, 4), 7.0), codes), np.log(4))
+    np.testing.assert_allclose(
+        SigmoidCrossEntropy().value(np.zeros((4, 1)), np.eye(4)[:, :1]), np.log(2)
+    )
+
+
+@every_loss
+def test_the_mean_is_where_the_gradient_vanishes(loss, y):
+    mean = loss.mean(SCORES)
+    targets = np.eye(K)[y] if loss.coupled else y
+    np.testing.assert_allclose(mean - targets, loss.gradient(SCORES, y), atol=1e-14)
+    if loss.coupled:
+        np.testing.assert_allclose(mean.sum(axis=1), 1)
+
+
+@every_loss
+def test_initial_scores_are_the_best_constants(loss, y):
+    constant = loss.initial_scores(y, WEIGHT, K)
+    scores = np.broadcast_to(constant, (N, K))
+    np.testing.assert_allclose(WEIGHT @ loss.gradient(scores, y), 0, atol=1e-12)
+    whole = np.round(2 * WEIGHT).astype(int)
+    np.testing.assert_allclose(
+        loss.initial_scores(y, whole * 1.0, K),
+        loss.initial_scores(np.repeat(y, whole, axis=0), np.ones(whole.sum()), K),
+        atol=1e-13,
+    )
+
+
+@cross_entropies
+def test_a_constant_target_has_finite_initial_scores(loss, y):
+    assert np.isfinite(loss.initial_scores(np.zeros_like(y), WEIGHT, K)).all()
+
+
+@every_loss
+def test_single_precision_stays(loss, y):
+    scores, y32 = SCORES.astype(np.float32), y if loss.coupled else y.astype(np.float32)
+    for result, exact in [
+        (loss.value(scores, y32), loss.value(SCORES, y)),
+        (loss.gradient(scores, y32), loss.gradient(SCORES, y)),
+        (loss.curvature(scores, y32), loss.curvature(SCORES, y)),
+        (loss.mean(scores), loss.mean(SCORES)),
+    ]:
+        assert result.dtype == np.float32
+        np.testing.assert_allclose(result, exact, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@cross_entropies
+def test_huge_scores_cost_finite_numbers(loss, y, dtype):
+    for size in (1e3, 1e30):
+        scores = (np.sign(SCORES) * size).astype(dtype)
+        traced = elementwise_grad(lambda s: loss.value(s, y))(scores)
+        for result in (loss.value(scores, y), loss.gradient(scores, y), loss.mean(scores), traced):
+            assert np.isfinite(result).all()
+        assert loss.value(scores, y).min() >= 0
+        assert loss.curvature(scores, y).min() >= 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sigmoid_probabilities_are_never_0_or_1(dtype):
+    p = SigmoidCrossEntropy().mean(np.array([[-1e30, -40, 0, 40, 1e30]], dtype))
+    assert p.dtype == dtype
+    assert p.min() > 0
+    assert p.max() < 1
+    assert p[0, 2] == 0.5

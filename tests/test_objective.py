@@ -1,0 +1,221 @@
+"""The training objective: value, gradient, blocks, jobs, minibatches, explosions."""
+
+import pickle
+
+import numpy as np
+import pytest
+from helpers import gradient_by_differences, relative_error
+from joblib import parallel_config
+
+from skcode.fields import DiagonalFields, NeuralFields, PolynomialFields
+from skcode.flow import get_tableau
+from skcode.inputs import InputMap
+from skcode.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from skcode.objective import Model, Objective
+from skcode.readouts import READOUTS
+from skcode.utils._blocks import OrderedMap
+
+N, P, M_STATES, K, M = 60, 2, 4, 3, 2
+LOSSES = {
+    "squared": (SquaredError(), lambda rng: rng.standard_normal((N, K))),
+    "softmax": (SoftmaxCrossEntropy(), lambda rng: rng.integers(0, K, N)),
+    "sigmoid": (SigmoidCrossEntropy(), lambda rng: rng.integers(0, 2, (N, K)) * 1.0),
+}
+STACK = DiagonalFields() | NeuralFields(rank=1)
+every_loss = pytest.mark.parametrize("loss", LOSSES)
+every_readout = pytest.mark.parametrize("readout", READOUTS)
+
+
+def problem(
+    loss="squared", readout="linear", n_block=None, alpha=0.1, dtype="f8", family=STACK, **options
+):
+    """An objective, its parameters, and its data."""
+    rng = np.random.default_rng(5)
+    loss, targets = LOSSES[loss]
+    X, weight = rng.standard_normal((N, P)).astype(dtype), rng.uniform(0.5, 2, N)
+    fields = family.draw(M_STATES, 4, rng, n_inputs=P).astype(dtype)
+    input_map = InputMap.fit(X, weight, M_STATES, "standard")
+    model = Model(input_map, fields, get_tableau("heun"), M, READOUTS[readout](M_STATES, K))
+    model.n_block = n_block or model.n_block
+    y = targets(rng)
+    mapper = options.pop("mapper", OrderedMap(1))
+    theta = 0.5 * rng.standard_normal(model.n_parameters)
+    return Objective(model, loss, X, y, weight, alpha, mapper, **options), theta
+
+
+@every_readout
+@every_loss
+def test_the_gradient_is_the_limit_of_differences(loss, readout):
+    objective, theta = problem(loss, readout, n_block=25)
+    value, grad = objective.value_and_grad(theta)
+    assert value == pytest.approx(objective.value(theta), rel=1e-13)
+    assert relative_error(grad, gradient_by_differences(objective.value, theta)) < 1e-7
+
+
+@every_readout
+@every_loss
+def test_single_precision_follows_double(loss, readout):
+    value, grad = (f := problem(loss, readout))[0].value_and_grad(f[1])
+    single, theta = problem(loss, readout, dtype="f4")
+    value32, grad32 = single.value_and_grad(theta)
+    assert value32 == pytest.approx(value, rel=1e-5)
+    assert relative_error(grad32, grad) < 1e-4
+    assert grad32.dtype == np.float64
+    assert single.model.scores(theta, single.X, OrderedMap()).dtype == np.float32
+
+
+@every_readout
+@every_loss
+def test_the_value_is_the_weighted_mean_loss_plus_penalty(loss, readout):
+    objective, theta = problem(loss, readout)
+    model = objective.model
+    scores = model.scores(theta, objective.X, OrderedMap())
+    mean = np.average(objective.loss.value(scores, objective.y), weights=objective.weight)
+    assert objective.value(theta, penalised=False) == pytest.approx(mean, rel=1e-13)
+    controls, parameters = model.split(theta)
+    squares = np.mean(np.sum(controls**2, axis=1))
+    if readout == "linear":
+        squares += np.sum(parameters[: K * M_STATES] ** 2)
+    assert objective.value(theta) == pytest.approx(mean + 0.05 * squares, rel=1e-13)
+
+
+def test_weights_repeat_rows():
+    objective, theta = problem()
+    counts = np.arange(N) % 3 + 1
+    shared = objective.model, objective.loss
+    X, y = objective.X, objective.y
+    weighted = Objective(*shared, X, y, counts * 1.0, 0.1, OrderedMap())
+    rows = np.repeat(np.arange(N), counts)
+    repeated = Objective(*shared, X[rows], y[rows], np.ones(len(rows)), 0.1, OrderedMap())
+    value, grad = weighted.value_and_grad(theta)
+    again, grad_again = repeated.value_and_grad(theta)
+    assert value == pytest.approx(again, rel=1e-13)
+    np.testing.assert_allclose(grad, grad_again, atol=1e-13)
+
+
+@pytest.mark.parametrize("n_block", [1, 7, 30, N])
+def test_blocks_change_nothing_but_rounding(n_block):
+    whole, theta = problem("softmax")
+    assert whole.model.n_block > N
+    blocked, _ = problem("softmax", n_block=n_block)
+    value, grad = whole.value_and_grad(theta)
+    value_blocked, grad_blocked = blocked.value_and_grad(theta)
+    assert value_blocked == pytest.approx(value, rel=1e-13)
+    np.testing.assert_allclose(grad_blocked, grad, atol=1e-14)
+    for method in ("scores", "states"):
+        a, b = (getattr(f.model, method)(theta, f.X, OrderedMap()) for f in (whole, blocked))
+        np.testing.assert_allclose(a, b, atol=1e-13)
+
+
+def everything(objective, theta):
+    """All that is mapped over blocks, as bytes."""
+    value, grad = objective.value_and_grad(theta)
+    batch_value, batch_grad = objective.batch_value_and_grad(theta, np.arange(0, N, 2))
+    equations = objective.normal_equations(theta)
+    scores = objective.model.scores(theta, objective.X, objective.mapper)
+    numbers = [value, batch_value, objective.value(theta), equations.value]
+    arrays = [grad, batch_grad, equations.gradient, equations.matrix.diagonal, scores]
+    return np.array(numbers).tobytes(), *(array.tobytes() for array in arrays)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, -1])
+@pytest.mark.parametrize("backend", ["threading", "loky", "multiprocessing"])
+def test_every_pool_gives_the_same_bits(backend, n_jobs):
+    with OrderedMap(1) as mapper:
+        serial = everything(*problem("softmax", n_block=8, mapper=mapper))
+    with parallel_config(backend=backend), OrderedMap(n_jobs) as mapper:
+        assert everything(*problem("softmax", n_block=8, mapper=mapper)) == serial
+    with parallel_config(backend=backend, n_jobs=n_jobs), OrderedMap() as mapper:
+        assert everything(*problem("softmax", n_block=8, mapper=mapper)) == serial
+
+
+def test_minibatch_gradients_average_to_the_gradient():
+    objective, theta = problem("sigmoid", n_block=16)
+    batches = np.split(np.random.default_rng(0).permutation(N), [5, 31, 45])
+    parts = [objective.batch_value_and_grad(theta, index) for index in batches]
+    shares = [len(index) / N for index in batches]
+    value, grad = objective.value_and_grad(theta)
+    total = sum(share * part[0] for share, part in zip(shares, parts, strict=True))
+    total_grad = sum(share * part[1] for share, part in zip(shares, parts, strict=True))
+    assert total == pytest.approx(value, rel=1e-13)
+    np.testing.assert_allclose(total_grad, grad, atol=1e-14)
+    assert max(abs(part[0] - value) for part in parts) > 1e-3
+
+
+@pytest.mark.parametrize("size", [1e12, 1e30])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@every_readout
+@every_loss
+def test_an_exploding_flow_is_infinity_and_never_nan(loss, readout, dtype, size):
+    objective, theta = problem(loss, readout, dtype=dtype, family=PolynomialFields(3))
+    assert np.isfinite(objective.value(0.01 * theta))
+    theta[: objective.model.n_controls] *= size
+    index = np.arange(N // 2)
+    for value, grad in (
+        objective.value_and_grad(theta),
+        objective.batch_value_and_grad(theta, index),
+    ):
+        assert value == np.inf
+        assert not grad.any()
+    assert objective.value(theta) == np.inf
+
+
+def test_a_penalty_that_overflows_is_infinity_without_a_warning():
+    objective, theta = problem()
+    value, grad = objective.value_and_grad(1e200 * theta)
+    assert value == objective.value(1e200 * theta) == np.inf
+    assert not grad.any()
+
+
+@every_readout
+def test_frozen_controls_have_no_gradient(readout):
+    trained, theta = problem("softmax", readout)
+    frozen, _ = problem("softmax", readout, train_controls=False)
+    cut = trained.model.n_controls
+    value, grad = trained.value_and_grad(theta)
+    frozen_value, frozen_grad = frozen.value_and_grad(theta)
+    _, batch_grad = frozen.batch_value_and_grad(theta, np.arange(20))
+    assert frozen_value == value
+    np.testing.assert_array_equal(frozen_grad[cut:], grad[cut:])
+    assert np.abs(grad[:cut]).min() > 0
+    assert not frozen_grad[:cut].any()
+    assert not batch_grad[:cut].any()
+    assert batch_grad[cut:].any()
+
+
+@every_readout
+@every_loss
+def test_normal_equations_hold_the_gradient_and_the_gauss_newton_matrix(loss, readout):
+    objective, theta = problem(loss, readout, n_block=25)
+    equations = objective.normal_equations(theta)
+    value, grad = objective.value_and_grad(theta)
+    assert equations.value == pytest.approx(objective.value(theta, penalised=False), rel=1e-12)
+    np.testing.assert_allclose(equations.gradient, grad - objective.ridge * theta, atol=1e-12)
+    direction = np.random.default_rng(0).standard_normal(len(theta))
+    if loss == "softmax":
+        # the coupling of readout weights of different classes is replaced by a bound
+        direction[objective.model.n_controls :] = 0
+
+    def scores(theta):
+        return objective.model.scores(theta, objective.X, OrderedMap())
+
+    # v^T H v = sum_n w_n s'^T W_n s' with the derivative s' of the scores along v
+    slope = (scores(theta + 1e-5 * direction) - scores(theta - 1e-5 * direction)) / 2e-5
+    a = objective.loss.curvature(scores(theta), objective.y)
+    squares = np.sum(a * slope**2, axis=1)
+    if objective.loss.coupled:
+        squares -= np.sum(a * slope, axis=1) ** 2
+    expected = objective.weight @ squares
+    assert equations.matrix.quadratic(direction) == pytest.approx(expected, rel=1e-7)
+
+
+def test_models_travel_without_their_buffers():
+    objective, theta = problem()
+    objective.value_and_grad(theta)
+    assert objective.model._idle
+    again = pickle.loads(pickle.dumps(objective.model))
+    assert not again._idle
+    mapper = OrderedMap()
+    np.testing.assert_array_equal(
+        again.scores(theta, objective.X, mapper), objective.model.scores(theta, objective.X, mapper)
+    )

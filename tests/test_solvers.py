@@ -1,0 +1,305 @@
+"""Solvers on small objectives with known answers: optima, exact steps, stopping, errors."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skcode.solvers import LBFGS, SGD, SOLVERS, Adam
+from skcode.solvers._stochastic import SCHEDULES
+
+N, P = 30, 4
+
+
+class LeastSquares:
+    """F(theta) = mean_n (a_n theta - b_n)^2 / 2 with an exact solution; infinite past a wall."""
+
+    n_samples = N
+
+    def __init__(self, wall=np.inf):
+        rng = np.random.default_rng(0)
+        self.A = rng.standard_normal((N, P))
+        self.optimum = rng.standard_normal(P)
+        self.b = self.A @ self.optimum
+        self.wall = wall
+        self.calls = 0
+
+    def value_and_grad(self, theta):
+        return self.batch_value_and_grad(theta, np.arange(N))
+
+    def batch_value_and_grad(self, theta, index):
+        self.calls += 1
+        assert self.calls < 10**5, "the solver never ends"
+        if np.max(np.abs(theta)) > self.wall:
+            return np.inf, np.zeros(P)
+        residual = self.A[index] @ theta - self.b[index]
+        return 0.5 * np.mean(residual**2), self.A[index].T @ residual / len(index)
+
+
+class Slope:
+    """A plane with its gradient, and a loss that says what it is told."""
+
+    n_samples = 4
+
+    def __init__(self, loss=lambda epoch: 0.0):
+        self.loss = loss
+        self.calls = 0
+
+    def batch_value_and_grad(self, theta, index):
+        self.calls += 1
+        return self.loss(self.calls), np.array([1.0, -2.0])
+
+
+class Recorder:
+    """A monitor that keeps iterates and stops after a number of them."""
+
+    def __init__(self, stop_after=np.inf):
+        self.thetas, self.losses = [], []
+        self.stop_after = stop_after
+
+    def __call__(self, theta, loss):
+        self.thetas.append(np.array(theta))
+        self.losses.append(loss)
+        return len(self.thetas) >= self.stop_after
+
+
+def minimize(solver, objective, theta=None, monitor=None, max_iter=100, tol=1e-10, patience=10):
+    theta = np.zeros(P) if theta is None else theta
+    return solver.minimize(
+        objective,
+        theta,
+        max_iter=max_iter,
+        tol=tol,
+        n_iter_no_change=patience,
+        rng=np.random.default_rng(0),
+        monitor=monitor or Recorder(),
+    )
+
+
+def steps_of(solver, objective=None, max_iter=6, patience=10**6):
+    """Steps of passes of one batch over a plane."""
+    recorder = Recorder()
+    objective = objective or Slope()
+    minimize(solver, objective, np.zeros(2), recorder, max_iter, 0.0, patience)
+    return np.diff([np.zeros(2), *recorder.thetas], axis=0)
+
+
+# -- optima --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        LBFGS(),
+        LBFGS(memory=2),
+        *(SGD(schedule, 0.05, power_t=0.1, batch_size=8) for schedule in SCHEDULES),
+        SGD(learning_rate_init=0.2, momentum=0.0, batch_size="auto"),
+        SGD(learning_rate_init=0.05, nesterov=False, shuffle=False, batch_size=7),
+        *(Adam(schedule, 0.1, power_t=0.1, batch_size=8) for schedule in SCHEDULES),
+    ],
+    ids=repr,
+)
+def test_the_optimum_of_least_squares_is_reached(solver):
+    objective, recorder = LeastSquares(), Recorder()
+    parameters = solver.get_params()
+    result = minimize(solver, objective, monitor=recorder, max_iter=400, patience=30)
+    np.testing.assert_allclose(result.theta, objective.optimum, atol=2e-3)
+    assert result.n_iter == len(recorder.thetas)
+    np.testing.assert_array_equal(result.theta, recorder.thetas[-1])
+    assert recorder.losses[-1] < 1e-4 * recorder.losses[0]
+    assert solver.get_params() == parameters
+
+
+def test_lbfgs_stops_at_the_gradient_tolerance():
+    loose, tight = (minimize(LBFGS(), LeastSquares(), tol=tol) for tol in (1e-1, 1e-9))
+    assert loose.converged
+    assert tight.converged
+    assert loose.n_iter < tight.n_iter
+    _, grad = LeastSquares().value_and_grad(loose.theta)
+    assert 1e-9 < np.max(np.abs(grad)) <= 1e-1
+
+
+@pytest.mark.parametrize("solver", [LBFGS(), SGD(), Adam()], ids=repr)
+def test_max_iter_is_not_convergence(solver):
+    result = minimize(solver, LeastSquares(), max_iter=2)
+    assert result.n_iter == 2
+    assert not result.converged
+
+
+def test_max_fun_is_not_convergence():
+    objective = LeastSquares()
+    result = minimize(LBFGS(max_fun=3), objective)
+    assert objective.calls <= 6
+    assert not result.converged
+
+
+@pytest.mark.parametrize("solver", [LBFGS(), SGD(), Adam()], ids=repr)
+def test_the_monitor_stops_and_its_iterate_is_the_result(solver):
+    recorder = Recorder(stop_after=3)
+    result = minimize(solver, LeastSquares(), monitor=recorder)
+    assert result.converged
+    assert result.message == "stopped by the monitor"
+    assert result.n_iter == len(recorder.thetas) == 3
+    np.testing.assert_array_equal(result.theta, recorder.thetas[-1])
+
+
+# -- steps ---------------------------------------------------------------------------------------
+
+
+def test_constant_rates_stay():
+    np.testing.assert_allclose(steps_of(SGD("constant", 0.5, momentum=0)), [[-0.5, 1]] * 6)
+
+
+def test_cosine_rates_fall_to_zero_over_all_passes():
+    rates = 0.5 * 0.5 * (1 + np.cos(np.pi * np.arange(6) / 6))
+    np.testing.assert_allclose(-steps_of(SGD("cosine", 0.5, momentum=0))[:, 0], rates)
+
+
+def test_inverse_scaling_counts_steps_and_not_passes():
+    solver = SGD("invscaling", 0.5, power_t=0.7, momentum=0, batch_size=2)
+    rates = 0.5 / np.arange(1, 13) ** 0.7
+    np.testing.assert_allclose(-steps_of(solver)[:, 0], rates.reshape(6, 2).sum(axis=1))
+
+
+def test_adaptive_rates_fall_by_five_when_the_loss_stalls():
+    solver = SGD("adaptive", 0.5, momentum=0)
+    rates = [0.5] * 3 + [0.1] * 2 + [0.02]
+    np.testing.assert_allclose(-steps_of(solver, patience=2)[:, 0], rates)
+    falling = Slope(lambda epoch: -float(epoch))
+    np.testing.assert_allclose(-steps_of(solver, falling, patience=2)[:, 0], 0.5)
+
+
+def test_momentum_keeps_a_share_of_the_last_step():
+    gradient, velocity, expected = np.array([1.0, -2.0]), 0.0, {True: [], False: []}
+    for _ in range(6):
+        velocity = 0.8 * velocity - 0.1 * gradient
+        expected[False].append(velocity)
+        expected[True].append(0.8 * velocity - 0.1 * gradient)
+    for nesterov, steps in expected.items():
+        solver = SGD("constant", 0.1, momentum=0.8, nesterov=nesterov)
+        np.testing.assert_allclose(steps_of(solver), steps)
+
+
+def test_adam_takes_the_steps_of_the_paper():
+    objective, recorder = LeastSquares(), Recorder()
+    minimize(Adam(learning_rate_init=0.1, shuffle=False), objective, None, recorder, 20, 0.0, 99)
+    theta, first, second = np.zeros(P), np.zeros(P), np.zeros(P)
+    for t in range(1, 21):
+        _, g = objective.value_and_grad(theta)
+        first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g**2
+        m, v = first / (1 - 0.9**t), second / (1 - 0.999**t)
+        theta = theta - 0.1 * m / (np.sqrt(v) + 1e-8)
+        np.testing.assert_allclose(recorder.thetas[t - 1], theta, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_every_pass_reads_every_row_once(shuffle):
+    passes = []
+
+    class Watched(LeastSquares):
+        def batch_value_and_grad(self, theta, index):
+            passes.append(index)
+            return super().batch_value_and_grad(theta, index)
+
+    minimize(SGD(batch_size=8, shuffle=shuffle), Watched(), max_iter=2)
+    for batches in (passes[:4], passes[4:]):
+        assert [len(index) for index in batches] == [8, 8, 8, 6]
+        rows = np.concatenate(batches)
+        np.testing.assert_array_equal(np.sort(rows), np.arange(N))
+        assert np.array_equal(rows, np.arange(N)) != shuffle
+    assert np.array_equal(passes[0], passes[4]) != shuffle
+
+
+# -- stopping ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", [SGD("constant"), SGD("cosine"), Adam()], ids=repr)
+def test_a_stalled_loss_ends_the_training(solver):
+    # the loss falls by more than tol for three passes, then by less
+    objective = Slope(lambda epoch: 10.0 - min(epoch, 3) - 0.01 * epoch)
+    result = minimize(solver, objective, np.zeros(2), None, 50, 0.1, 4)
+    assert result.n_iter == 3 + 4
+    assert result.converged
+    assert result.message == "the loss stalled"
+
+
+def test_adaptive_training_ends_when_the_rate_is_gone():
+    result = minimize(SGD("adaptive", 0.5), Slope(), np.zeros(2), None, 500, 0.1, 2)
+    # 0.5 / 5^9 is the first rate below 1e-6; the first pass is never a stall
+    assert result.n_iter == 1 + 2 * 10
+    assert result.converged
+
+
+# -- explosions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [SGD(learning_rate_init=50.0, momentum=0.5, batch_size=10), Adam(learning_rate_init=30.0)],
+    ids=repr,
+)
+def test_exploding_steps_are_taken_back(solver):
+    objective, recorder = LeastSquares(wall=3.0), Recorder()
+    result = minimize(solver, objective, monitor=recorder, max_iter=300, tol=0.0, patience=300)
+    assert np.isfinite(recorder.losses).all()
+    np.testing.assert_allclose(result.theta, objective.optimum, atol=0.3)
+    assert recorder.losses[-1] < 0.05 * recorder.losses[0]
+
+
+def test_a_wall_that_some_batches_do_not_see_is_no_trap():
+    class Cliff(LeastSquares):
+        """The first half of the rows is finite everywhere, the second near zero alone."""
+
+        def batch_value_and_grad(self, theta, index):
+            self.wall = np.inf if np.max(index) < N // 2 else 1.0
+            assert self.calls < 10**4, "the solver never ends"
+            return super().batch_value_and_grad(theta, index)
+
+    solver = SGD(learning_rate_init=5.0, momentum=0.0, batch_size=5, shuffle=False)
+    recorder = Recorder()
+    minimize(solver, Cliff(), monitor=recorder, max_iter=3, tol=0.0, patience=99)
+    assert np.isfinite(recorder.losses).all()
+
+
+def test_lbfgs_steps_back_from_a_wall():
+    objective, recorder = LeastSquares(wall=3.0), Recorder()
+    result = minimize(LBFGS(), objective, theta=np.full(P, 2.9), monitor=recorder)
+    np.testing.assert_allclose(result.theta, objective.optimum, atol=1e-4)
+    assert np.isfinite(recorder.losses).all()
+
+
+# -- errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_mismatch_names_what_the_objective_lacks(name):
+    solver = SOLVERS[name]()
+    with pytest.raises(TypeError, match=rf"{type(solver).__name__} needs .*{solver.needs[0]}"):
+        minimize(solver, object())
+
+
+@pytest.mark.parametrize(
+    ("solver", "match"),
+    [
+        (SGD("linear"), "learning_rate='linear' must be one of"),
+        (Adam(learning_rate_init=0.0), "learning_rate_init=0.0 must be positive"),
+        (SGD(learning_rate_init=np.nan), "learning_rate_init=nan must be positive"),
+        (SGD(momentum=1.0), r"momentum=1.0 must lie in \[0, 1\)"),
+        (Adam(beta_1=1.0), r"beta_1=1.0 must lie in \[0, 1\)"),
+        (Adam(beta_2=-0.1), r"beta_2=-0.1 must lie in \[0, 1\)"),
+        (SGD(batch_size=0), "batch_size=0 must be 'auto' or at least 1"),
+        (SGD(batch_size="all"), "batch_size='?all'? must be 'auto' or at least 1"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_parameters_are_named(solver, match):
+    with pytest.raises(ValueError, match=match):
+        minimize(solver, LeastSquares())
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_solvers_are_specifications(name):
+    solver = SOLVERS[name]()
+    twin = clone(solver)
+    assert twin.get_params() == solver.get_params()
+    assert set(vars(solver)) == set(solver.get_params())
+    assert solver.default_max_iter >= 1
