@@ -444,3 +444,26 @@ def test_verbose_prints_a_line_an_iteration(friedman, capsys, solver):
     assert "member 2, iteration 1," in "\n".join(lines)
     regressor(solver=solver).fit(X, y)
     assert capsys.readouterr().out == ""
+
+
+def test_the_default_depth_grows_with_the_distinct_rows():
+    X, y = make_friedman1(1000, n_features=5, random_state=0)
+    small = regressor(n_intervals=None, max_iter=1, alpha=1e-3)
+    assert small.fit(X, y).controls_.shape[0] == 3
+    assert small.fit(X[1:], y[1:]).controls_.shape[0] == 2
+    twice = np.r_[X[1:], X[1:]], np.r_[y[1:], y[1:]]
+    assert small.fit(*twice).controls_.shape[0] == 2
+
+
+def test_auto_is_gauss_newton_while_its_matrix_is_small():
+    X, y = make_friedman1(60, n_features=5, random_state=0)
+    assert isinstance(regressor(solver="auto").fit(X, y).solver_, GaussNewton)
+    many = regressor(solver="auto", n_fields=1600, max_iter=1)
+    assert isinstance(many.fit(X, y).solver_, LBFGS)
+    # the matrix of many classes has few entries beside those of its blocks
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 100
+    several = classifier(solver="auto", n_states=40, max_iter=1, alpha=1e-2)
+    several.fit(rng.standard_normal((200, 3)), labels)
+    assert several.n_parameters_ > 4000
+    assert isinstance(several.solver_, GaussNewton)

@@ -41,10 +41,12 @@ from skcode.readouts import READOUTS
 from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver, StochasticSolver
 from skcode.utils._blocks import OrderedMap
 
-#: "auto" takes Gauss-Newton up to this many parameters, whose matrix takes 72 MB
-_MOST_DENSE_PARAMETERS = 3000
+#: "auto" takes Gauss-Newton while its matrix has at most this many entries: 72 MB
+_MOST_ENTRIES = 9_000_000
 #: ... and for more parameters L-BFGS up to this many rows, then Adam
 _MOST_FULL_BATCH_ROWS = 20_000
+#: distinct rows from which the default depth is three intervals, below it two
+_DEEP_ROWS = 1000
 #: rows from which families that are placed by data take their places
 _REFERENCE_ROWS = 1024
 
@@ -85,7 +87,7 @@ class ControlledODEBase(BaseEstimator, ABC):
         "vector_fields": [StrOptions(set(FAMILIES)), FieldFamily, None],
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "n_fields": [Interval(Integral, 1, None, closed="left")],
-        "n_intervals": [Interval(Integral, 1, None, closed="left")],
+        "n_intervals": [Interval(Integral, 1, None, closed="left"), None],
         "n_states": [Interval(Integral, 1, None, closed="left"), None],
         "integrator": [StrOptions(set(TABLEAUS))],
         "readout": [StrOptions(set(READOUTS))],
@@ -109,7 +111,7 @@ class ControlledODEBase(BaseEstimator, ABC):
         *,
         vector_fields: Any,
         n_fields: int,
-        n_intervals: int,
+        n_intervals: int | None,
         n_states: int | None,
         integrator: str,
         readout: str,
@@ -214,7 +216,7 @@ class ControlledODEBase(BaseEstimator, ABC):
                 completed = train(
                     member,
                     objective,
-                    self._solver(member.model.n_parameters, len(part.X)),
+                    self._solver(member.model.n_normal_entries, len(part.X)),
                     max_iter=self.max_iter,
                     tol=self.tol,
                     n_iter_no_change=self.n_iter_no_change,
@@ -264,13 +266,13 @@ class ControlledODEBase(BaseEstimator, ABC):
             return FAMILIES[self.vector_fields]()
         return clone(self.vector_fields)
 
-    def _solver(self, n_parameters: int, n_samples: int) -> Solver:
+    def _solver(self, n_entries: int, n_samples: int) -> Solver:
         """The solver asked for; "auto" is Gauss-Newton while its matrix is small."""
         if isinstance(self.solver, Solver):
             self.solver_ = clone(self.solver)
         elif self.solver != "auto":
             self.solver_ = SOLVERS[self.solver]()
-        elif n_parameters <= _MOST_DENSE_PARAMETERS:
+        elif n_entries <= _MOST_ENTRIES:
             self.solver_ = GaussNewton()
         else:
             self.solver_ = LBFGS() if n_samples <= _MOST_FULL_BATCH_ROWS else Adam()
@@ -306,7 +308,7 @@ class ControlledODEBase(BaseEstimator, ABC):
             input_map,
             fields.astype(data.X.dtype),
             get_tableau(self.integrator),
-            self.n_intervals,
+            self.n_intervals or (3 if len(data.X) >= _DEEP_ROWS else 2),
             readout,
         )
         return Member(model, initial_theta(model, task.loss, data, rng), TrainingMonitor())

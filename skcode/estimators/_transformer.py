@@ -38,8 +38,9 @@ class ControlledODETransformer(
     n_fields : int
         Number d of fields of each family whose number is free. The recommended stack has one more
         for each input.
-    n_intervals : int
-        Number M of intervals on which the controls are constant; the depth of the network.
+    n_intervals : int or None
+        Number M of intervals on which the controls are constant; the depth of the network. None is
+        3 from 1,000 distinct rows on, and 2 for fewer.
     n_states : int or None
         Dimension m of the state, at least the number p of inputs; the state starts with zeros
         beyond them. None is max(64, p + 32) for the recommended fields and max(p, 2) for others.
@@ -49,7 +50,8 @@ class ControlledODETransformer(
         "linear" is A X_1 + b. "displacement" is lambda (X_1 - x) with one trained number lambda;
         output j reads state j.
     solver : {"auto", "gauss-newton", "lbfgs", "sgd", "adam"} or Solver
-        "auto" is Gauss-Newton up to 3,000 parameters in a member, and beyond that L-BFGS up to
+        "auto" is Gauss-Newton while its matrix takes at most 72 MB (M d controls and K readouts of
+        m + 1 weights: (M d)^2 + K (m + 1) (M d + m + 1) numbers), and beyond that L-BFGS up to
         20,000 rows, else Adam. A solver from `skcode.solvers` carries parameters of its own. The
         choice is in ``solver_``.
     alpha : float or None
@@ -135,7 +137,7 @@ class ControlledODETransformer(
         self,
         vector_fields: str | FieldFamily | None = None,
         n_fields: int = 64,
-        n_intervals: int = 2,
+        n_intervals: int | None = None,
         n_states: int | None = None,
         integrator: str = "euler",
         readout: str = "linear",

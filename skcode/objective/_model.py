@@ -77,6 +77,14 @@ class Model:
     def n_parameters(self) -> int:
         return self.n_controls + self.readout.n_parameters
 
+    @property
+    def n_normal_entries(self) -> int:
+        """Numbers in the Gauss-Newton matrix: a core for all scores, and a block for each."""
+        c, (K, F) = self.n_controls, self.readout.index.shape
+        if not self.readout.separate:
+            return (c + F) ** 2
+        return c**2 + K * F * (c + F)
+
     def split(self, theta: Any) -> tuple[Any, Any]:
         """Controls (M, d) and the parameters of the readout."""
         controls = theta[: self.n_controls].reshape((self.n_intervals, self.fields.n_fields))

@@ -148,8 +148,9 @@ class Objective:
         ]
         return self._finish(theta, *self.mapper.sum(_task_value_and_grad, tasks))
 
+    @np.errstate(over="ignore")
     def _penalty(self, theta: NDArray) -> float:
-        return 0.5 * float(self.ridge @ theta**2)
+        return 0.5 * float(np.sum((np.sqrt(self.ridge) * theta) ** 2))
 
     def _finish(self, theta: NDArray, value: float, grad: NDArray) -> tuple[float, NDArray]:
         value = float(value) + self._penalty(theta)

@@ -15,6 +15,8 @@ from skcode.utils._arrow import ArrowFactor
 _FIRST_CONTROL_PRECISION = 1.0
 _FIRST_READOUT_PRECISION = 1e-2
 _FIRST_NOISE_PRECISION = 2.0
+#: less damping would only make the next rejection dearer
+_LEAST_DAMPING = 1e-4
 #: steps of each phase after the first, when rows come in growing subsets
 _LATE_STEPS = 3
 
@@ -28,9 +30,9 @@ class GaussNewton(Solver):
     .. math:: (H + \Lambda + \mu\,\mathrm{diag}(H + \Lambda))\,\delta = -g
 
     with the Gauss-Newton matrix H; the damping :math:`\mu` follows the ratio of actual to predicted
-    decrease. Where the user names no ``alpha``, the prior precisions :math:`\lambda` of each group
-    of parameters (controls by family, readout weights of inputs and of other states) and the noise
-    precision of the squared error are updated after each step by MacKay's rule [1]_
+    decrease smoothly [2]_. Where the user names no ``alpha``, the prior precisions :math:`\lambda`
+    of each group of parameters (controls by family, readout weights of inputs and of other states)
+    and the noise precision of the squared error are updated after each step by MacKay's rule [1]_
 
     .. math:: \lambda_g = \gamma_g / |\theta_g|^2, \qquad
         \gamma_g = \sum_{j \in g} 1 - \lambda_j (H + \Lambda)^{-1}_{jj}
@@ -57,6 +59,8 @@ class GaussNewton(Solver):
     ----------
     .. [1] D. J. C. MacKay, "A practical Bayesian framework for backpropagation networks", Neural
        Computation 4(3), 1992.
+    .. [2] H. B. Nielsen, "Damping parameter in Marquardt's method", report IMM-REP-1999-05,
+       Technical University of Denmark, 1999.
     """
 
     needs = ("normal_equations", "subset", "groups", "total_weight", "ridge", "alpha")
@@ -228,7 +232,7 @@ class State:
         for _ in range(8):
             factor = self.factor(damping)
             if factor is None:
-                damping = 10 * max(damping, 1e-6)
+                damping = 10 * max(damping, _LEAST_DAMPING)
                 continue
             delta = np.where(self.held, 0, -factor.solve(gradient))
             curvature = scale * self.equations.matrix.quadratic(delta)
@@ -240,14 +244,11 @@ class State:
             ratio = decrease / max(predicted, 1e-300)
             if np.isfinite(equations.value) and ratio > 1e-3 and decrease > 0:
                 self.theta, self.equations = trial, equations
-                if ratio > 0.75:
-                    damping = max(damping / 4, 1e-7)
-                elif ratio < 0.25:
-                    damping *= 3
                 if follow:
-                    self.damping = damping
+                    self.damping = damping * max(1 / 3, 1 - (2 * ratio - 1) ** 3)
+                    self.damping = max(self.damping, _LEAST_DAMPING)
                 return decrease
-            damping = 6 * max(damping, 1e-6)
+            damping = 4 * max(damping, _LEAST_DAMPING)
         if follow:
             self.damping = damping
         return 0.0
