@@ -12,7 +12,6 @@ import autograd.numpy as anp
 import numpy as np
 from numpy.typing import NDArray
 
-
 #: entries below which one call costs less than several faster ones
 _SMALL = 4096
 
