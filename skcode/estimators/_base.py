@@ -36,7 +36,7 @@ from skcode.fields import (
 )
 from skcode.flow import TABLEAUS, get_tableau, trajectory
 from skcode.inputs import SCALINGS, InputMap
-from skcode.objective import Model, Objective
+from skcode.objective import Model, Objective, ensemble_scores
 from skcode.readouts import READOUTS
 from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver, StochasticSolver
 from skcode.utils._blocks import OrderedMap
@@ -292,13 +292,19 @@ class ControlledODEBase(BaseEstimator, ABC):
     def _draw_members(
         self, data: Data, task: Task, random_state: np.random.RandomState
     ) -> list[Member]:
-        return [self._draw(data, task, _spawn(random_state)) for _ in range(self._n_members())]
-
-    def _draw(self, data: Data, task: Task, rng: np.random.Generator) -> Member:
-        """A model with fields of its own, and its start."""
-        p = data.X.shape[1]
-        m = self._state_dimension(p)
+        m = self._state_dimension(data.X.shape[1])
+        # one map for all, so that predictions scale their rows once
         input_map = InputMap.fit(data.X, data.weight, m, self.scaling)
+        return [
+            self._draw(data, task, input_map, _spawn(random_state))
+            for _ in range(self._n_members())
+        ]
+
+    def _draw(
+        self, data: Data, task: Task, input_map: InputMap, rng: np.random.Generator
+    ) -> Member:
+        """A model with fields of its own, and its start."""
+        p, m = data.X.shape[1], input_map.n_states
         rows = data.X[np.sort(rng.integers(0, len(data.X), _REFERENCE_ROWS))]
         reference = input_map(rows)[:, :p].astype(np.float64)
         family = self._family()
@@ -348,15 +354,14 @@ class ControlledODEBase(BaseEstimator, ABC):
     def _scores(self, X: Any) -> list[NDArray]:
         """Scores (n, K) of each member; an error where a flow explodes."""
         X = self._check_X(X)
+        pairs = [(member.model, member.theta) for member in self._members]
         with OrderedMap(self.n_jobs) as mapper:
-            return [
-                self._finite(member.model.scores(member.theta, X, mapper))
-                for member in self._members
-            ]
+            return [self._finite(scores) for scores in ensemble_scores(pairs, X, mapper)]
 
     def _finite(self, values: NDArray) -> NDArray:
-        exploded = ~np.isfinite(values).all(axis=1)
-        if exploded.any():
+        finite = np.isfinite(values)
+        if not finite.all():
+            exploded = ~finite.all(axis=1)
             raise ValueError(
                 f"The flow of {exploded.sum()} samples explodes (the first is row "
                 f"{int(np.argmax(exploded))}): they lie far from the training data. Scale or clip "

@@ -12,6 +12,9 @@ import autograd.numpy as anp
 import numpy as np
 from numpy.typing import NDArray
 
+#: entries below which one call costs less than several faster ones
+_SMALL = 4096
+
 
 class Activation(ABC):
     """A scalar function sigma, applied to each entry.
@@ -19,7 +22,7 @@ class Activation(ABC):
     Shapes of the in-place methods: any, all equal.
     """
 
-    #: whether `multiply_derivative` needs the array that `forward` writes to `ds`
+    #: whether `derivative` needs the array that `forward` writes to `ds`
     keeps_derivative: bool = False
 
     @abstractmethod
@@ -31,10 +34,8 @@ class Activation(ABC):
         """Replace z by s = sigma(z); write sigma'(z) to ds where it is kept and asked for."""
 
     @abstractmethod
-    def multiply_derivative(
-        self, q: NDArray, s: NDArray, ds: NDArray | None, scratch: NDArray
-    ) -> None:
-        """Replace q by sigma' q, given s = sigma(z). `scratch` has the shape of q."""
+    def derivative(self, s: NDArray, ds: NDArray | None, out: NDArray) -> NDArray:
+        """sigma'(z), given s = sigma(z): ds where it is kept, else written to `out`."""
 
 
 class _Kept(Activation):
@@ -42,8 +43,8 @@ class _Kept(Activation):
 
     keeps_derivative = True
 
-    def multiply_derivative(self, q, s, ds, scratch):
-        q *= ds
+    def derivative(self, s, ds, out):
+        return ds
 
 
 class Identity(Activation):
@@ -55,8 +56,26 @@ class Identity(Activation):
     def forward(self, z, ds):
         pass
 
-    def multiply_derivative(self, q, s, ds, scratch):
-        pass
+    def derivative(self, s, ds, out):
+        out[...] = 1
+        return out
+
+
+def _tanh(z: NDArray) -> None:
+    """Replace z by tanh z = 1 - 2 / (1 + e^{2 z}).
+
+    NumPy's exponential function is twice as fast as its tanh, which pays where the calls do not
+    count. The absolute error is a rounding; where e^{2 z} overflows, the quotient is 0 as it
+    should be.
+    """
+    if z.size < _SMALL:
+        np.tanh(z, out=z)
+        return
+    z *= 2
+    np.exp(z, out=z)
+    z += 1
+    np.divide(-2, z, out=z)
+    z += 1
 
 
 class Tanh(Activation):
@@ -66,12 +85,11 @@ class Tanh(Activation):
         return anp.tanh(z)
 
     def forward(self, z, ds):
-        np.tanh(z, out=z)
+        _tanh(z)
 
-    def multiply_derivative(self, q, s, ds, scratch):
-        np.multiply(q, s, out=scratch)
-        scratch *= s
-        q -= scratch
+    def derivative(self, s, ds, out):
+        np.multiply(s, s, out=out)
+        return np.subtract(1, out, out=out)
 
 
 class ReLU(Activation):
@@ -83,8 +101,8 @@ class ReLU(Activation):
     def forward(self, z, ds):
         np.maximum(z, 0, out=z)
 
-    def multiply_derivative(self, q, s, ds, scratch):
-        q *= s > 0
+    def derivative(self, s, ds, out):
+        return np.sign(s, out=out)
 
 
 class Softplus(Activation):
@@ -94,18 +112,19 @@ class Softplus(Activation):
         return anp.where(z > 0, z, 0.0 * z) + anp.log1p(anp.exp(-anp.abs(z)))
 
     def forward(self, z, ds):
+        # log1p is several times slower, and the sum with max(z, 0) hides what it adds
         tail = np.abs(z)
         np.negative(tail, out=tail)
         np.exp(tail, out=tail)
-        np.log1p(tail, out=tail)
+        tail += 1
+        np.log(tail, out=tail)
         np.maximum(z, 0, out=z)
         z += tail
 
-    def multiply_derivative(self, q, s, ds, scratch):
-        np.negative(s, out=scratch)
-        np.expm1(scratch, out=scratch)
-        scratch *= q
-        np.negative(scratch, out=q)
+    def derivative(self, s, ds, out):
+        np.negative(s, out=out)
+        np.exp(out, out=out)
+        return np.subtract(1, out, out=out)
 
 
 class Sin(_Kept):
@@ -139,7 +158,7 @@ class GELU(_Kept):
         t += 1
         t *= z
         t *= self._slope
-        np.tanh(t, out=t)
+        _tanh(t)
         if ds is not None:
             np.multiply(t, t, out=ds)
             np.subtract(1, ds, out=ds)

@@ -18,6 +18,7 @@ class _CompositeKernel(Kernel):
         self.kernels = kernels
         self.slices = slices
         self.scratch = np.empty(shape, dtype)
+        self.sample_scratch = self.scratch.reshape((-1, *shape[-2:]))[0]
 
     def new_tape(self) -> list:
         return [kernel.new_tape() for kernel in self.kernels]
@@ -34,15 +35,10 @@ class _CompositeKernel(Kernel):
             out += scratch
 
     def forward(self, bound, x, v, tape):
-        scratch = self.scratch.reshape((-1,) + v.shape)[0]
-        self._accumulate(
-            v,
-            scratch,
-            [
-                lambda out, k=k, b=b, t=t: k.forward(b, x, out, t)
-                for k, b, t in zip(self.kernels, bound, tape, strict=True)
-            ],
-        )
+        self.kernels[0].forward(bound[0], x, v, tape[0])
+        for i in range(1, len(self.kernels)):
+            self.kernels[i].forward(bound[i], x, self.sample_scratch, tape[i])
+            v += self.sample_scratch
 
     def pullback(self, bound, x, tape, p, x_bar, u_bar):
         self._accumulate(

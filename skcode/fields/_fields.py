@@ -75,6 +75,12 @@ class Kernel(ABC):
         """dv = DV_u(x) dx + V_du(x); needs lead == ()."""
 
 
+def _run_forward(kernel: Kernel, bound: Any, x: NDArray, v: NDArray, tape: Any) -> None:
+    # saturated activations overflow on the way
+    with np.errstate(over="ignore"):
+        kernel.forward(bound, x, v, tape)
+
+
 class Fields(ABC):
     """Drawn vector fields V_1..V_d on R^m: immutable, picklable, arrays only.
 
@@ -127,7 +133,7 @@ class Fields(ABC):
         """V_u(x) = sum_i u^i V_i(x) for rows x (N, m) and u (d,), as (N, m)."""
         x, u = self._check(x, u)
         kernel, v, block = self._block(x)
-        kernel.forward(self.bind(u), block, v, kernel.new_tape())
+        _run_forward(kernel, self.bind(u), block, v, kernel.new_tape())
         return v.T.copy()
 
     def pullback(self, x: ArrayLike, u: ArrayLike, p: ArrayLike) -> tuple[NDArray, NDArray]:
@@ -136,7 +142,7 @@ class Fields(ABC):
         kernel, v, block = self._block(x)
         bound, tape, u_bar = self.bind(u), kernel.new_tape(), np.zeros(self.n_fields, x.dtype)
         x_bar = np.empty_like(v)
-        kernel.forward(bound, block, v, tape)
+        _run_forward(kernel, bound, block, v, tape)
         p = np.ascontiguousarray(np.asarray(p, dtype=x.dtype).T)
         kernel.pullback(bound, block, tape, p, x_bar, u_bar)
         return x_bar.T.copy(), u_bar
@@ -149,7 +155,7 @@ class Fields(ABC):
         du = np.zeros_like(u) if du is None else np.asarray(du, dtype=u.dtype)
         kernel, v, block = self._block(x)
         bound, tape, dv = self.bind(u), kernel.new_tape(), np.empty_like(v)
-        kernel.forward(bound, block, v, tape)
+        _run_forward(kernel, bound, block, v, tape)
         dx = np.ascontiguousarray(np.asarray(dx, dtype=x.dtype).T)
         kernel.pushforward(bound, block, tape, dx, self.bind(du), dv)
         return dv.T.copy()

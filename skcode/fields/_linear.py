@@ -96,7 +96,8 @@ class AffineDrawn(Fields):
         return AffineDrawn(self.matrices.astype(dtype), self.name)
 
     def bind(self, u):
-        return np.tensordot(u, self.matrices, axes=1)
+        d, m, _ = self.matrices.shape
+        return (u @ self.matrices.reshape(d, -1)).reshape(m, m + 1)
 
     def kernel(self, n, dtype, lead=()):
         return _AffineKernel(self)
@@ -115,7 +116,7 @@ class _AffineKernel(Kernel):
         np.matmul(bound, x, out=v)
 
     def pullback(self, bound, x, tape, p, x_bar, u_bar):
-        u_bar += np.tensordot(self.matrices, p @ x.T, axes=2)
+        u_bar += self.matrices.reshape(len(self.matrices), -1) @ (p @ x.T).reshape(-1)
         if x_bar is not None:
             np.matmul(bound[:, :-1].T, p, out=x_bar)
 

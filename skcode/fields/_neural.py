@@ -184,9 +184,10 @@ class NeuralDrawn(Fields):
         return NeuralDrawn(self.A.astype(dtype), B, activation, self.n_fields)
 
     def bind(self, u: NDArray) -> _Bound:
-        u_rows = np.repeat(u, self.rank).astype(self.A.dtype, copy=False)
+        u = u.astype(self.A.dtype, copy=False)
+        u_rows = u if self.rank == 1 else np.repeat(u, self.rank)
         Bu = None if self.B is None else self.B * u_rows
-        return _Bound(u, Bu, np.ascontiguousarray(self.A[:, :-1].T) * u_rows)
+        return _Bound(u, Bu, (self.A[:, :-1] * u_rows[:, None]).T)
 
     def kernel(self, n, dtype, lead=()):
         kind = _FullRankKernel if self.B is None else _LowRankKernel
@@ -198,7 +199,7 @@ class _Bound(NamedTuple):
 
     u: NDArray  # (d,)
     Bu: NDArray | None  # (m, d r): u^i B_i
-    Au: NDArray  # (m, d r): u^i A_i^T
+    Au: NDArray  # (m, d r): u^i A_i^T, a view of its transpose
 
 
 class _Tape(NamedTuple):
@@ -212,7 +213,7 @@ class _NeuralKernel(Kernel):
         self.width = (len(fields.A), n)
         self.dtype = dtype
         self.q = np.empty(lead + self.width, dtype)
-        self.scratch = np.empty(lead + self.width, dtype)
+        self.scratch = np.empty(self.width, dtype)
 
     def new_tape(self):
         keep = self.fields.activation.keeps_derivative
@@ -223,8 +224,9 @@ class _NeuralKernel(Kernel):
         np.matmul(self.fields.A, x, out=tape.s)
         self.fields.activation.forward(tape.s, tape.ds)
 
-    def _multiply_derivative(self, q, tape, scratch):
-        self.fields.activation.multiply_derivative(q, tape.s, tape.ds, scratch)
+    def _derivative(self, tape):
+        """sigma'(z) as (d r, n)."""
+        return self.fields.activation.derivative(tape.s, tape.ds, self.scratch)
 
 
 class _LowRankKernel(_NeuralKernel):
@@ -236,9 +238,11 @@ class _LowRankKernel(_NeuralKernel):
 
     def pullback(self, bound, x, tape, p, x_bar, u_bar):
         q = np.matmul(self.fields.B.T, p, out=self.q)
-        u_bar += np.einsum("irn,irn->i", self._grouped(q), self._grouped(tape.s))
+        # one scalar product for each field, over its rows and all samples
+        d = self.fields.n_fields
+        u_bar += np.matmul(q.reshape(d, 1, -1), tape.s.reshape(d, -1, 1)).reshape(d)
         if x_bar is not None:
-            self._multiply_derivative(q, tape, self.scratch)
+            q *= self._derivative(tape)
             np.matmul(bound.Au, q, out=x_bar)
 
     def rows(self, bound, x, tape, p, x_bar, u_rows):
@@ -250,16 +254,15 @@ class _LowRankKernel(_NeuralKernel):
         if self.fields.rank == 1:
             np.multiply(q, tape.s, out=u_rows)
         else:
-            products = np.multiply(q, tape.s, out=self.scratch)
+            products = q * tape.s
             np.sum(self._grouped(products), axis=-2, out=u_rows)
         if x_bar is not None:
-            self.q[...] = q
-            self._multiply_derivative(self.q, tape, self.scratch)
+            np.multiply(q, self._derivative(tape), out=self.q)
             np.matmul(bound.Au, self.q, out=x_bar)
 
     def pushforward(self, bound, x, tape, dx, bound_du, dv):
         w = np.matmul(self.fields.A[:, :-1], dx, out=self.q)
-        self._multiply_derivative(w, tape, self.scratch)
+        w *= self._derivative(tape)
         np.matmul(bound.Bu, w, out=dv)
         dv += bound_du.Bu @ tape.s
 
@@ -283,8 +286,7 @@ class _FullRankKernel(_NeuralKernel):
             np.matmul(bound.Au, self.q, out=x_bar)
 
     def rows(self, bound, x, tape, p, x_bar, u_rows):
-        fields = self.fields
-        grouped = self.scratch.reshape(p.shape[:-2] + (fields.n_fields, *p.shape[-2:]))
+        grouped = self._by_field(self.q, p)
         np.multiply(tape.s.reshape(grouped.shape[-3:]), p[..., None, :, :], out=grouped)
         np.sum(grouped, axis=-2, out=u_rows)
         if x_bar is not None:
@@ -293,7 +295,7 @@ class _FullRankKernel(_NeuralKernel):
 
     def pushforward(self, bound, x, tape, dx, bound_du, dv):
         w = np.matmul(self.fields.A[:, :-1], dx, out=self.q)
-        self._multiply_derivative(w, tape, self.scratch)
+        w *= self._derivative(tape)
         np.dot(bound.u, self._flat(w), out=dv.reshape(-1))
         dv += (bound_du.u @ self._flat(tape.s)).reshape(dv.shape)
 
@@ -301,8 +303,11 @@ class _FullRankKernel(_NeuralKernel):
         """(d m, n) as (d, m n)."""
         return s.reshape(self.fields.n_fields, -1)
 
+    def _by_field(self, a, p):
+        """Rows (..., d m, n) by field, to go with adjoints p: (..., d, m, n)."""
+        return a.reshape(p.shape[:-2] + (self.fields.n_fields, *p.shape[-2:]))
+
     def _spread(self, p, tape):
         """q = sigma'(z) p, the adjoint repeated for each field."""
-        grouped = self.q.reshape(p.shape[:-2] + (self.fields.n_fields, *p.shape[-2:]))
-        grouped[...] = p[..., None, :, :]
-        self._multiply_derivative(self.q, tape, self.scratch)
+        slope = self._derivative(tape).reshape((self.fields.n_fields, *p.shape[-2:]))
+        np.multiply(slope, p[..., None, :, :], out=self._by_field(self.q, p))

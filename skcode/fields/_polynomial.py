@@ -134,7 +134,8 @@ class PolynomialDrawn(Fields):
         return PolynomialDrawn(self.coefficients.astype(dtype), self.monomials, self.name)
 
     def bind(self, u):
-        return np.tensordot(u, self.coefficients, axes=1)
+        d, m, D = self.coefficients.shape
+        return (u @ self.coefficients.reshape(d, -1)).reshape(m, D)
 
     def kernel(self, n, dtype, lead=()):
         return _PolynomialKernel(self, n, dtype, lead)
@@ -156,7 +157,8 @@ class _PolynomialKernel(Kernel):
         np.matmul(bound, tape, out=v)
 
     def pullback(self, bound, x, tape, p, x_bar, u_bar):
-        u_bar += np.tensordot(self.fields.coefficients, p @ tape.T, axes=2)
+        c = self.fields.coefficients
+        u_bar += c.reshape(len(c), -1) @ (p @ tape.T).reshape(-1)
         if x_bar is not None:
             self._pull_state(bound, x, tape, p, x_bar)
 

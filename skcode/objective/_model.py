@@ -114,10 +114,10 @@ class Model:
         with self.sweep(len(X)) as sweep:
             return sweep.propagate(self.split(theta)[0], self.input_map(X)).T.copy()
 
-    def block_scores(self, theta: NDArray, X: NDArray) -> NDArray:
-        """Scores (n, K) of one block."""
+    def block_scores(self, theta: NDArray, X: NDArray, x0: NDArray | None = None) -> NDArray:
+        """Scores (n, K) of one block; its initial states may be known."""
         controls, parameters = self.split(theta)
-        x0 = self.input_map(X)
+        x0 = self.input_map(X) if x0 is None else x0
         with self.sweep(len(X)) as sweep:
             x1 = sweep.propagate(controls, x0).T
             return self.readout.scores(parameters.astype(self.dtype), x1, x0)
@@ -131,8 +131,24 @@ class Model:
         return self._over_blocks(self.block_states, theta, X, mapper)
 
     def _over_blocks(self, function, theta, X, mapper):
+        if len(X) <= self.n_block:
+            return function(theta, X)
         tasks = [(function, theta, X[s], self.n_block) for s in task_slices(len(X), self.n_block)]
         return np.concatenate(list(mapper(_map_blocks, tasks)))
+
+
+def ensemble_scores(
+    members: list[tuple[Model, NDArray]], X: NDArray, mapper: OrderedMap
+) -> list[NDArray]:
+    """Scores (n, K) of several models; few rows are scaled once for all that share an input map."""
+    first = members[0][0].input_map
+    if len(X) > min(model.n_block for model, _ in members):
+        return [model.scores(theta, X, mapper) for model, theta in members]
+    x0 = first(X)
+    return [
+        model.block_scores(theta, X, x0 if model.input_map is first else None)
+        for model, theta in members
+    ]
 
 
 def _map_blocks(function, theta, X, n_block):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import autograd.numpy as anp
 import numpy as np
 from autograd import value_and_grad
+from autograd.extend import defvjp, primitive
 from numpy.typing import NDArray
 
 from skcode.losses import Loss
@@ -162,6 +162,19 @@ class Objective:
         return value, grad
 
 
+@primitive
+def _weighted_loss(scores: NDArray, loss: Loss, y: NDArray, weight: NDArray) -> float:
+    """sum_n s_n l(s_n, y_n) as one node of the trace, whose adjoint is the loss's own gradient."""
+    return float(weight @ loss.value(scores, y))
+
+
+def _weighted_loss_vjp(value, scores, loss, y, weight):
+    return lambda g: ((g * weight)[:, None] * loss.gradient(scores, y)).astype(scores.dtype)
+
+
+defvjp(_weighted_loss, _weighted_loss_vjp, argnums=(0,))
+
+
 def _task_value_and_grad(model: Model, loss: Loss, theta, X, y, weight):
     """Sum of s_n l_n over the blocks of one task, and its gradient: one trace a block."""
 
@@ -169,7 +182,7 @@ def _task_value_and_grad(model: Model, loss: Loss, theta, X, y, weight):
         with model.sweep(s.stop - s.start) as sweep:
 
             def total(theta):
-                return anp.dot(weight[s], loss.value(model.trace_scores(theta, X[s], sweep), y[s]))
+                return _weighted_loss(model.trace_scores(theta, X[s], sweep), loss, y[s], weight[s])
 
             with tracing():
                 value, grad = value_and_grad(total)(theta)

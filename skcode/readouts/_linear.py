@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import autograd.numpy as anp
 import numpy as np
 
 from skcode.readouts._base import Readout
@@ -27,11 +26,11 @@ class LinearReadout(Readout):
     def split(self, parameters):
         """A (K, m) and b (K,)."""
         cut = self.n_outputs * self.n_states
-        return anp.reshape(parameters[:cut], (self.n_outputs, self.n_states)), parameters[cut:]
+        return parameters[:cut].reshape((self.n_outputs, self.n_states)), parameters[cut:]
 
     def scores(self, parameters, x1, x0):
         A, b = self.split(parameters)
-        return anp.dot(x1, A.T) + b
+        return x1 @ A.T + b
 
     def state_gradient(self, parameters):
         return self.split(parameters)[0]

@@ -12,12 +12,12 @@ from threadpoolctl import ThreadpoolController
 
 _lock = threading.Lock()
 _users = 0
-_limiter: Any = None
+_limited: list[tuple[Any, int]] = []
 
 
 @cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
+def _libraries() -> list[Any]:
+    return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 @contextmanager
@@ -26,10 +26,14 @@ def single_threaded_blas() -> Iterator[None]:
 
     The limit is global to the process: the first to enter sets it, the last to leave restores it.
     """
-    global _users, _limiter
+    global _users, _limited
     with _lock:
         if _users == 0:
-            _limiter = _controller().limit(limits=1, user_api="blas")
+            # the libraries are asked by themselves: a limit object costs more than a prediction
+            threads = [(library, library.get_num_threads()) for library in _libraries()]
+            _limited = [(library, n) for library, n in threads if n != 1]
+            for library, _ in _limited:
+                library.set_num_threads(1)
         _users += 1
     try:
         yield
@@ -37,4 +41,5 @@ def single_threaded_blas() -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
-                _limiter.restore_original_limits()
+                for library, n in _limited:
+                    library.set_num_threads(n)
