@@ -13,11 +13,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skcode.estimators._callbacks import CallbackSupportMixin, FitTasks
 from skcode.estimators._member import (
     Data,
     Member,
     initial_theta,
     published,
+    reached,
+    snapshot,
     stream_epoch,
     train,
     validator,
@@ -78,7 +81,7 @@ def streams(estimator: Any) -> bool:
     return True
 
 
-class ControlledODEBase(BaseEstimator, ABC):
+class ControlledODEBase(CallbackSupportMixin, BaseEstimator, ABC):
     """Base of the estimators; not for direct use."""
 
     _parameter_constraints: dict = {
@@ -205,6 +208,7 @@ class ControlledODEBase(BaseEstimator, ABC):
         random_state = check_random_state(self.random_state)
         with OrderedMap(self.n_jobs) as mapper:
             members = self._draw_members(data, task, random_state) if fresh else self._members
+            tasks = FitTasks(self, len(members), X, y, sample_weight)
             for k, member in enumerate(members):
                 part, validation = data, given
                 if self.early_stopping and given is None:
@@ -219,13 +223,15 @@ class ControlledODEBase(BaseEstimator, ABC):
                     tol=self.tol,
                     n_iter_no_change=self.n_iter_no_change,
                     rng=_spawn(random_state),
+                    told=tasks.member(snapshot, members[: k + 1], task),
                 )
                 if not completed:
-                    members = members[: k + 1]
+                    members = reached(members, k) if fresh else members
                     break
         # set at the end alone: a fit that fails leaves no trace
         self._task, self._members, self._stream = task, members, None
         self._publish()
+        tasks.end()
         return self
 
     def _prepare(

@@ -54,6 +54,8 @@ class TrainingMonitor:
         self.validation_scores: list[float] = []
         self.theta: NDArray | None = None
         self.best_theta: NDArray | None = None
+        #: asked after each iteration whether to stop; set for the time of a training
+        self.told: Callable[[], bool] | None = None
         self._best_loss = np.inf
         self._stalled = 0
 
@@ -67,7 +69,7 @@ class TrainingMonitor:
                 line += f", validation loss {self.validation_losses[-1]:.6g}"
                 line += f", score {self.validation_scores[-1]:.4f}"
             print(line, flush=True)
-        return stop
+        return (self.told is not None and self.told()) or stop
 
     def _watch_validation(self) -> bool:
         assert self.validate is not None

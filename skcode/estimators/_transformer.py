@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import validate_data
 
 from skcode.estimators._base import ControlledODEBase
+from skcode.estimators._callbacks import FitTasks
 from skcode.estimators._member import Data
 from skcode.estimators._preparation import canonical, positive_rows
 from skcode.estimators._tasks import ClassificationTask, MultilabelTask, RegressionTask
@@ -195,6 +196,7 @@ class ControlledODETransformer(
         """
         if y is not None and self.train_controls:
             return super().fit(X, y, sample_weight)
+        tasks = FitTasks(self, 0, X, y, sample_weight)
         X = validate_data(self, X, dtype=[np.float64, np.float32])
         X, zeros, weight = positive_rows(X, np.zeros((len(X), 1)), sample_weight)
         task = RegressionTask(np.zeros(1), np.ones(1), 1)
@@ -204,6 +206,7 @@ class ControlledODETransformer(
             members = self._draw_members(data, task, random_state)
         self._task, self._members = task, members
         self._publish()
+        tasks.end()
         return self
 
     def _n_members(self):

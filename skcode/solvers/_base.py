@@ -61,6 +61,10 @@ class Solver(BaseEstimator, ABC):
                 f"{type(objective).__name__} does not have them."
             )
 
+    def most_iterations(self, objective: Any, max_iter: int) -> int:
+        """How often `minimize` tells the monitor at most."""
+        return max_iter
+
     @abstractmethod
     def minimize(
         self,
