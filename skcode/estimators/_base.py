@@ -43,6 +43,7 @@ from skcode.objective import Model, Objective
 from skcode.readouts import READOUTS
 from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver, StochasticSolver
 from skcode.utils._blocks import OrderedMap
+from skcode.utils._doc_link import DocLinkMixin
 
 #: "auto" takes Gauss-Newton up to this many parameters, whose matrix takes 72 MB
 _MOST_DENSE_PARAMETERS = 3000
@@ -81,7 +82,7 @@ def streams(estimator: Any) -> bool:
     return True
 
 
-class ControlledODEBase(CallbackSupportMixin, BaseEstimator, ABC):
+class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, BaseEstimator, ABC):
     """Base of the estimators; not for direct use."""
 
     _parameter_constraints: dict = {

@@ -11,10 +11,11 @@ from sklearn.base import BaseEstimator
 
 from skcode.fields._composite import StackFields, SumFields
 from skcode.fields._fields import Fields
+from skcode.utils._doc_link import DocLinkMixin
 from skcode.utils._random import as_generator
 
 
-class FieldFamily(BaseEstimator, ABC):
+class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
     """Specification of a law of random vector fields.
 
     A family holds hyper-parameters only, so that it can be cloned and searched

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from skcode.utils._doc_link import DocLinkMixin
+
 
 class Monitor(Protocol):
     """Called by a solver after each iteration; returns True to stop it."""
@@ -41,7 +43,7 @@ class SolverResult:
     posterior: Any = None
 
 
-class Solver(BaseEstimator, ABC):
+class Solver(DocLinkMixin, BaseEstimator, ABC):
     """Minimises an objective.
 
     A solver holds hyper-parameters only; it can be cloned and searched (``solver__momentum``).
