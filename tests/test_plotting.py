@@ -1,6 +1,5 @@
 """Displays: what they compute is what the model computes, and what they draw is what they hold."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,14 +23,6 @@ from skcode.fields import (
 from skcode.flow import flow
 from skcode.geometry import hormander_rank, lie_algebra_rank
 from skcode.plotting import BracketRankDisplay, ControlsDisplay, FlowDisplay, LossCurveDisplay
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def no_figure_is_left():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ from skcode.flow import TABLEAUS, get_tableau, trajectory
 from skcode.inputs import SCALINGS, InputMap
 from skcode.objective import Model, Objective
 from skcode.readouts import READOUTS
-from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver, StochasticSolver
+from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._doc_link import DocLinkMixin
 
@@ -69,17 +69,6 @@ def recommended_fields() -> FieldFamily:
 
 def _spawn(random_state: np.random.RandomState) -> np.random.Generator:
     return np.random.default_rng(random_state.randint(np.iinfo(np.int32).max))
-
-
-def streams(estimator: Any) -> bool:
-    """Whether partial_fit exists: with a stochastic solver, or where the solver is automatic."""
-    solver = estimator.solver
-    kind = type(solver) if isinstance(solver, Solver) else SOLVERS.get(solver, Adam)
-    if not issubclass(kind, StochasticSolver):
-        raise AttributeError(
-            f"partial_fit needs a stochastic solver ('sgd', 'adam') or 'auto'; solver={solver!r}."
-        )
-    return True
 
 
 class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, BaseEstimator, ABC):
@@ -194,6 +183,11 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, BaseEstimator, ABC):
         -------
         self
             The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If data, weights and parameters do not fit each other, or every flow explodes.
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together.")
@@ -383,6 +377,11 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, BaseEstimator, ABC):
         -------
         ndarray of shape (n_intervals + 1, n_samples, n_states)
             X_t at t = 0, 1/M, ..., 1.
+
+        Raises
+        ------
+        ValueError
+            If there is no such member, or the flow explodes for a sample.
         """
         X = self._check_X(X)
         if member not in range(len(self._members)):

@@ -17,7 +17,7 @@ from skcode.estimators._monitor import TrainingMonitor, Validation
 from skcode.estimators._tasks import Task
 from skcode.losses import Loss
 from skcode.objective import Model, Objective
-from skcode.solvers import Solver, StochasticSolver
+from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.utils._blocks import OrderedMap
 
 
@@ -129,6 +129,17 @@ def reached(members: list[Member], k: int) -> list[Member]:
     One without an iteration would only dilute the others.
     """
     return members[: max(k + bool(members[k].monitor.losses), 1)]
+
+
+def streams(estimator: Any) -> bool:
+    """Whether partial_fit exists: with a stochastic solver, or where the solver is automatic."""
+    solver = estimator.solver
+    kind = type(solver) if isinstance(solver, Solver) else SOLVERS.get(solver, Adam)
+    if not issubclass(kind, StochasticSolver):
+        raise AttributeError(
+            f"partial_fit needs a stochastic solver ('sgd', 'adam') or 'auto'; solver={solver!r}."
+        )
+    return True
 
 
 def stream_epoch(

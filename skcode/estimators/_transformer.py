@@ -54,9 +54,9 @@ class ControlledODETransformer(
         20,000 rows, else Adam. A solver from `skcode.solvers` carries parameters of its own. The
         choice is in ``solver_``.
     alpha : float or None
-        Strength of the penalty alpha / 2 (integral of |u|^2 + |A|^2), beside the weighted mean of
-        the losses. None leaves it to Gauss-Newton, which finds the strengths from the data by
-        their evidence; it is 1e-4 for the other solvers.
+        Strength of the penalty :math:`\frac{\alpha}{2} (\int_0^1 |u_t|^2 dt + |A|^2)`, beside the
+        weighted mean of the losses. None leaves it to Gauss-Newton, which finds the strengths from
+        the data by their evidence; it is 1e-4 for the other solvers.
     max_iter : int or None
         Largest number of iterations, or of passes over the data. None is the solver's own choice.
     tol : float

@@ -23,6 +23,13 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
 
     ``a + b`` adds fields pairwise: the same controls drive both. ``a | b`` stacks them: each family
     has controls of its own.
+
+    Examples
+    --------
+    >>> from skcode.fields import NeuralFields
+    >>> family = NeuralFields(rank=1)
+    >>> family.set_params(scale=2.0).draw(n_states=3, n_fields=4, rng=0).n_fields
+    4
     """
 
     def draw(

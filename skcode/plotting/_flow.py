@@ -203,10 +203,18 @@ class FlowDisplay:
             Values of the controls on M intervals.
         y : array-like of shape (N,) or None
             Classes or numbers, for the colours.
-        integrator, n_steps
-            As in `skcode.flow.flow`.
-        coordinates, times, field_resolution, ax
-            As in `from_estimator`.
+        integrator : {"euler", "midpoint", "heun", "rk4"} or Tableau
+            The scheme.
+        n_steps : int
+            Steps in each interval.
+        coordinates : pair of int
+            Which two states make the plane.
+        times : array-like or None
+            Moments in [0, 1], as in `from_estimator`.
+        field_resolution : int
+            Arrows in each coordinate.
+        ax : matplotlib Axes, array of them, or None
+            Where to draw, as in `plot`.
         **kwargs
             Passed to `plot`.
 

@@ -14,7 +14,15 @@ from skcode.utils._doc_link import DocLinkMixin
 
 
 class Monitor(Protocol):
-    """Called by a solver after each iteration; returns True to stop it."""
+    """Called by a solver after each iteration; returns True to stop it.
+
+    Examples
+    --------
+    >>> curve = []
+    >>> def monitor(theta, loss):
+    ...     curve.append(loss)
+    ...     return loss < 1e-3
+    """
 
     def __call__(self, theta: NDArray, loss: float) -> bool: ...
 
@@ -33,13 +41,21 @@ class SolverResult:
         Whether a stopping rule ended it, rather than `max_iter`.
     message : str
         Why it ended.
+    posterior : object or None
+        Laplace posterior at theta, from solvers that have one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.solvers import SolverResult
+    >>> SolverResult(np.zeros(2), n_iter=3, converged=True, message="tol").posterior is None
+    True
     """
 
     theta: NDArray
     n_iter: int
     converged: bool
     message: str
-    #: Laplace posterior at theta, from solvers that have one
     posterior: Any = None
 
 
@@ -48,6 +64,13 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
 
     A solver holds hyper-parameters only; it can be cloned and searched (``solver__momentum``).
     `needs` names the methods of the objective that it calls.
+
+    Examples
+    --------
+    >>> from sklearn.base import clone
+    >>> from skcode.solvers import SGD, Solver
+    >>> isinstance(clone(SGD(momentum=0.5)), Solver)
+    True
     """
 
     needs: tuple[str, ...] = ()

@@ -57,6 +57,15 @@ class GaussNewton(Solver):
     ----------
     .. [1] D. J. C. MacKay, "A practical Bayesian framework for backpropagation networks", Neural
        Computation 4(3), 1992.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skcode import ControlledODEClassifier
+    >>> from skcode.solvers import GaussNewton
+    >>> model = ControlledODEClassifier(solver=GaussNewton(rate=0.7), n_members=1, random_state=0)
+    >>> bool(model.fit(*load_iris(return_X_y=True)).n_iter_ <= 15)
+    True
     """
 
     needs = ("normal_equations", "subset", "groups", "total_weight", "ridge", "alpha")
