@@ -42,8 +42,8 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "matplotlib_animations": True,
-    "show_memory": False,
-    "plot_gallery": True,
+    # no output for what a display or a fit returns
+    "capture_repr": (),
 }
 # drawing to files is what a build is for
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")

@@ -14,6 +14,7 @@ from sklearn.datasets import make_moons
 from skcode import ControlledODEClassifier
 from skcode.fields import NeuralFields
 from skcode.plotting import BracketRankDisplay, ControlsDisplay, FlowDisplay, LossCurveDisplay
+from skcode.solvers import Adam
 
 X, y = make_moons(300, noise=0.1, random_state=0)
 model = ControlledODEClassifier(
@@ -36,6 +37,8 @@ print(f"accuracy {model.score(X, y):.3f} with {model.n_parameters_} trained numb
 
 flow = FlowDisplay.from_estimator(model, X, y)
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # One moment with trajectories and the vector field that acts there:
 
@@ -44,7 +47,7 @@ flow.plot(time=0.5, paths=True, field=True)
 # %%
 # The same as an animation:
 
-animation = flow.animate(frames_between=2, field=True)
+animation = flow.animate(frames_between=1, field=True)
 
 # %%
 # The controls
@@ -62,7 +65,12 @@ ControlsDisplay.from_estimator(model, ax=right, kind="steps")
 # parameters are taken.
 
 ensemble = ControlledODEClassifier(
-    "neural", n_fields=32, n_members=2, solver="adam", early_stopping=True, random_state=0
+    vector_fields="neural",
+    n_fields=32,
+    n_members=2,
+    solver=Adam(learning_rate_init=0.02),
+    early_stopping=True,
+    random_state=0,
 ).fit(X, y)
 LossCurveDisplay.from_estimator(ensemble)
 

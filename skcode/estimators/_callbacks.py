@@ -90,7 +90,7 @@ class MemberTask:
         """Tell that an iteration ended and the next begins; True if a callback says stop."""
         if self._iteration is None:
             return False
-        stop = self._iteration.call_on_fit_task_end(**self._data)
+        stop: bool = self._iteration.call_on_fit_task_end(**self._data)
         self._next()
         return stop
 
@@ -101,4 +101,5 @@ class MemberTask:
         if self._iteration is not None:
             # begun in advance, and never run
             self._iteration.call_on_fit_task_end(estimator=self._data["estimator"])
-        return self._context.call_on_fit_task_end(**self._data)
+        stop: bool = self._context.call_on_fit_task_end(**self._data)
+        return stop

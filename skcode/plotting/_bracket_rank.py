@@ -67,7 +67,9 @@ class BracketRankDisplay:
         self.tolerances = np.asarray(tolerances, dtype=float)
 
     @classmethod
-    def from_result(cls, result: RankResult, *, ax: Any = None, **kwargs: Any):
+    def from_result(
+        cls, result: RankResult, *, ax: Any = None, **kwargs: Any
+    ) -> BracketRankDisplay:
         """Draw what `skcode.geometry.hormander_rank` or `lie_algebra_rank` returned.
 
         Parameters
@@ -201,11 +203,14 @@ class BracketRankDisplay:
         self.lines_ = draw(kwargs)
         return self
 
-    def _draw_rank(self, kwargs):
+    def _draw_rank(self, kwargs: dict[str, Any]) -> list[Any]:
         depths = np.arange(1, len(self.ranks) + 1)
         # each display that shares the axes brings two lines
-        style = {"marker": "o", "color": COLOURS[len(self.ax_.lines) // 2 % len(COLOURS)]}
-        lines = self.ax_.plot(depths, self.ranks, **{**style, **kwargs})
+        style: dict[str, Any] = {
+            "marker": "o",
+            "color": COLOURS[len(self.ax_.lines) // 2 % len(COLOURS)],
+        }
+        lines: list[Any] = self.ax_.plot(depths, self.ranks, **{**style, **kwargs})
         self.ax_.axhline(self.dimension, color=GREY, ls="--", lw=1, zorder=0)
         self.ax_.set(xlabel="depth of the brackets", ylabel="rank")
         self.ax_.set_ylim(bottom=0)
@@ -215,10 +220,14 @@ class BracketRankDisplay:
             self.ax_.legend(frameon=False)
         return lines
 
-    def _draw_singular_values(self, kwargs):
-        lines = []
+    def _draw_singular_values(self, kwargs: dict[str, Any]) -> list[Any]:
+        lines: list[Any] = []
         for k, (values, tol) in enumerate(zip(self.singular_values, self.tolerances, strict=True)):
-            style = {"marker": ".", "color": COLOURS[k % len(COLOURS)], "label": f"depth {k + 1}"}
+            style: dict[str, Any] = {
+                "marker": ".",
+                "color": COLOURS[k % len(COLOURS)],
+                "label": f"depth {k + 1}",
+            }
             # zeros that are exact have no place on a logarithmic axis
             ratio = np.where(values > 0, values / tol, np.nan)
             lines += self.ax_.semilogy(np.arange(1, len(values) + 1), ratio, **{**style, **kwargs})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -129,10 +130,10 @@ class ControlsDisplay:
         """The family of each field: its label up to the bracket."""
         return [label.split("[")[0] for label in self.labels]
 
-    def _heatmap(self, kwargs):
+    def _heatmap(self, kwargs: dict[str, Any]) -> list[Any]:
         n_fields = len(self.labels)
         top = np.max(np.abs(self.controls), initial=0) or 1.0
-        style = {"cmap": "RdBu_r", "vmin": -top, "vmax": top, "aspect": "auto"}
+        style: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -top, "vmax": top, "aspect": "auto"}
         style |= {"interpolation": "nearest", **kwargs}
         image = self.ax_.imshow(self.controls.T, extent=(0, 1, n_fields - 0.5, -0.5), **style)
         self.figure_.colorbar(image, ax=self.ax_, label="control u")
@@ -148,26 +149,32 @@ class ControlsDisplay:
             self.ax_.set_yticks((starts + ends - 1) / 2, names)
         return [image]
 
-    def _steps(self, kwargs):
+    def _steps(self, kwargs: dict[str, Any]) -> list[Any]:
         edges = np.linspace(0, 1, len(self.controls) + 1)
         families = list(dict.fromkeys(self.families))
         by_name = len(self.labels) <= len(COLOURS)
-        artists, named = [], set()
+        artists: list[Any] = []
+        named: set[str] = set()
         for i, (u, family) in enumerate(zip(self.controls.T, self.families, strict=True)):
             name = self.labels[i] if by_name else family
             colour = COLOURS[(i if by_name else families.index(family)) % len(COLOURS)]
-            style = {"color": colour, "baseline": None, "lw": 1.5, "alpha": 1 if by_name else 0.6}
+            style: dict[str, Any] = {
+                "color": colour,
+                "baseline": None,
+                "lw": 1.5,
+                "alpha": 1 if by_name else 0.6,
+            }
             if name not in named:
                 style["label"] = name
                 named.add(name)
             artists.append(self.ax_.stairs(u, edges, **{**style, **kwargs}))
         self.ax_.axhline(0, color="black", lw=0.5)
         self.ax_.set_ylabel("control u")
-        self.ax_.legend(frameon=False)
+        self.ax_.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         return artists
 
 
-def _with_feature_name(label: str, names: ArrayLike) -> str:
+def _with_feature_name(label: str, names: Sequence[str]) -> str:
     """``diagonal[3]`` belongs to input 3: with its name."""
     match = re.fullmatch(r"diagonal\[(\d+)\]", label)
     return f"diagonal[{names[int(match[1])]}]" if match else label

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from sklearn.base import is_classifier
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skcode.flow import trajectory
-from skcode.plotting._common import COLOURS, GREY, last_step, of_member
-from skcode.plotting._plane import FlowInPlane, encoded, limits, predictor
+from skcode.plotting._common import last_step, of_member
+from skcode.plotting._panel import draw_moment
+from skcode.plotting._plane import FlowInPlane, encoded, predictor
 
 #: panels of a figure, unless the user names times
 _PANELS = 5
@@ -85,19 +87,19 @@ class FlowDisplay:
         field: ArrayLike | None = None,
         target: ArrayLike | None = None,
         classes: list | None = None,
-        names: tuple[str, str] = ("state 0", "state 1"),
+        names: Sequence[str] = ("state 0", "state 1"),
     ):
         self.times = np.asarray(times, dtype=float)
         self.states = np.asarray(states)
         if len(self.times) != len(self.states):
             raise ValueError(f"{len(self.times)} times do not fit {len(self.states)} states.")
         self.grid = grid
-        self.regions = regions
+        self.regions = None if regions is None else np.asarray(regions)
         self.field_grid = field_grid
-        self.field = field
-        self.target = target
+        self.field = None if field is None else np.asarray(field)
+        self.target = None if target is None else np.asarray(target)
         self.classes = classes
-        self.names = names
+        self.names = tuple(names)
 
     @classmethod
     def from_estimator(
@@ -171,7 +173,7 @@ class FlowDisplay:
             **regions,
             target=target,
             classes=classes,
-            names=tuple(f"state {names[j] if j < len(names) else j}" for j in coordinates),
+            names=[f"state {names[j] if j < len(names) else j}" for j in coordinates],
         )
         return display.plot(ax, **kwargs)
 
@@ -239,7 +241,7 @@ class FlowDisplay:
             **computed.arrows(field_resolution),
             target=target,
             classes=classes,
-            names=tuple(f"state {j}" for j in coordinates),
+            names=[f"state {j}" for j in coordinates],
         )
         return display.plot(ax, **kwargs)
 
@@ -301,8 +303,9 @@ class FlowDisplay:
         self.ax_, self.figure_ = ax, axes[0].figure
         layers = {"points": points, "paths": paths, "field": field, "regions": regions}
         styles = {"points": scatter_kw, "paths": path_kw, "field": field_kw, "regions": region_kw}
+        self._drawn = layers, styles
         for k, (panel, moment) in enumerate(zip(axes, moments, strict=True)):
-            self._draw(panel, moment, layers, styles)
+            draw_moment(self, panel, moment, layers, styles)
             if k:
                 panel.set_ylabel("")
         return self
@@ -335,74 +338,14 @@ class FlowDisplay:
         if ax is None:
             ax = plt.subplots(layout="constrained")[1]
         self.plot(ax, time=0.0, **kwargs)
+        layers, styles = self._drawn
         n_frames = (len(self.times) - 1) * frames_between + 1
 
-        def draw(frame):
+        def draw(frame: int) -> None:
             ax.clear()
-            self._draw(ax, frame / frames_between, *self._drawn)
+            draw_moment(self, ax, frame / frames_between, layers, styles)
 
         self.animation_ = FuncAnimation(
             self.figure_, draw, n_frames, init_func=lambda: None, interval=interval
         )
         return self.animation_
-
-    def _draw(self, ax, position, layers, styles):
-        """Draw on an Axes at a position among the moments, which may lie between two."""
-        self._drawn = layers, styles
-        moment = int(position)
-        share = position - moment
-        states = self.states[moment]
-        if share:
-            states = (1 - share) * states + share * self.states[moment + 1]
-        time = np.interp(position, np.arange(len(self.times)), self.times)
-        style = {name: dict(given or {}) for name, given in styles.items()}
-        if layers["regions"] and self.regions is not None:
-            self._draw_regions(ax, self.regions[moment], style["regions"])
-        if layers["field"] and self.field is not None:
-            u, v = np.moveaxis(np.asarray(self.field[moment]), -1, 0)
-            arrows = {"color": GREY, "pivot": "mid", "width": 0.004, "zorder": 1.5}
-            ax.quiver(*self.field_grid, u, v, **{**arrows, **style["field"]})
-        if layers["paths"]:
-            self._draw_paths(ax, np.concatenate([self.states[: moment + 1], states[None]]), style)
-        if layers["points"]:
-            marks = {"s": 14, "edgecolors": "white", "linewidths": 0.4, "zorder": 3}
-            if self.classes is None and self.target is not None:
-                low, high = self._range
-                marks |= {"c": self.target, "cmap": "viridis", "vmin": low, "vmax": high}
-            else:
-                marks["c"] = self._colours
-            ax.scatter(*states.T, **{**marks, **style["points"]})
-        xlim, ylim = limits(self.states)
-        ax.set(xlim=xlim, ylim=ylim, title=f"t = {time:.2g}")
-        ax.set(xlabel=self.names[0], ylabel=self.names[1])
-
-    def _draw_regions(self, ax, values, style):
-        values = np.ma.masked_invalid(values)
-        if self.classes is None:
-            low, high = self._range
-            levels = {"levels": np.linspace(low, high, 12), "extend": "both", "cmap": "viridis"}
-            ax.contourf(*self.grid, values, **{**levels, "alpha": 0.6, "zorder": 0, **style})
-            return
-        colours = [COLOURS[k % len(COLOURS)] for k in range(len(self.classes))]
-        levels = {"levels": np.arange(len(colours) + 1) - 0.5, "colors": colours, "alpha": 0.25}
-        ax.contourf(*self.grid, values, **{**levels, "zorder": 0, **style})
-
-    def _draw_paths(self, ax, paths, style):
-        from matplotlib.collections import LineCollection
-
-        lines = {"colors": self._colours if self.classes else GREY, "linewidths": 0.6}
-        lines |= {"alpha": 0.6, "zorder": 2, **style["paths"]}
-        ax.add_collection(LineCollection(paths.transpose(1, 0, 2), **lines))
-
-    @property
-    def _colours(self):
-        if self.target is None:
-            return COLOURS[0]
-        return [COLOURS[k % len(COLOURS)] for k in np.asarray(self.target, dtype=int)]
-
-    @property
-    def _range(self):
-        """Where the colours of numbers begin and end: at the targets, or at the regions."""
-        values = self.regions[0] if self.target is None else self.target
-        low, high = np.nanmin(values), np.nanmax(values)
-        return low, high if high > low else low + 1

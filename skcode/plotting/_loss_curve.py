@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from skcode.plotting._common import COLOURS, last_step, of_member, one_axes, several_members
 
@@ -132,11 +132,17 @@ class LossCurveDisplay:
         self.ax_.legend(frameon=False)
         return self
 
-    def _draw(self, curves, label, colour, dashes, kwargs):
-        style = {"color": colour, "ls": dashes, "alpha": 1 if len(curves) == 1 else 0.7}
+    def _draw(
+        self, curves: list[NDArray], label: str, colour: str, dashes: str, kwargs: dict[str, Any]
+    ) -> list[Any]:
+        style: dict[str, Any] = {
+            "color": colour,
+            "ls": dashes,
+            "alpha": 1 if len(curves) == 1 else 0.7,
+        }
         # one iteration alone is a point
         style["marker"] = "." if max(map(len, curves)) < 30 else ""
-        lines = []
+        lines: list[Any] = []
         for k, curve in enumerate(curves):
             own = {**style, "label": label if k == 0 else None, **kwargs}
             lines += self.ax_.plot(np.arange(1, len(curve) + 1), curve, **own)

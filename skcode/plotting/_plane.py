@@ -62,13 +62,13 @@ class FlowInPlane:
         self.whole = states[self.ends]
         self.states = self.whole[:, :, self.coordinates]
 
-    def _plane(self, resolution):
+    def _plane(self, resolution: int) -> tuple[tuple[NDArray, NDArray], NDArray]:
         """Axes of a grid, and its points at each moment in the plane through the mean state."""
-        axes = [np.linspace(*ends, resolution) for ends in limits(self.states)]
-        points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+        across, up = (np.linspace(a, b, resolution) for a, b in limits(self.states))
+        points = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
         planes = np.repeat(self.whole.mean(axis=1)[:, None], len(points), axis=1)
         planes[:, :, self.coordinates] = points
-        return tuple(axes), planes
+        return (across, up), planes
 
     @np.errstate(all="ignore")
     def arrows(self, resolution: int) -> dict[str, Any]:
@@ -98,7 +98,8 @@ class FlowInPlane:
             return z
         # the flow takes its intervals to fill [0, 1]: slower, by the factor that is left
         share = (n_intervals - k) / n_intervals
-        return flow(self.fields, z, share * self.controls[k:], **self.how)
+        end: NDArray = flow(self.fields, z, share * self.controls[k:], **self.how)
+        return end
 
 
 def limits(states: NDArray) -> NDArray:
@@ -123,24 +124,20 @@ def encoded(y: ArrayLike, model: Any = None) -> tuple[NDArray, list | None]:
 
 def predictor(model: Any, member: int) -> Callable[[NDArray], NDArray] | None:
     """What a member predicts from final states: class codes, or numbers; None if it does not."""
-    task = model._task
+    task: Any = model._task
     predicts = hasattr(model, "predict") and hasattr(model, "coef_")
     if not predicts or not isinstance(task, ClassificationTask | RegressionTask):
         return None
     coef, intercept = (of_member(model, name, member) for name in ("coef_", "intercept_"))
 
-    def codes(scores: NDArray) -> NDArray:
-        return task.probabilities(scores).argmax(axis=1)
-
-    def numbers(scores: NDArray) -> NDArray:
-        return task.decode(scores).reshape(len(scores), -1)[:, 0]
-
     def predict(x: NDArray) -> NDArray:
         scores = x @ coef.T + intercept
         finite = np.isfinite(scores).all(axis=1)
         values = np.full(len(x), np.nan)
-        decode = codes if isinstance(task, ClassificationTask) else numbers
-        values[finite] = decode(scores[finite])
+        if isinstance(task, ClassificationTask):
+            values[finite] = task.probabilities(scores[finite]).argmax(axis=1)
+        else:
+            values[finite] = task.decode(scores[finite]).reshape(finite.sum(), -1)[:, 0]
         return values
 
     return predict
