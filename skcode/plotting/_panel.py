@@ -46,6 +46,8 @@ def draw_moment(
 
 def _draw_regions(display: Any, ax: Any, values: NDArray, style: dict[str, Any]) -> None:
     values = np.ma.masked_invalid(values)
+    if not values.count():
+        return
     levels: dict[str, Any] = {"zorder": 0}
     if display.classes is None:
         low, high = _range(display)
