@@ -78,6 +78,8 @@ def test_every_iteration_of_every_member_is_told(friedman, solver, n_members):
     assert 0 <= spare <= n_members
     # iterations that ran, members and the whole have an estimator each
     assert len(recorder.scores) == sum(map(len, curves)) + n_members + 1
+    # the last member completes the model
+    assert recorder.scores[-2] == recorder.scores[-1] == model.score(*friedman)
     assert (recorder.opened, recorder.closed) == (1, 1)
 
 
@@ -160,17 +162,22 @@ def test_an_error_in_a_callback_comes_back_as_it_was(friedman):
     assert not [name for name in vars(model) if name.startswith("_callback")]
 
 
-def test_ctrl_c_in_a_callback_leaves_what_was_reached(friedman):
+@pytest.mark.parametrize("task", [("iteration", 2), ("member", 0)])
+def test_ctrl_c_in_a_callback_leaves_what_was_reached(friedman, task):
     class Impatient(Recorder):
         def on_fit_task_end(self, estimator, context):
-            self.told.append(("end", context.task_name, context.task_id))
-            if len(self.told) == 4:
+            if (context.task_name, context.task_id) == task:
                 raise KeyboardInterrupt
 
-    model = regressor(n_members=1).set_callbacks(Impatient())
+    whole = regressor(n_members=2).fit(*friedman)
+    model = clone(whole).set_callbacks(Impatient())
     with pytest.warns(UserWarning, match="interrupted"):
         model.fit(*friedman)
+    assert len(model.loss_curve_) == (3 if task[0] == "iteration" else len(whole.loss_curve_[0]))
+    assert model.loss_curve_ == whole.loss_curve_[0][: len(model.loss_curve_)]
     assert np.isfinite(model.predict(friedman[0])).all()
+    if task[0] == "member":
+        assert np.array_equal(model.controls_, whole.controls_[0])
 
 
 def test_transformers_tell_too(friedman):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -98,11 +97,7 @@ def train(
             # the start was the optimum
             monitor(result.theta, objective.value(result.theta))
     except KeyboardInterrupt:
-        warnings.warn(
-            f"Training interrupted after {len(monitor.losses)} iterations; "
-            "the model keeps what was reached.",
-            stacklevel=4,
-        )
+        warn_of_interrupt(monitor)
         last = member.theta if monitor.theta is None else monitor.theta
         member.theta, member.n_iter = monitor.chosen(last), max(len(monitor.losses), 1)
         member.posterior = None
@@ -120,7 +115,20 @@ def train(
     member.theta, member.n_iter = monitor.chosen(result.theta), max(result.n_iter, 1)
     # an iterate that the validation part chose has no posterior of its own
     member.posterior = result.posterior if member.theta is result.theta else None
-    return not told.end()
+    try:
+        return not told.end()
+    except KeyboardInterrupt:
+        warn_of_interrupt(monitor)
+        return False
+
+
+def warn_of_interrupt(monitor: TrainingMonitor) -> None:
+    """Tell the caller of `fit` what an interrupt leaves."""
+    warnings.warn(
+        f"Training interrupted after {len(monitor.losses)} iterations; "
+        "the model keeps what was reached.",
+        stacklevel=5,
+    )
 
 
 def reached(members: list[Member], k: int) -> list[Member]:
@@ -181,16 +189,14 @@ def mean_of(arrays: list[NDArray]) -> NDArray:
 
 
 def snapshot(members: list[Member], task: Task) -> dict[str, Any]:
-    """Attributes of an estimator whose fit stops now, in the training of the last member."""
+    """Attributes of an estimator whose fit stops now, with the last member in training or after."""
     *trained, last = members
-    monitor = copy(last.monitor)
-    monitor.validate = monitor.told = None
-    monitor.losses = list(monitor.losses)
-    monitor.validation_losses = list(monitor.validation_losses)
-    monitor.validation_scores = list(monitor.validation_scores)
-    theta = last.theta if monitor.theta is None else monitor.chosen(monitor.theta)
-    member = replace(last, theta=theta, monitor=monitor, n_iter=len(monitor.losses), posterior=None)
-    return {"_task": task, "_members": [*trained, member], **published([*trained, member])}
+    monitor = last.monitor
+    if monitor.told is not None:
+        theta = last.theta if monitor.theta is None else monitor.chosen(monitor.theta)
+        n_iter = len(monitor.losses)
+        last = replace(last, theta=theta, monitor=monitor.copy(), n_iter=n_iter, posterior=None)
+    return {"_task": task, "_members": [*trained, last], **published([*trained, last])}
 
 
 def published(members: list[Member]) -> dict[str, Any]:

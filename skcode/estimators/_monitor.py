@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -81,6 +82,14 @@ class TrainingMonitor:
         if loss < self._best_loss or self.best_theta is None:
             self._best_loss, self.best_theta = loss, self.theta
         return self.early_stopping and self._stalled >= self.n_iter_no_change
+
+    def copy(self) -> TrainingMonitor:
+        """The curves as they stand, without what watches."""
+        other = copy(self)
+        other.validate = other.told = None
+        for name in ("losses", "validation_losses", "validation_scores"):
+            setattr(other, name, list(getattr(self, name)))
+        return other
 
     def chosen(self, last: NDArray) -> NDArray:
         """The parameters to keep: the best on the validation part, else the last."""
