@@ -421,6 +421,14 @@ def test_an_interrupt_keeps_the_best_iterate(friedman, monkeypatch):
     assert model.score(X[:50], y[:50]) == pytest.approx(best)
 
 
+@pytest.fixture
+def keyboard():
+    """A process that was started in the background ignores Ctrl-C, unless told otherwise."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def ctrl_c_field(at):
     """A field of the user's; somebody presses Ctrl-C in the middle of call number `at`."""
 
@@ -434,6 +442,7 @@ def ctrl_c_field(at):
     return field
 
 
+@pytest.mark.usefixtures("keyboard")
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_ctrl_c_anywhere_in_an_ensemble_leaves_the_members_that_moved(friedman, solver):
     X, y = friedman
@@ -460,6 +469,7 @@ def test_ctrl_c_anywhere_in_an_ensemble_leaves_the_members_that_moved(friedman, 
     assert {1, 2} <= reached
 
 
+@pytest.mark.usefixtures("keyboard")
 def test_ctrl_c_with_threads_leaves_no_pool_behind(friedman):
     X, y = (np.repeat(part, 20, axis=0) for part in friedman)
     X = X + 1e-3 * np.random.default_rng(0).standard_normal(X.shape)
@@ -473,6 +483,7 @@ def test_ctrl_c_with_threads_leaves_no_pool_behind(friedman):
     assert threading.active_count() <= before
 
 
+@pytest.mark.usefixtures("keyboard")
 def test_ctrl_c_in_a_warm_start_keeps_all_members(friedman):
     X, y = friedman
     field = ctrl_c_field(at=0)
