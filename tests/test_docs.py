@@ -49,6 +49,15 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+def test_every_page_is_in_a_table_of_contents():
+    listed = {"index"}
+    for page in PAGES[1:]:
+        text = page.read_text(encoding="utf-8")
+        for block in re.findall(r"^```\{toctree\}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            listed |= set(block.split())
+    assert {page.stem for page in PAGES[1:]} <= listed
+
+
 def lower_bounds():
     extras = PYPROJECT["project"]["optional-dependencies"]
     requirements = [*PYPROJECT["project"]["dependencies"], *extras["plot"], *extras["test"]]

@@ -1,5 +1,7 @@
 """Training: randomness, curves, stopping, streams, interrupts, printing."""
 
+import signal
+import threading
 import warnings
 
 import numpy as np
@@ -9,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
 from skcode.estimators import _monitor
+from skcode.fields import FunctionFields, NeuralFields
 from skcode.solvers import LBFGS, SGD, Adam, GaussNewton
 
 SOLVERS = ["gauss-newton", "lbfgs", "sgd", "adam"]
@@ -416,6 +419,81 @@ def test_an_interrupt_keeps_the_best_iterate(friedman, monkeypatch):
         model.fit(X, y, X_val=X[:50], y_val=y[:50])
     best = model.validation_scores_[int(np.argmin(model.validation_loss_curve_))]
     assert model.score(X[:50], y[:50]) == pytest.approx(best)
+
+
+@pytest.fixture
+def keyboard():
+    """A process that was started in the background ignores Ctrl-C, unless told otherwise."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def ctrl_c_field(at):
+    """A field of the user's; somebody presses Ctrl-C in the middle of call number `at`."""
+
+    def field(x):
+        field.calls += 1
+        if field.calls == field.at:
+            signal.raise_signal(signal.SIGINT)
+        return -x
+
+    field.calls, field.at = 0, at
+    return field
+
+
+@pytest.mark.usefixtures("keyboard")
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_ctrl_c_anywhere_in_an_ensemble_leaves_the_members_that_moved(friedman, solver):
+    X, y = friedman
+
+    def fitted(field):
+        family = FunctionFields([field]) | NeuralFields()
+        return regressor(vector_fields=family, solver=solver, n_members=3, max_iter=3).fit(X, y)
+
+    undisturbed = ctrl_c_field(at=0)
+    whole = fitted(undisturbed)
+    reached = set()
+    for share in (0.05, 0.4, 0.5, 0.6, 0.95):
+        with pytest.warns(UserWarning, match="interrupted"):
+            # the first calls are those of the draws, before there is anything to keep
+            model = fitted(ctrl_c_field(at=4 + int(share * (undisturbed.calls - 4))))
+        curves = model.loss_curve_ if model.controls_.ndim == 3 else [model.loss_curve_]
+        reached.add(len(curves))
+        for k, (curve, full) in enumerate(zip(curves, whole.loss_curve_, strict=False)):
+            # what came before the interrupt is what would have been
+            assert curve == full[: len(curve)]
+            assert curve or k == 0
+        assert np.isfinite(model.predict(X)).all()
+        assert model.n_parameters_ == len(curves) * whole.n_parameters_ // 3
+    assert {1, 2} <= reached
+
+
+@pytest.mark.usefixtures("keyboard")
+def test_ctrl_c_with_threads_leaves_no_pool_behind(friedman):
+    X, y = (np.repeat(part, 20, axis=0) for part in friedman)
+    X = X + 1e-3 * np.random.default_rng(0).standard_normal(X.shape)
+    model = regressor(
+        vector_fields=FunctionFields([ctrl_c_field(at=40)]) | NeuralFields(), n_jobs=2
+    )
+    before = threading.active_count()
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(X, y)
+    assert np.isfinite(model.predict(X)).all()
+    assert threading.active_count() <= before
+
+
+@pytest.mark.usefixtures("keyboard")
+def test_ctrl_c_in_a_warm_start_keeps_all_members(friedman):
+    X, y = friedman
+    field = ctrl_c_field(at=0)
+    family = FunctionFields([field]) | NeuralFields()
+    model = regressor(vector_fields=family, n_members=3, warm_start=True).fit(X, y)
+    field.at = field.calls + 20
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(X, y)
+    assert len(model.controls_) == 3
+    assert np.isfinite(model.predict(X)).all()
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd", "adam"])

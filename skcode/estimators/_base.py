@@ -8,16 +8,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skcode.estimators._callbacks import CallbackSupportMixin, FitTasks
+from skcode.estimators._choices import (
+    FAMILIES,
+    choose_depth,
+    choose_dimension,
+    choose_family,
+    choose_solver,
+)
 from skcode.estimators._member import (
     Data,
     Member,
     initial_theta,
     published,
+    reached,
+    snapshot,
     stream_epoch,
     train,
     validator,
@@ -25,62 +35,24 @@ from skcode.estimators._member import (
 from skcode.estimators._monitor import TrainingMonitor
 from skcode.estimators._preparation import canonical, hold_out, positive_rows
 from skcode.estimators._tasks import Task
-from skcode.fields import (
-    AffineFields,
-    DiagonalFields,
-    FieldFamily,
-    LinearFields,
-    NeuralFields,
-    PolynomialFields,
-    UniversalFields,
-)
+from skcode.fields import FieldFamily
 from skcode.flow import TABLEAUS, get_tableau, trajectory
 from skcode.inputs import SCALINGS, InputMap
 from skcode.objective import Model, Objective, ensemble_scores
 from skcode.readouts import READOUTS
-from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver, StochasticSolver
+from skcode.solvers import SOLVERS, Adam, Solver
 from skcode.utils._blocks import OrderedMap
+from skcode.utils._doc_link import DocLinkMixin
 
-#: "auto" takes Gauss-Newton while its matrix has at most this many entries: 72 MB
-_MOST_ENTRIES = 9_000_000
-#: ... and for more parameters L-BFGS up to this many rows, then Adam
-_MOST_FULL_BATCH_ROWS = 20_000
-#: distinct rows from which the default depth is three intervals, below it two
-_DEEP_ROWS = 1000
 #: rows from which families that are placed by data take their places
 _REFERENCE_ROWS = 1024
-
-FAMILIES: dict[str, type[FieldFamily]] = {
-    "neural": NeuralFields,
-    "polynomial": PolynomialFields,
-    "linear": LinearFields,
-    "affine": AffineFields,
-    "diagonal": DiagonalFields,
-    "universal": UniversalFields,
-}
-
-
-def recommended_fields() -> FieldFamily:
-    """Trainable relevance of the inputs beside single neurons, half of them sparse and steep."""
-    return DiagonalFields() | NeuralFields(rank=1, sparse=0.5, centred=True)
 
 
 def _spawn(random_state: np.random.RandomState) -> np.random.Generator:
     return np.random.default_rng(random_state.randint(np.iinfo(np.int32).max))
 
 
-def streams(estimator: Any) -> bool:
-    """Whether partial_fit exists: with a stochastic solver, or where the solver is automatic."""
-    solver = estimator.solver
-    kind = type(solver) if isinstance(solver, Solver) else SOLVERS.get(solver, Adam)
-    if not issubclass(kind, StochasticSolver):
-        raise AttributeError(
-            f"partial_fit needs a stochastic solver ('sgd', 'adam') or 'auto'; solver={solver!r}."
-        )
-    return True
-
-
-class ControlledODEBase(BaseEstimator, ABC):
+class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, BaseEstimator, ABC):
     """Base of the estimators; not for direct use."""
 
     _parameter_constraints: dict = {
@@ -192,6 +164,11 @@ class ControlledODEBase(BaseEstimator, ABC):
         -------
         self
             The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If data, weights and parameters do not fit each other, or every flow explodes.
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together.")
@@ -207,6 +184,7 @@ class ControlledODEBase(BaseEstimator, ABC):
         random_state = check_random_state(self.random_state)
         with OrderedMap(self.n_jobs) as mapper:
             members = self._draw_members(data, task, random_state) if fresh else self._members
+            tasks = FitTasks(self, len(members), X, y, sample_weight)
             for k, member in enumerate(members):
                 part, validation = data, given
                 if self.early_stopping and given is None:
@@ -221,13 +199,15 @@ class ControlledODEBase(BaseEstimator, ABC):
                     tol=self.tol,
                     n_iter_no_change=self.n_iter_no_change,
                     rng=_spawn(random_state),
+                    told=tasks.member(snapshot, members[: k + 1], task),
                 )
                 if not completed:
-                    members = members[: k + 1]
+                    members = reached(members, k) if fresh else members
                     break
         # set at the end alone: a fit that fails leaves no trace
         self._task, self._members, self._stream = task, members, None
         self._publish()
+        tasks.end()
         return self
 
     def _prepare(
@@ -259,40 +239,14 @@ class ControlledODEBase(BaseEstimator, ABC):
     def _n_members(self) -> int:
         return self.n_members
 
-    def _family(self) -> FieldFamily:
-        if self.vector_fields is None:
-            return recommended_fields()
-        if isinstance(self.vector_fields, str):
-            return FAMILIES[self.vector_fields]()
-        return clone(self.vector_fields)
-
     def _solver(self, n_entries: int, n_samples: int) -> Solver:
-        """The solver asked for; "auto" is Gauss-Newton while its matrix is small."""
-        if isinstance(self.solver, Solver):
-            self.solver_ = clone(self.solver)
-        elif self.solver != "auto":
-            self.solver_ = SOLVERS[self.solver]()
-        elif n_entries <= _MOST_ENTRIES:
-            self.solver_ = GaussNewton()
-        else:
-            self.solver_ = LBFGS() if n_samples <= _MOST_FULL_BATCH_ROWS else Adam()
+        self.solver_ = choose_solver(self.solver, n_entries, n_samples)
         return self.solver_
-
-    def _state_dimension(self, n_features: int) -> int:
-        if self.n_states is None:
-            # flows of the line keep the order of points: one input needs a second coordinate
-            alone = self.vector_fields is not None
-            return max(n_features, 2) if alone else max(64, n_features + 32)
-        if self.n_states < n_features:
-            raise ValueError(
-                f"n_states={self.n_states} must be at least the number of features, {n_features}."
-            )
-        return self.n_states
 
     def _draw_members(
         self, data: Data, task: Task, random_state: np.random.RandomState
     ) -> list[Member]:
-        m = self._state_dimension(data.X.shape[1])
+        m = choose_dimension(self.n_states, data.X.shape[1], self.vector_fields)
         # one map for all, so that predictions scale their rows once
         input_map = InputMap.fit(data.X, data.weight, m, self.scaling)
         return [
@@ -307,14 +261,14 @@ class ControlledODEBase(BaseEstimator, ABC):
         p, m = data.X.shape[1], input_map.n_states
         rows = data.X[np.sort(rng.integers(0, len(data.X), _REFERENCE_ROWS))]
         reference = input_map(rows)[:, :p].astype(np.float64)
-        family = self._family()
+        family = choose_family(self.vector_fields)
         fields = family.draw(m, self.n_fields, rng, n_inputs=p, reference=reference)
         readout = READOUTS[self.readout](m, task.n_outputs, p)
         model = Model(
             input_map,
             fields.astype(data.X.dtype),
             get_tableau(self.integrator),
-            self.n_intervals or (3 if len(data.X) >= _DEEP_ROWS else 2),
+            choose_depth(self.n_intervals, len(data.X)),
             readout,
         )
         return Member(model, initial_theta(model, task.loss, data, rng), TrainingMonitor())
@@ -383,6 +337,11 @@ class ControlledODEBase(BaseEstimator, ABC):
         -------
         ndarray of shape (n_intervals + 1, n_samples, n_states)
             X_t at t = 0, 1/M, ..., 1.
+
+        Raises
+        ------
+        ValueError
+            If there is no such member, or the flow explodes for a sample.
         """
         X = self._check_X(X)
         if member not in range(len(self._members)):

@@ -13,8 +13,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from skcode.estimators._base import ControlledODEBase, streams
-from skcode.estimators._member import mean_of
+from skcode.estimators._base import ControlledODEBase
+from skcode.estimators._member import mean_of, streams
 from skcode.estimators._tasks import ClassificationTask, MultilabelTask
 from skcode.fields import FieldFamily
 from skcode.solvers import Solver
@@ -57,9 +57,9 @@ class ControlledODEClassifier(ClassifierMixin, ControlledODEBase):
         20,000 rows, else Adam. A solver from `skcode.solvers` carries parameters of its own. The
         choice is in ``solver_``.
     alpha : float or None
-        Strength of the penalty alpha / 2 (integral of |u|^2 + |A|^2), beside the weighted mean of
-        the losses. None leaves it to Gauss-Newton, which finds the strengths from the data by
-        their evidence; it is 1e-4 for the other solvers.
+        Strength of the penalty :math:`\frac{\alpha}{2} (\int_0^1 |u_t|^2 dt + |A|^2)`, beside the
+        weighted mean of the losses. None leaves it to Gauss-Newton, which finds the strengths from
+        the data by their evidence; it is 1e-4 for the other solvers.
     max_iter : int or None
         Largest number of iterations, or of passes over the data. None is the solver's own choice.
     tol : float
@@ -331,6 +331,11 @@ class ControlledODEClassifier(ClassifierMixin, ControlledODEBase):
         -------
         self
             The updated estimator.
+
+        Raises
+        ------
+        ValueError
+            If the classes differ from those of the first call, or y holds others.
         """
         task = None
         if classes is not None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from skcode.estimators._callbacks import MemberTask
 from skcode.estimators._monitor import TrainingMonitor, Validation
 from skcode.estimators._tasks import Task
 from skcode.losses import Loss
 from skcode.objective import Model, Objective
-from skcode.solvers import Solver, StochasticSolver
+from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.utils._blocks import OrderedMap
 
 
@@ -71,12 +72,18 @@ def train(
     tol: float,
     n_iter_no_change: int,
     rng: np.random.Generator,
+    told: MemberTask,
 ) -> bool:
-    """Train a member in place; False after an interrupt, which keeps what was reached and warns."""
+    """Train a member in place; False if no more members are to follow.
+
+    That is after an interrupt, which keeps what was reached and warns, or if a callback says so.
+    """
     max_iter = solver.default_max_iter if max_iter is None else max_iter
-    member.theta = tame_start(objective, member.theta)
     monitor = member.monitor
+    monitor.told = told.iterated
     try:
+        member.theta = tame_start(objective, member.theta)
+        told.begin(solver.most_iterations(objective, max_iter))
         result = solver.minimize(
             objective,
             member.theta,
@@ -86,22 +93,18 @@ def train(
             rng=rng,
             monitor=monitor,
         )
+        if not monitor.losses:
+            # the start was the optimum
+            monitor(result.theta, objective.value(result.theta))
     except KeyboardInterrupt:
-        warnings.warn(
-            f"Training interrupted after {len(monitor.losses)} iterations; "
-            "the model keeps what was reached.",
-            stacklevel=4,
-        )
+        warn_of_interrupt(monitor)
         last = member.theta if monitor.theta is None else monitor.theta
         member.theta, member.n_iter = monitor.chosen(last), max(len(monitor.losses), 1)
         member.posterior = None
         return False
     finally:
-        # the validation part is not kept with the model
-        monitor.validate = None
-    if not monitor.losses:
-        # the start was the optimum
-        monitor(result.theta, objective.value(result.theta))
+        # neither the validation part nor the callbacks are kept with the model
+        monitor.validate = monitor.told = None
     if not result.converged:
         warnings.warn(
             f"{type(solver).__name__} stopped at max_iter={max_iter} before it converged: "
@@ -112,6 +115,38 @@ def train(
     member.theta, member.n_iter = monitor.chosen(result.theta), max(result.n_iter, 1)
     # an iterate that the validation part chose has no posterior of its own
     member.posterior = result.posterior if member.theta is result.theta else None
+    try:
+        return not told.end()
+    except KeyboardInterrupt:
+        warn_of_interrupt(monitor)
+        return False
+
+
+def warn_of_interrupt(monitor: TrainingMonitor) -> None:
+    """Tell the caller of `fit` what an interrupt leaves."""
+    warnings.warn(
+        f"Training interrupted after {len(monitor.losses)} iterations; "
+        "the model keeps what was reached.",
+        stacklevel=5,
+    )
+
+
+def reached(members: list[Member], k: int) -> list[Member]:
+    """The members to keep when member k is the last that was trained at all.
+
+    One without an iteration would only dilute the others.
+    """
+    return members[: max(k + bool(members[k].monitor.losses), 1)]
+
+
+def streams(estimator: Any) -> bool:
+    """Whether partial_fit exists: with a stochastic solver, or where the solver is automatic."""
+    solver = estimator.solver
+    kind = type(solver) if isinstance(solver, Solver) else SOLVERS.get(solver, Adam)
+    if not issubclass(kind, StochasticSolver):
+        raise AttributeError(
+            f"partial_fit needs a stochastic solver ('sgd', 'adam') or 'auto'; solver={solver!r}."
+        )
     return True
 
 
@@ -151,6 +186,17 @@ def validator(
 def mean_of(arrays: list[NDArray]) -> NDArray:
     """Mean of what the members predict."""
     return arrays[0] if len(arrays) == 1 else sum(arrays[1:], arrays[0]) / len(arrays)
+
+
+def snapshot(members: list[Member], task: Task) -> dict[str, Any]:
+    """Attributes of an estimator whose fit stops now, with the last member in training or after."""
+    *trained, last = members
+    monitor = last.monitor
+    if monitor.told is not None:
+        theta = last.theta if monitor.theta is None else monitor.chosen(monitor.theta)
+        n_iter = len(monitor.losses)
+        last = replace(last, theta=theta, monitor=monitor.copy(), n_iter=n_iter, posterior=None)
+    return {"_task": task, "_members": [*trained, last], **published([*trained, last])}
 
 
 def published(members: list[Member]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +55,8 @@ class TrainingMonitor:
         self.validation_scores: list[float] = []
         self.theta: NDArray | None = None
         self.best_theta: NDArray | None = None
+        #: asked after each iteration whether to stop; set for the time of a training
+        self.told: Callable[[], bool] | None = None
         self._best_loss = np.inf
         self._stalled = 0
 
@@ -67,7 +70,7 @@ class TrainingMonitor:
                 line += f", validation loss {self.validation_losses[-1]:.6g}"
                 line += f", score {self.validation_scores[-1]:.4f}"
             print(line, flush=True)
-        return stop
+        return (self.told is not None and self.told()) or stop
 
     def _watch_validation(self) -> bool:
         assert self.validate is not None
@@ -79,6 +82,14 @@ class TrainingMonitor:
         if loss < self._best_loss or self.best_theta is None:
             self._best_loss, self.best_theta = loss, self.theta
         return self.early_stopping and self._stalled >= self.n_iter_no_change
+
+    def copy(self) -> TrainingMonitor:
+        """The curves as they stand, without what watches."""
+        other = copy(self)
+        other.validate = other.told = None
+        for name in ("losses", "validation_losses", "validation_scores"):
+            setattr(other, name, list(getattr(self, name)))
+        return other
 
     def chosen(self, last: NDArray) -> NDArray:
         """The parameters to keep: the best on the validation part, else the last."""

@@ -10,8 +10,8 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from skcode.estimators._base import ControlledODEBase, streams
-from skcode.estimators._member import mean_of
+from skcode.estimators._base import ControlledODEBase
+from skcode.estimators._member import mean_of, streams
 from skcode.estimators._tasks import RegressionTask
 from skcode.fields import FieldFamily
 from skcode.objective import score_variance
@@ -55,9 +55,9 @@ class ControlledODERegressor(RegressorMixin, ControlledODEBase):
         20,000 rows, else Adam. A solver from `skcode.solvers` carries parameters of its own. The
         choice is in ``solver_``.
     alpha : float or None
-        Strength of the penalty alpha / 2 (integral of |u|^2 + |A|^2), beside the weighted mean of
-        the losses. None leaves it to Gauss-Newton, which finds the strengths from the data by
-        their evidence; it is 1e-4 for the other solvers.
+        Strength of the penalty :math:`\frac{\alpha}{2} (\int_0^1 |u_t|^2 dt + |A|^2)`, beside the
+        weighted mean of the losses. None leaves it to Gauss-Newton, which finds the strengths from
+        the data by their evidence; it is 1e-4 for the other solvers.
     max_iter : int or None
         Largest number of iterations, or of passes over the data. None is the solver's own choice.
     tol : float

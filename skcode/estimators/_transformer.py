@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import validate_data
 
 from skcode.estimators._base import ControlledODEBase
+from skcode.estimators._callbacks import FitTasks
 from skcode.estimators._member import Data
 from skcode.estimators._preparation import canonical, positive_rows
 from skcode.estimators._tasks import ClassificationTask, MultilabelTask, RegressionTask
@@ -55,9 +56,9 @@ class ControlledODETransformer(
         20,000 rows, else Adam. A solver from `skcode.solvers` carries parameters of its own. The
         choice is in ``solver_``.
     alpha : float or None
-        Strength of the penalty alpha / 2 (integral of |u|^2 + |A|^2), beside the weighted mean of
-        the losses. None leaves it to Gauss-Newton, which finds the strengths from the data by
-        their evidence; it is 1e-4 for the other solvers.
+        Strength of the penalty :math:`\frac{\alpha}{2} (\int_0^1 |u_t|^2 dt + |A|^2)`, beside the
+        weighted mean of the losses. None leaves it to Gauss-Newton, which finds the strengths from
+        the data by their evidence; it is 1e-4 for the other solvers.
     max_iter : int or None
         Largest number of iterations, or of passes over the data. None is the solver's own choice.
     tol : float
@@ -197,6 +198,7 @@ class ControlledODETransformer(
         """
         if y is not None and self.train_controls:
             return super().fit(X, y, sample_weight)
+        tasks = FitTasks(self, 0, X, y, sample_weight)
         X = validate_data(self, X, dtype=[np.float64, np.float32])
         X, zeros, weight = positive_rows(X, np.zeros((len(X), 1)), sample_weight)
         task = RegressionTask(np.zeros(1), np.ones(1), 1)
@@ -206,6 +208,7 @@ class ControlledODETransformer(
             members = self._draw_members(data, task, random_state)
         self._task, self._members = task, members
         self._publish()
+        tasks.end()
         return self
 
     def _n_members(self):

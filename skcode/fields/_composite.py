@@ -111,7 +111,25 @@ class _CompositeFields(Fields):
 
 
 class SumFields(_CompositeFields):
-    """V_i = sum over parts of V_i^part: every part has the same number of fields."""
+    """Drawn fields V_i = sum over parts of V_i^part, driven by the same control.
+
+    Parameters
+    ----------
+    parts : list of Fields
+        Fields on the same states; each part has the same number of them.
+
+    Raises
+    ------
+    ValueError
+        If the parts differ in their states or in their number of fields.
+
+    Examples
+    --------
+    >>> from skcode.fields import LinearFields, SumFields
+    >>> parts = [LinearFields().draw(2, 3, rng=seed) for seed in (0, 1)]
+    >>> SumFields(parts).n_fields
+    3
+    """
 
     def __init__(self, parts: list[Fields]):
         super().__init__(parts)
@@ -135,7 +153,25 @@ class SumFields(_CompositeFields):
 
 
 class StackFields(_CompositeFields):
-    """V = (V^first, V^second): the controls of the parts side by side."""
+    """Drawn fields (V^first, V^second, ...), each with a control of its own.
+
+    Parameters
+    ----------
+    parts : list of Fields
+        Fields on the same states.
+
+    Raises
+    ------
+    ValueError
+        If the parts differ in their states.
+
+    Examples
+    --------
+    >>> from skcode.fields import LinearFields, StackFields
+    >>> parts = [LinearFields().draw(2, 3, rng=seed) for seed in (0, 1)]
+    >>> StackFields(parts).n_fields
+    6
+    """
 
     def __init__(self, parts: list[Fields]):
         super().__init__(parts)

@@ -11,10 +11,11 @@ from sklearn.base import BaseEstimator
 
 from skcode.fields._composite import StackFields, SumFields
 from skcode.fields._fields import Fields
+from skcode.utils._doc_link import DocLinkMixin
 from skcode.utils._random import as_generator
 
 
-class FieldFamily(BaseEstimator, ABC):
+class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
     """Specification of a law of random vector fields.
 
     A family holds hyper-parameters only, so that it can be cloned and searched
@@ -22,6 +23,13 @@ class FieldFamily(BaseEstimator, ABC):
 
     ``a + b`` adds fields pairwise: the same controls drive both. ``a | b`` stacks them: each family
     has controls of its own.
+
+    Examples
+    --------
+    >>> from skcode.fields import NeuralFields
+    >>> family = NeuralFields(rank=1)
+    >>> family.set_params(scale=2.0).draw(n_states=3, n_fields=4, rng=0).n_fields
+    4
     """
 
     def draw(

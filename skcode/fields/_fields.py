@@ -10,7 +10,29 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def homogeneous(x: NDArray, dtype: Any = None) -> NDArray:
-    """Rows of samples (N, m) as a feature-major block with a last row of ones (m + 1, N)."""
+    """Rows of samples as a feature-major block with a last row of ones.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, m)
+        States, one sample a row.
+    dtype : dtype or None
+        Of the block; None is that of x.
+
+    Returns
+    -------
+    ndarray of shape (m + 1, N)
+        The block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import homogeneous
+    >>> homogeneous(np.array([[2.0, 3.0]]))
+    array([[2.],
+           [3.],
+           [1.]])
+    """
     block = np.empty((x.shape[1] + 1, x.shape[0]), dtype=dtype or x.dtype)
     block[:-1] = x.T
     block[-1] = 1
@@ -28,6 +50,16 @@ class Kernel(ABC):
     sample and (K,) for K of them at once.
 
     Shapes: x (m + 1, n); v, dx, dv (m, n); p, x_bar lead + (m, n).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import LinearFields, homogeneous
+    >>> fields = LinearFields().draw(n_states=2, n_fields=3, rng=0)
+    >>> kernel, u, v = fields.kernel(5, float), np.ones(3), np.empty((2, 5))
+    >>> kernel.forward(fields.bind(u), homogeneous(np.ones((5, 2))), v, kernel.new_tape())
+    >>> np.allclose(v.T, fields.combine(np.ones((5, 2)), u))
+    True
     """
 
     @abstractmethod
@@ -36,7 +68,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def forward(self, bound: Any, x: NDArray, v: NDArray, tape: Any) -> None:
-        """v = V_u(x)."""
+        """Compute v = V_u(x)."""
 
     @abstractmethod
     def pullback(
@@ -48,7 +80,7 @@ class Kernel(ABC):
         x_bar: NDArray | None,
         u_bar: NDArray,
     ) -> None:
-        """x_bar = DV_u(x)^T p and u_bar (d,) += sum_n <p_n, V_i(x_n)>; needs lead == ().
+        """Compute x_bar = DV_u(x)^T p and u_bar (d,) += sum_n <p_n, V_i(x_n)>; lead is ().
 
         Without need of it x_bar is None.
         """
@@ -63,7 +95,7 @@ class Kernel(ABC):
         x_bar: NDArray | None,
         u_rows: NDArray,
     ) -> None:
-        """x_bar = DV_u(x)^T p and u_rows lead + (d, n) = <p_n, V_i(x_n)>, sample by sample.
+        """Compute x_bar = DV_u(x)^T p and u_rows lead + (d, n) = <p_n, V_i(x_n)>, row by row.
 
         Without need of it x_bar is None.
         """
@@ -72,7 +104,7 @@ class Kernel(ABC):
     def pushforward(
         self, bound: Any, x: NDArray, tape: Any, dx: NDArray, bound_du: Any, dv: NDArray
     ) -> None:
-        """dv = DV_u(x) dx + V_du(x); needs lead == ()."""
+        """Compute dv = DV_u(x) dx + V_du(x); lead is ()."""
 
 
 def _run_forward(kernel: Kernel, bound: Any, x: NDArray, v: NDArray, tape: Any) -> None:
@@ -93,6 +125,15 @@ class Fields(ABC):
         Dimension m of the state.
     n_fields : int
         Number of fields d.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import LinearFields
+    >>> fields = LinearFields().draw(n_states=2, n_fields=3, rng=0)
+    >>> x, u = np.ones((5, 2)), np.array([1.0, 0.0, -1.0])
+    >>> np.allclose(fields.combine(x, u), fields.value(x)[:, 0] - fields.value(x)[:, 2])
+    True
     """
 
     n_states: int

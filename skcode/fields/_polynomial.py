@@ -28,6 +28,16 @@ class Monomials:
         and holds with a monomial also the one without its last variable.
     n_states : int
         The number m of variables.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import Monomials
+    >>> monomials = Monomials.up_to(degree=2, n_states=2)
+    >>> monomials.exponents
+    [(), (0,), (1,), (0, 0), (0, 1), (1, 1)]
+    >>> monomials.evaluate(np.array([[2.0, 3.0]]))
+    array([[1., 2., 3., 4., 6., 9.]])
     """
 
     def __init__(self, exponents: list[tuple[int, ...]], n_states: int):
@@ -69,13 +79,13 @@ class Monomials:
         return anp.concatenate(table, axis=1)
 
     def fill(self, x: NDArray, phi: NDArray) -> None:
-        """phi (D, n) from x (m + 1, n)."""
+        """Compute phi (D, n) from x (m + 1, n)."""
         phi[0] = 1
         for level in self.levels:
             np.multiply(phi[self.parent[level]], x[self.variable[level]], out=phi[level])
 
     def pullback(self, x: NDArray, phi: NDArray, phi_bar: NDArray, x_bar: NDArray) -> None:
-        """x_bar = (d phi / d x)^T phi_bar; phi_bar is used up. Shapes (..., m, n), (..., D, n)."""
+        """Compute x_bar (..., m, n) = (d phi / d x)^T phi_bar (..., D, n), which is used up."""
         x_bar[...] = 0
         for level in reversed(self.levels):
             bar = phi_bar[..., level, :]
@@ -109,6 +119,14 @@ class PolynomialDrawn(Fields):
         The D monomials.
     name : str
         Prefix of the labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import Monomials, PolynomialDrawn
+    >>> square = PolynomialDrawn(np.array([[[0.0, 0.0, 1.0]]]), Monomials.up_to(2, n_states=1))
+    >>> square.value(np.array([[3.0]]))
+    array([[[9.]]])
     """
 
     def __init__(self, coefficients: NDArray, monomials: Monomials, name: str = "polynomial"):

@@ -85,14 +85,56 @@ def _check(fields: Fields, x: Any, controls: Any, n_steps: int) -> None:
 
 
 def as_float(x: ArrayLike) -> NDArray:
-    """An array of floats: float32 stays, everything else becomes float64."""
+    """An array of floats: float32 stays, everything else becomes float64.
+
+    Parameters
+    ----------
+    x : array-like
+        Numbers.
+
+    Returns
+    -------
+    ndarray
+        The same numbers.
+
+    Examples
+    --------
+    >>> from skcode.flow import as_float
+    >>> as_float([1, 2])
+    array([1., 2.])
+    """
     x = np.asarray(x)
     return x if x.dtype == np.float32 else x.astype(np.float64, copy=False)
 
 
 @primitive
 def sweep_flow(controls: NDArray, x: NDArray, sweep: Sweep) -> NDArray:
-    """X_1 (n, m) from rows x (n, m); the sweep holds the tapes for the derivatives."""
+    """Final states of one block; the sweep holds the tapes for the derivatives.
+
+    Parameters
+    ----------
+    controls : ndarray of shape (M, d)
+        Values of the controls.
+    x : ndarray of shape (n, m)
+        Initial states.
+    sweep : Sweep
+        Buffers for blocks of n samples.
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+        X_1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import LinearFields
+    >>> from skcode.flow import Sweep, get_tableau, sweep_flow
+    >>> fields = LinearFields().draw(n_states=2, n_fields=3, rng=0)
+    >>> sweep = Sweep(fields, get_tableau("euler"), 4, 1, 5, np.dtype(float))
+    >>> sweep_flow(np.zeros((4, 3)), np.ones((5, 2)), sweep)[0]
+    array([1., 1.])
+    """
     with paused():
         return sweep.forward(controls, x).T.copy()
 
@@ -142,13 +184,26 @@ def trajectory(
 
     Parameters
     ----------
-    fields, x, controls, integrator, n_steps
-        As in `flow`.
+    fields : Fields
+        Drawn fields on R^m.
+    x : array of shape (N, m)
+        Initial states, one sample a row.
+    controls : array of shape (M, d)
+        Values of the controls on M intervals of length 1 / M.
+    integrator : {"euler", "midpoint", "heun", "rk4"} or Tableau
+        The scheme.
+    n_steps : int
+        Steps in each interval.
 
     Returns
     -------
     ndarray of shape (M + 1, N, m)
         ``[0]`` is x, ``[-1]`` is ``flow(...)``.
+
+    Raises
+    ------
+    ValueError
+        As `flow` does.
 
     Examples
     --------

@@ -26,7 +26,27 @@ _CACHE_BYTES = 1200 * 2**10
 
 
 def block_size(fields: Fields, dtype: Any) -> int:
-    """Number of samples in a block: from the shapes and the cache, never from n_jobs."""
+    """Number of samples in a block: from the shapes and the cache, never from n_jobs.
+
+    Parameters
+    ----------
+    fields : Fields
+        Drawn fields.
+    dtype : dtype
+        Of the states.
+
+    Returns
+    -------
+    int
+        A power of two between 64 and 2048.
+
+    Examples
+    --------
+    >>> from skcode.fields import LinearFields
+    >>> from skcode.flow import block_size
+    >>> block_size(LinearFields().draw(2, 2, rng=0), float)
+    2048
+    """
     floats = 2 * fields.tape_width + 3 * fields.n_states
     n = _CACHE_BYTES // (floats * np.dtype(dtype).itemsize)
     return int(np.clip(2 ** int(np.log2(max(n, 1))), 64, 2048))
@@ -51,6 +71,17 @@ class Sweep:
         Of all buffers.
     lead : tuple of int
         () for one adjoint, (K,) for K adjoints at once (`jacobian`).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import LinearFields
+    >>> from skcode.flow import Sweep, flow, get_tableau
+    >>> fields = LinearFields().draw(n_states=2, n_fields=3, rng=0)
+    >>> sweep = Sweep(fields, get_tableau("heun"), 4, 1, 5, np.dtype(float))
+    >>> x, u = np.ones((5, 2)), np.ones((4, 3))
+    >>> np.array_equal(sweep.forward(u, x).T, flow(fields, x, u, "heun"))
+    True
     """
 
     def __init__(

@@ -24,6 +24,22 @@ class Tableau:
         Strictly lower triangular: row i holds a_i0 .. a_i,i-1.
     b : tuple of float
         Weights.
+
+    Raises
+    ------
+    ValueError
+        If `a` is not strictly lower triangular, or a condition of the order fails.
+
+    References
+    ----------
+    .. [1] E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential Equations I",
+       Springer, 1993, section II.2.
+
+    Examples
+    --------
+    >>> from skcode.flow import Tableau
+    >>> Tableau("ralston", order=2, a=((), (2 / 3,)), b=(1 / 4, 3 / 4)).n_stages
+    2
     """
 
     name: str
@@ -99,7 +115,29 @@ TABLEAUS: dict[str, Tableau] = {t.name: t for t in (EULER, MIDPOINT, HEUN, RK4)}
 
 
 def get_tableau(integrator: str | Tableau) -> Tableau:
-    """The tableau of a name, or the tableau itself."""
+    """The tableau of a name, or the tableau itself.
+
+    Parameters
+    ----------
+    integrator : {"euler", "midpoint", "heun", "rk4"} or Tableau
+        The scheme.
+
+    Returns
+    -------
+    Tableau
+        The scheme as data.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+
+    Examples
+    --------
+    >>> from skcode.flow import get_tableau
+    >>> get_tableau("rk4").order
+    4
+    """
     if isinstance(integrator, Tableau):
         return integrator
     if integrator not in TABLEAUS:

@@ -27,6 +27,12 @@ class GenerationResult:
         Dimension of the generated fields that are homogeneous of degree 0, 1, ...
     expected : tuple of int
         Dimension of all such fields, m C(m + k - 1, k).
+
+    Examples
+    --------
+    >>> from skcode.geometry import GenerationResult
+    >>> GenerationResult(dimensions=(2, 4, 5), expected=(2, 4, 6)).complete
+    False
     """
 
     dimensions: tuple[int, ...]

@@ -51,6 +51,15 @@ class InterpolationResult:
         Steps of order 8 in an interval at which the residual was computed.
     condition : float
         Condition number of the last linearisation.
+
+    Examples
+    --------
+    >>> from skcode.fields import LinearFields
+    >>> from skcode.geometry import interpolate
+    >>> fields = LinearFields().draw(n_states=2, n_fields=4, rng=0)
+    >>> result = interpolate(fields, [[1.0, 0.0]], [[0.0, 1.0]], tol=1e-8)
+    >>> result.success, result.error <= 1e-8
+    (True, True)
     """
 
     controls: NDArray

@@ -37,6 +37,14 @@ class RankResult:
         What rounding alone can do to these singular values; smaller ones count as zero.
     exact : bool
         Whether the arithmetic was rational.
+
+    Examples
+    --------
+    >>> from skcode.fields import UniversalFields
+    >>> from skcode.geometry import lie_algebra_rank
+    >>> result = lie_algebra_rank(UniversalFields().draw(n_states=3, rng=0), [0.1, 0.2, 0.3], 2)
+    >>> result.full, result.step
+    (True, 1)
     """
 
     ranks: tuple[int, ...]
@@ -73,8 +81,10 @@ def lie_algebra_rank(
         The point.
     depth : int
         Largest number of fields in a bracket.
-    exact, tol
-        As in `hormander_rank`.
+    exact : bool
+        Whether to compute in rational numbers, as in `hormander_rank`.
+    tol : float or None
+        Tolerance on the singular values, as in `hormander_rank`.
 
     Returns
     -------

@@ -24,7 +24,18 @@ Exponent = tuple[int, ...]
 
 
 class VectorField(ABC):
-    """One vector field on R^m: a map of rows (N, m) to rows (N, m), traceable by autograd."""
+    """One vector field on R^m: a map of rows (N, m) to rows (N, m), traceable by autograd.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.geometry import VectorField
+    >>> class Rotation(VectorField):
+    ...     def __call__(self, x):
+    ...         return x @ np.array([[0.0, 1.0], [-1.0, 0.0]])
+    >>> Rotation()(np.array([[1.0, 0.0]]))
+    array([[0., 1.]])
+    """
 
     @abstractmethod
     def __call__(self, x: Any) -> Any:

@@ -36,6 +36,18 @@ def bracket_basis(n_letters: int, depth: int) -> list[list[Bracket]]:
 
     Their number is Witt's (1 / k) sum_{j | k} mu(j) n_letters^(k / j).
 
+    Parameters
+    ----------
+    n_letters : int
+        Number of letters; they are 0, 1, ...
+    depth : int
+        Largest number of letters in a bracket.
+
+    Returns
+    -------
+    list of list of brackets
+        A bracket is a letter or a pair of brackets.
+
     References
     ----------
     .. [1] C. Reutenauer, "Free Lie Algebras", Oxford University Press, 1993, section 5.3.

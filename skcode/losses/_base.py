@@ -13,6 +13,24 @@ class Loss(ABC):
 
     `value` is the definition, traced by autograd; `gradient` and `curvature` are its derivatives in
     closed form.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.losses import Loss
+    >>> class Huber(Loss):
+    ...     def value(self, scores, y):
+    ...         return np.sum(np.sqrt(1 + (scores - y) ** 2) - 1, axis=1)
+    ...     def gradient(self, scores, y):
+    ...         return (scores - y) / np.sqrt(1 + (scores - y) ** 2)
+    ...     def curvature(self, scores, y):
+    ...         return (1 + (scores - y) ** 2) ** -1.5
+    ...     def mean(self, scores):
+    ...         return scores
+    ...     def initial_scores(self, y, weight, n_outputs):
+    ...         return np.average(y, axis=0, weights=weight)
+    >>> Huber().gradient(np.array([[0.0]]), np.array([[1e9]]))
+    array([[-1.]])
     """
 
     #: whether the second derivative couples the scores of a sample
@@ -26,7 +44,7 @@ class Loss(ABC):
 
     @abstractmethod
     def gradient(self, scores: NDArray, y: NDArray) -> NDArray:
-        """d l / d s as (n, K)."""
+        """Derivative d l / d s as (n, K)."""
 
     @abstractmethod
     def curvature(self, scores: NDArray, y: NDArray) -> NDArray:

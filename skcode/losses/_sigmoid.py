@@ -10,7 +10,17 @@ from skcode.losses._base import Loss
 
 
 class SigmoidCrossEntropy(Loss):
-    """l(s, y) = sum_k log(1 + e^{s_k}) - y_k s_k with indicators y (n, K) of 0 and 1."""
+    r"""Negative log-likelihood of indicators y (n, K) of 0 and 1, score by score.
+
+    .. math:: l(s, y) = \sum_k \log(1 + e^{s_k}) - y_k s_k
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.losses import SigmoidCrossEntropy
+    >>> SigmoidCrossEntropy().gradient(np.array([[0.0]]), np.array([[1.0]]))
+    array([[-0.5]])
+    """
 
     def value(self, scores, y):
         return anp.sum(anp.logaddexp(0.0 * scores, scores) - y * scores, axis=1)

@@ -11,7 +11,17 @@ from skcode.losses._base import Loss
 
 
 class SoftmaxCrossEntropy(Loss):
-    """l(s, y) = log sum_k e^{s_k} - s_y with class codes y (n,)."""
+    r"""Negative log-likelihood of class codes y (n,).
+
+    .. math:: l(s, y) = \log \sum_k e^{s_k} - s_y
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.losses import SoftmaxCrossEntropy
+    >>> SoftmaxCrossEntropy().mean(np.zeros((1, 4)))
+    array([[0.25, 0.25, 0.25, 0.25]])
+    """
 
     coupled = True
 

@@ -9,7 +9,17 @@ from skcode.losses._base import Loss
 
 
 class SquaredError(Loss):
-    """l(s, y) = |s - y|^2 / 2 with targets y (n, K)."""
+    r"""Squared error of targets y (n, K).
+
+    .. math:: l(s, y) = \tfrac12 |s - y|^2
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.losses import SquaredError
+    >>> SquaredError().value(np.array([[1.0, 2.0]]), np.array([[0.0, 0.0]]))
+    array([2.5])
+    """
 
     has_noise = True
 

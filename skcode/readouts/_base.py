@@ -19,6 +19,12 @@ class Readout(ABC):
         Number K of scores.
     n_inputs : int or None
         Number of leading coordinates that carry inputs; None means all.
+
+    Examples
+    --------
+    >>> from skcode.readouts import READOUTS
+    >>> {name: kind(n_states=5, n_outputs=2).n_parameters for name, kind in READOUTS.items()}
+    {'linear': 12, 'displacement': 1}
     """
 
     def __init__(self, n_states: int, n_outputs: int, n_inputs: int | None = None):
@@ -49,11 +55,14 @@ class Readout(ABC):
 
     @abstractmethod
     def state_gradient(self, parameters: NDArray) -> NDArray:
-        """d scores / d x1 (K, m): the readouts are linear in the final state."""
+        """Derivative d scores / d x1 (K, m): the readouts are linear in the final state."""
 
     @abstractmethod
     def features(self, x1: NDArray, x0: NDArray) -> NDArray:
-        """d score_k / d parameters[index[k]] for states (m, n): (K, F, n); (1, F, n) if shared."""
+        """Derivatives d score_k / d parameters[index[k]] at states (m, n): (K, F, n).
+
+        They are (1, F, n) if the scores share them.
+        """
 
     @property
     @abstractmethod

@@ -8,7 +8,37 @@ from skcode.readouts._base import Readout
 
 
 class DisplacementReadout(Readout):
-    """R(x) = lambda (X_1 - X_0): output j reads state j; the one trained number is lambda."""
+    """The readout R(x) = lambda (X_1 - X_0) with one trained number, lambda.
+
+    Output j reads state j.
+
+    Parameters
+    ----------
+    n_states : int
+        Dimension m of the state.
+    n_outputs : int
+        Number K of scores.
+    n_inputs : int or None
+        Number of leading coordinates that carry inputs; None means all.
+
+    Raises
+    ------
+    ValueError
+        If there are more outputs than states.
+
+    References
+    ----------
+    .. [1] C. Cuchiero, M. Larsson, J. Teichmann, "Deep neural networks, generic universal
+       interpolation, and controlled ODEs", SIAM J. Math. Data Sci. 2(3), 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.readouts import DisplacementReadout
+    >>> readout = DisplacementReadout(n_states=2, n_outputs=1)
+    >>> readout.scores(np.array([10.0]), np.array([[3.0, 5.0]]), np.array([[1.0, 5.0]]))
+    array([[20.]])
+    """
 
     def __init__(self, n_states: int, n_outputs: int, n_inputs: int | None = None):
         if n_outputs > n_states:

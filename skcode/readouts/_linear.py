@@ -8,7 +8,28 @@ from skcode.readouts._base import Readout
 
 
 class LinearReadout(Readout):
-    """R(x) = A x + b with A (K, m) and b (K,) trained; the parameters are (A, b), row by row."""
+    """The readout R(x) = A X_1 + b with A (K, m) and b (K,) trained.
+
+    The parameters are A, row by row, then b.
+
+    Parameters
+    ----------
+    n_states : int
+        Dimension m of the state.
+    n_outputs : int
+        Number K of scores.
+    n_inputs : int or None
+        Number of leading coordinates that carry inputs; None means all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.readouts import LinearReadout
+    >>> readout = LinearReadout(n_states=2, n_outputs=1)
+    >>> x1 = np.array([[1.0, 2.0]])
+    >>> readout.scores(np.array([10.0, 20.0, 3.0]), x1, x1)
+    array([[53.]])
+    """
 
     separate = True
 

@@ -10,9 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from skcode.utils._doc_link import DocLinkMixin
+
 
 class Monitor(Protocol):
-    """Called by a solver after each iteration; returns True to stop it."""
+    """Called by a solver after each iteration; returns True to stop it.
+
+    Examples
+    --------
+    >>> curve = []
+    >>> def monitor(theta, loss):
+    ...     curve.append(loss)
+    ...     return loss < 1e-3
+    """
 
     def __call__(self, theta: NDArray, loss: float) -> bool: ...
 
@@ -31,21 +41,36 @@ class SolverResult:
         Whether a stopping rule ended it, rather than `max_iter`.
     message : str
         Why it ended.
+    posterior : object or None
+        Laplace posterior at theta, from solvers that have one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.solvers import SolverResult
+    >>> SolverResult(np.zeros(2), n_iter=3, converged=True, message="tol").posterior is None
+    True
     """
 
     theta: NDArray
     n_iter: int
     converged: bool
     message: str
-    #: Laplace posterior at theta, from solvers that have one
     posterior: Any = None
 
 
-class Solver(BaseEstimator, ABC):
+class Solver(DocLinkMixin, BaseEstimator, ABC):
     """Minimises an objective.
 
     A solver holds hyper-parameters only; it can be cloned and searched (``solver__momentum``).
     `needs` names the methods of the objective that it calls.
+
+    Examples
+    --------
+    >>> from sklearn.base import clone
+    >>> from skcode.solvers import SGD, Solver
+    >>> isinstance(clone(SGD(momentum=0.5)), Solver)
+    True
     """
 
     needs: tuple[str, ...] = ()
@@ -60,6 +85,10 @@ class Solver(BaseEstimator, ABC):
                 f"{type(self).__name__} needs {missing} of the objective; "
                 f"{type(objective).__name__} does not have them."
             )
+
+    def most_iterations(self, objective: Any, max_iter: int) -> int:
+        """How often `minimize` tells the monitor at most."""
+        return max_iter
 
     @abstractmethod
     def minimize(

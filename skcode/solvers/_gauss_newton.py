@@ -61,6 +61,15 @@ class GaussNewton(Solver):
        Computation 4(3), 1992.
     .. [2] H. B. Nielsen, "Damping parameter in Marquardt's method", report IMM-REP-1999-05,
        Technical University of Denmark, 1999.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skcode import ControlledODEClassifier
+    >>> from skcode.solvers import GaussNewton
+    >>> model = ControlledODEClassifier(solver=GaussNewton(rate=0.7), n_members=1, random_state=0)
+    >>> bool(model.fit(*load_iris(return_X_y=True)).n_iter_ <= 15)
+    True
     """
 
     needs = ("normal_equations", "subset", "groups", "total_weight", "ridge", "alpha")
@@ -84,10 +93,8 @@ class GaussNewton(Solver):
 
     def minimize(self, objective, theta, *, max_iter, tol, n_iter_no_change, rng, monitor):
         self.check_objective(objective)
-        if objective.alpha is None:
-            max_iter = min(max_iter, self.evidence_steps)
         state, n_iter, converged, message = None, 0, False, "max_iter reached"
-        for rows, budget in self._phases(objective.n_samples, max_iter):
+        for rows, budget in self._phases(objective, max_iter):
             part = objective
             if rows < objective.n_samples:
                 part = objective.subset(np.sort(rng.choice(objective.n_samples, rows, False)))
@@ -116,8 +123,14 @@ class GaussNewton(Solver):
                 break
         return SolverResult(theta, n_iter, converged, message, posterior or state.posterior())
 
-    def _phases(self, n_samples: int, max_iter: int) -> list[tuple[int, int]]:
+    def most_iterations(self, objective, max_iter):
+        return sum(budget for _, budget in self._phases(objective, max_iter))
+
+    def _phases(self, objective: Any, max_iter: int) -> list[tuple[int, int]]:
         """Rows and steps of each phase: growing random subsets first, all rows last."""
+        if objective.alpha is None:
+            max_iter = min(max_iter, self.evidence_steps)
+        n_samples = objective.n_samples
         rows = [n_samples]
         while self.growth > 1 and rows[0] > self.first_rows:
             rows.insert(0, max(int(rows[0] / self.growth), min(self.first_rows, n_samples)))

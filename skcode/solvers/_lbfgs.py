@@ -22,6 +22,15 @@ class LBFGS(Solver):
     ----------
     .. [1] C. Zhu, R. H. Byrd, P. Lu, J. Nocedal, "L-BFGS-B: Fortran subroutines for large-scale
        bound-constrained optimization", ACM Trans. Math. Softw. 23(4), 1997.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skcode import ControlledODEClassifier
+    >>> from skcode.solvers import LBFGS
+    >>> model = ControlledODEClassifier(solver=LBFGS(memory=20), n_members=1, random_state=0)
+    >>> bool(model.fit(*load_iris(return_X_y=True)).n_iter_ > 1)
+    True
     """
 
     needs = ("value_and_grad",)

@@ -26,6 +26,20 @@ class StochasticSolver(Solver):
     ("adaptive"), or multiplied by (1 + cos(pi t / max_iter)) / 2 ("cosine").
 
     Steps into an exploding flow are taken back, half the way at a time, and halve the rate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.solvers import StochasticSolver
+    >>> class SignDescent(StochasticSolver):
+    ...     learning_rate, learning_rate_init = "constant", 1e-3
+    ...     power_t, batch_size, shuffle = 0.5, "auto", True
+    ...     def start(self, theta):
+    ...         return {}
+    ...     def step(self, grad, rate, memory):
+    ...         return -rate * np.sign(grad)
+    >>> SignDescent().step(np.array([3.0, -4.0]), 0.1, {})
+    array([-0.1,  0.1])
     """
 
     needs = ("batch_value_and_grad", "n_samples")
@@ -138,6 +152,21 @@ class SGD(StochasticSolver):
         Samples in a minibatch; "auto" is ``min(200, n_samples)``.
     shuffle : bool
         Whether the rows are shuffled before each pass.
+
+    References
+    ----------
+    .. [1] I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and
+       momentum in deep learning", ICML 2013.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skcode import ControlledODEClassifier
+    >>> from skcode.solvers import SGD
+    >>> solver = SGD(learning_rate="cosine", learning_rate_init=0.1)
+    >>> model = ControlledODEClassifier(solver=solver, n_members=1, tol=1e-3, random_state=0)
+    >>> bool(model.fit(*load_iris(return_X_y=True)).n_iter_ > 1)
+    True
     """
 
     def __init__(
@@ -195,6 +224,16 @@ class Adam(StochasticSolver):
     References
     ----------
     .. [1] D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skcode import ControlledODEClassifier
+    >>> from skcode.solvers import Adam
+    >>> solver = Adam(learning_rate_init=0.02, batch_size=50)
+    >>> model = ControlledODEClassifier(solver=solver, n_members=1, tol=1e-3, random_state=0)
+    >>> bool(model.fit(*load_iris(return_X_y=True)).n_iter_ > 1)
+    True
     """
 
     def __init__(

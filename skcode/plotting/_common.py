@@ -1,0 +1,52 @@
+"""What the displays share: members, steps of pipelines, axes, colours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.pipeline import Pipeline
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils.validation import check_is_fitted
+
+#: distinct in hue and in lightness
+COLOURS = ["#33658a", "#c8412b", "#e3a32f", "#4f8a5b", "#7d5ba6", "#3fa7a0", "#8c564b", "#5a6472"]
+GREY = "#8a93a0"
+
+
+def last_step(estimator: Any, X: ArrayLike | None = None) -> tuple[Any, Any]:
+    """The model at the end of a search and a pipeline, and X as it arrives there."""
+    while not hasattr(estimator, "controls_"):
+        if hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif isinstance(estimator, Pipeline):
+            if X is not None:
+                X = estimator[:-1].transform(X)
+            estimator = estimator[-1]
+        else:
+            check_is_fitted(estimator, "controls_")
+    return estimator, X
+
+
+def several_members(estimator: Any) -> bool:
+    """Whether fitted attributes have a leading axis, or are lists, over members."""
+    return np.ndim(estimator.controls_) == 3
+
+
+def of_member(estimator: Any, name: str, member: int) -> Any:
+    """A fitted attribute of one member."""
+    value, n_members = getattr(estimator, name), 1
+    if several_members(estimator):
+        n_members = len(estimator.controls_)
+    if member not in range(n_members):
+        raise ValueError(f"member={member!r} must lie in 0..{n_members - 1}.")
+    return value[member] if several_members(estimator) else value
+
+
+def one_axes(caller: str, ax: Any) -> Any:
+    """The axes to draw on: those given, or new ones."""
+    check_matplotlib_support(caller)
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(layout="constrained")[1] if ax is None else ax

@@ -1,0 +1,351 @@
+"""States, vector field and decision regions of a flow in the plane, through time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import is_classifier
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+from skcode.flow import trajectory
+from skcode.plotting._common import last_step, of_member
+from skcode.plotting._panel import draw_moment
+from skcode.plotting._plane import FlowInPlane, encoded, predictor
+
+#: panels of a figure, unless the user names times
+_PANELS = 5
+
+
+class FlowDisplay:
+    r"""A flow in a plane of two state coordinates, at moments of [0, 1].
+
+    Points are states :math:`X_t` of samples, paths are their trajectories, arrows are the field
+    :math:`\sum_i u^i_t V_i`. The region of a state z at time t is what the model predicts where the
+    flow from (t, z) ends: at t = 0 these are the regions of the model, at t = 1 those of its
+    readout. With more than two states, arrows and regions show the plane through the mean state.
+
+    It is recommended to use `from_estimator` or `from_controls`.
+
+    Parameters
+    ----------
+    times : array-like of shape (T,)
+        The moments.
+    states : array-like of shape (T, N, 2)
+        States of the samples, in the two coordinates.
+    grid : tuple of array-likes of shape (G,) and (G,), or None
+        Coordinates at which `regions` are given.
+    regions : array-like of shape (T, G, G) or None
+        Class codes or predictions; the first of the two last axes is the second coordinate.
+    field_grid : tuple of array-likes of shape (F,) and (F,), or None
+        Coordinates at which `field` is given.
+    field : array-like of shape (T, F, F, 2) or None
+        Vectors, in the two coordinates.
+    target : array-like of shape (N,) or None
+        Class codes or numbers, for the colours.
+    classes : list or None
+        Names of the classes; None where targets and regions are numbers.
+    names : pair of str
+        Names of the two coordinates.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes or ndarray of them
+        Where the flow was drawn; an array for several times.
+    figure_ : matplotlib Figure
+        The figure of these axes.
+    animation_ : matplotlib FuncAnimation
+        What `animate` returned last; a figure does not keep it alive.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many states as times.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from skcode import ControlledODEClassifier
+    >>> from skcode.plotting import FlowDisplay
+    >>> X, y = make_moons(100, noise=0.1, random_state=0)
+    >>> model = ControlledODEClassifier("neural", n_intervals=8, n_members=1, random_state=0)
+    >>> display = FlowDisplay.from_estimator(model.fit(X, y), X, y)
+    >>> display.states.shape, len(display.ax_)
+    ((9, 100, 2), 5)
+    """
+
+    def __init__(
+        self,
+        *,
+        times: ArrayLike,
+        states: ArrayLike,
+        grid: tuple[ArrayLike, ArrayLike] | None = None,
+        regions: ArrayLike | None = None,
+        field_grid: tuple[ArrayLike, ArrayLike] | None = None,
+        field: ArrayLike | None = None,
+        target: ArrayLike | None = None,
+        classes: list | None = None,
+        names: Sequence[str] = ("state 0", "state 1"),
+    ):
+        self.times = np.asarray(times, dtype=float)
+        self.states = np.asarray(states)
+        if len(self.times) != len(self.states):
+            raise ValueError(f"{len(self.times)} times do not fit {len(self.states)} states.")
+        self.grid = grid
+        self.regions = None if regions is None else np.asarray(regions)
+        self.field_grid = field_grid
+        self.field = None if field is None else np.asarray(field)
+        self.target = None if target is None else np.asarray(target)
+        self.classes = classes
+        self.names = tuple(names)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        member: int = 0,
+        coordinates: tuple[int, int] = (0, 1),
+        times: ArrayLike | None = None,
+        grid_resolution: int = 100,
+        field_resolution: int = 20,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> FlowDisplay:
+        """Compute and draw the flow of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator, Pipeline or search
+            A fitted controlled ODE, or what ends in one.
+        X : array-like of shape (N, n_features)
+            Inputs whose states are drawn.
+        y : array-like of shape (N,) or None
+            Targets, for the colours.
+        member : int
+            Which member of an ensemble.
+        coordinates : pair of int
+            Which two states make the plane.
+        times : array-like or None
+            Moments in [0, 1], rounded to the ends of intervals. None takes all ends, or 21 of them
+            if there are more.
+        grid_resolution, field_resolution : int
+            Points of the grids of regions and arrows, in each coordinate.
+        ax : matplotlib Axes, array of them, or None
+            Where to draw, as in `plot`.
+        **kwargs
+            Passed to `plot`.
+
+        Returns
+        -------
+        FlowDisplay
+            What was drawn. There are no regions for transformers, and none for
+            ``readout="displacement"``, whose prediction is no function of the state alone.
+
+        Raises
+        ------
+        ValueError
+            If there is no such member, or the flow of X explodes.
+        """
+        model, X = last_step(estimator, X)
+        fields = of_member(model, "vector_fields_", member)
+        computed = FlowInPlane(
+            fields,
+            model.trajectory(X, member),
+            of_member(model, "controls_", member),
+            {"integrator": model.integrator},
+            coordinates,
+            times,
+        )
+        target, classes = (None, None) if y is None else encoded(y, model)
+        regions = computed.regions(grid_resolution, predictor(model, member))
+        if classes is None and is_classifier(model) and regions:
+            classes = model.classes_.tolist()
+        names = list(getattr(model, "feature_names_in_", []))
+        display = cls(
+            times=computed.times,
+            states=computed.states,
+            **computed.arrows(field_resolution),
+            **regions,
+            target=target,
+            classes=classes,
+            names=[f"state {names[j] if j < len(names) else j}" for j in coordinates],
+        )
+        return display.plot(ax, **kwargs)
+
+    @classmethod
+    def from_controls(
+        cls,
+        fields: Any,
+        x: ArrayLike,
+        controls: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        integrator: Any = "euler",
+        n_steps: int = 1,
+        coordinates: tuple[int, int] = (0, 1),
+        times: ArrayLike | None = None,
+        field_resolution: int = 20,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> FlowDisplay:
+        """Compute and draw the flow of given fields and controls, without a model.
+
+        Parameters
+        ----------
+        fields : Fields
+            Drawn fields on R^m.
+        x : array-like of shape (N, m)
+            Initial states.
+        controls : array-like of shape (M, d)
+            Values of the controls on M intervals.
+        y : array-like of shape (N,) or None
+            Classes or numbers, for the colours.
+        integrator : {"euler", "midpoint", "heun", "rk4"} or Tableau
+            The scheme.
+        n_steps : int
+            Steps in each interval.
+        coordinates : pair of int
+            Which two states make the plane.
+        times : array-like or None
+            Moments in [0, 1], as in `from_estimator`.
+        field_resolution : int
+            Arrows in each coordinate.
+        ax : matplotlib Axes, array of them, or None
+            Where to draw, as in `plot`.
+        **kwargs
+            Passed to `plot`.
+
+        Returns
+        -------
+        FlowDisplay
+            What was drawn.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit.
+        """
+        controls = np.asarray(controls)
+        how = {"integrator": integrator, "n_steps": n_steps}
+        states = trajectory(fields, x, controls, **how)
+        computed = FlowInPlane(fields, states, controls, how, coordinates, times)
+        target, classes = (None, None) if y is None else encoded(y)
+        display = cls(
+            times=computed.times,
+            states=computed.states,
+            **computed.arrows(field_resolution),
+            target=target,
+            classes=classes,
+            names=[f"state {j}" for j in coordinates],
+        )
+        return display.plot(ax, **kwargs)
+
+    # -- drawing ---------------------------------------------------------------------------------
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        time: float | ArrayLike | None = None,
+        points: bool = True,
+        paths: bool = False,
+        field: bool = False,
+        regions: bool = True,
+        scatter_kw: dict | None = None,
+        path_kw: dict | None = None,
+        field_kw: dict | None = None,
+        region_kw: dict | None = None,
+    ) -> FlowDisplay:
+        """Draw the flow at one moment, or at several side by side.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, array of them, or None
+            Where to draw: an Axes for each time. None makes a new figure.
+        time : float, array-like or None
+            Moments in [0, 1]; the nearest ones that were computed are drawn. None is five of them,
+            or as many as there are axes, the last one for one Axes.
+        points, paths, field, regions : bool
+            What to draw: the states, their trajectories up to that moment, arrows, regions.
+        scatter_kw, path_kw, field_kw, region_kw : dict or None
+            Passed to matplotlib's ``scatter``, ``LineCollection``, ``quiver``, and ``contourf``.
+
+        Returns
+        -------
+        FlowDisplay
+            This display.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many axes as times.
+        """
+        check_matplotlib_support("FlowDisplay.plot")
+        import matplotlib.pyplot as plt
+
+        if time is None:
+            n = min(_PANELS, len(self.times)) if ax is None else np.size(ax)
+            time = 1.0 if ax is not None and np.ndim(ax) == 0 else np.linspace(0, 1, n)
+        moments = [int(np.argmin(np.abs(self.times - t))) for t in np.atleast_1d(time)]
+        if ax is None:
+            size = (2.6 * len(moments) + 0.6, 2.9) if len(moments) > 1 else None
+            _, ax = plt.subplots(
+                1, len(moments), figsize=size, sharex=True, sharey=True, layout="constrained"
+            )
+        axes = np.atleast_1d(ax).ravel()
+        if len(axes) != len(moments):
+            raise ValueError(f"{len(axes)} axes do not fit {len(moments)} times.")
+        self.ax_, self.figure_ = ax, axes[0].figure
+        layers = {"points": points, "paths": paths, "field": field, "regions": regions}
+        styles = {"points": scatter_kw, "paths": path_kw, "field": field_kw, "regions": region_kw}
+        self._drawn = layers, styles
+        for k, (panel, moment) in enumerate(zip(axes, moments, strict=True)):
+            draw_moment(self, panel, moment, layers, styles)
+            if k:
+                panel.set_ylabel("")
+        return self
+
+    def animate(
+        self, ax: Any = None, *, frames_between: int = 4, interval: float = 60, **kwargs: Any
+    ) -> Any:
+        """Animate the flow from t = 0 to t = 1; states move on straight lines between moments.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None
+            Where to draw; None makes a new figure.
+        frames_between : int
+            Frames from one moment to the next.
+        interval : float
+            Time from frame to frame, in milliseconds.
+        **kwargs
+            What to draw, and how, as in `plot`.
+
+        Returns
+        -------
+        matplotlib.animation.FuncAnimation
+            To be saved (``.save("flow.gif")``) or shown (``.to_jshtml()``).
+        """
+        check_matplotlib_support("FlowDisplay.animate")
+        import matplotlib.pyplot as plt
+        from matplotlib.animation import FuncAnimation
+
+        if ax is None:
+            ax = plt.subplots(layout="constrained")[1]
+        self.plot(ax, time=0.0, **kwargs)
+        layers, styles = self._drawn
+        n_frames = (len(self.times) - 1) * frames_between + 1
+
+        def draw(frame: int) -> None:
+            ax.clear()
+            draw_moment(self, ax, frame / frames_between, layers, styles)
+
+        self.animation_ = FuncAnimation(
+            self.figure_, draw, n_frames, init_func=lambda: None, interval=interval
+        )
+        return self.animation_

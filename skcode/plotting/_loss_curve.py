@@ -1,0 +1,149 @@
+"""The objective over the iterations of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skcode.plotting._common import COLOURS, last_step, of_member, one_axes, several_members
+
+
+class LossCurveDisplay:
+    """The objective after each iteration, and the loss on a validation part if there was one.
+
+    The objective is the weighted mean of the losses plus the penalty; the validation loss has no
+    penalty. Both are in units of one sample's loss. It is recommended to use `from_estimator`.
+
+    Parameters
+    ----------
+    losses : list of array-likes of shape (n_iter,)
+        The objective after each iteration, for each member.
+    validation_losses : list of array-likes of shape (n_iter,) or None
+        The loss on the validation part, for each member.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where the curves were drawn.
+    figure_ : matplotlib Figure
+        The figure of these axes.
+    lines_ : list of Line2D
+        The curves of training, one for each member.
+    validation_lines_ : list of Line2D
+        The curves of validation.
+
+    Raises
+    ------
+    ValueError
+        If losses and validation losses are not of the same number of members.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skcode import ControlledODEClassifier
+    >>> from skcode.plotting import LossCurveDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = ControlledODEClassifier(n_fields=4, n_members=2, random_state=0).fit(X, y)
+    >>> display = LossCurveDisplay.from_estimator(model)
+    >>> len(display.losses)
+    2
+    """
+
+    def __init__(
+        self,
+        *,
+        losses: Sequence[ArrayLike],
+        validation_losses: Sequence[ArrayLike] | None = None,
+    ):
+        self.losses = [np.asarray(curve, dtype=float) for curve in losses]
+        self.validation_losses = None
+        if validation_losses is not None:
+            self.validation_losses = [np.asarray(c, dtype=float) for c in validation_losses]
+            if len(self.validation_losses) != len(self.losses):
+                raise ValueError("validation_losses must hold a curve for each of the losses.")
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, *, member: int | None = None, ax: Any = None, **kwargs: Any
+    ) -> LossCurveDisplay:
+        """Draw the curves of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator, Pipeline or search
+            A fitted controlled ODE, or what ends in one.
+        member : int or None
+            Which member of an ensemble; None draws all of them.
+        ax : matplotlib Axes or None
+            Where to draw; None makes a new figure.
+        **kwargs
+            Passed to `plot`.
+
+        Returns
+        -------
+        LossCurveDisplay
+            What was drawn.
+
+        Raises
+        ------
+        ValueError
+            If there is no such member.
+        """
+        model, _ = last_step(estimator)
+        every = range(len(model.controls_)) if several_members(model) else [0]
+        members = every if member is None else [member]
+        validation = [of_member(model, "validation_loss_curve_", k) for k in members]
+        display = cls(
+            losses=[of_member(model, "loss_curve_", k) for k in members],
+            validation_losses=None if None in validation else validation,
+        )
+        return display.plot(ax, **kwargs)
+
+    def plot(self, ax: Any = None, **kwargs: Any) -> LossCurveDisplay:
+        """Draw the curves; a dot marks the lowest validation loss.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None
+            Where to draw; None makes a new figure.
+        **kwargs
+            Passed to matplotlib's ``plot`` for all curves.
+
+        Returns
+        -------
+        LossCurveDisplay
+            This display.
+        """
+        self.ax_ = one_axes("LossCurveDisplay.plot", ax)
+        self.figure_ = self.ax_.figure
+        self.lines_ = self._draw(self.losses, "objective", COLOURS[0], "-", kwargs)
+        self.validation_lines_ = []
+        if self.validation_losses is not None:
+            curves = self.validation_losses
+            self.validation_lines_ = self._draw(curves, "validation loss", COLOURS[1], "--", kwargs)
+            for curve in curves:
+                lowest = int(np.argmin(curve))
+                self.ax_.plot(lowest + 1, curve[lowest], "o", color=COLOURS[1], ms=5)
+        self.ax_.set(xlabel="iteration", ylabel="loss of a sample")
+        self.ax_.xaxis.get_major_locator().set_params(integer=True)
+        self.ax_.legend(frameon=False)
+        return self
+
+    def _draw(
+        self, curves: list[NDArray], label: str, colour: str, dashes: str, kwargs: dict[str, Any]
+    ) -> list[Any]:
+        style: dict[str, Any] = {
+            "color": colour,
+            "ls": dashes,
+            "alpha": 1 if len(curves) == 1 else 0.7,
+        }
+        # one iteration alone is a point
+        style["marker"] = "." if max(map(len, curves)) < 30 else ""
+        lines: list[Any] = []
+        for k, curve in enumerate(curves):
+            own = {**style, "label": label if k == 0 else None, **kwargs}
+            lines += self.ax_.plot(np.arange(1, len(curve) + 1), curve, **own)
+        return lines

@@ -1,0 +1,81 @@
+"""Drawing a flow at one moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skcode.plotting._common import COLOURS, GREY
+from skcode.plotting._plane import limits
+
+
+def draw_moment(
+    display: Any, ax: Any, position: float, layers: dict[str, bool], styles: dict[str, dict | None]
+) -> None:
+    """Draw the layers of a flow at a position among its moments, which may lie between two."""
+    moment = int(position)
+    share = position - moment
+    states = display.states[moment]
+    if share:
+        states = (1 - share) * states + share * display.states[moment + 1]
+    style: dict[str, Any] = {name: dict(given or {}) for name, given in styles.items()}
+    if layers["regions"] and display.regions is not None:
+        _draw_regions(display, ax, display.regions[moment], style["regions"])
+    if layers["field"] and display.field is not None:
+        u, v = np.moveaxis(display.field[moment], -1, 0)
+        arrows = {"color": GREY, "pivot": "mid", "width": 0.004, "zorder": 1.5}
+        ax.quiver(*display.field_grid, u, v, **{**arrows, **style["field"]})
+    if layers["paths"]:
+        paths = np.concatenate([display.states[: moment + 1], states[None]])
+        _draw_paths(display, ax, paths, style["paths"])
+    if layers["points"]:
+        marks: dict[str, Any] = {"s": 14, "edgecolors": "white", "linewidths": 0.4, "zorder": 3}
+        if display.classes is None and display.target is not None:
+            low, high = _range(display)
+            marks |= {"c": display.target, "cmap": "viridis", "vmin": low, "vmax": high}
+        else:
+            marks["c"] = _colours(display)
+        ax.scatter(*states.T, **{**marks, **style["points"]})
+    time = np.interp(position, np.arange(len(display.times)), display.times)
+    xlim, ylim = limits(display.states)
+    ax.set(xlim=xlim, ylim=ylim, title=f"t = {time:.2g}")
+    ax.set(xlabel=display.names[0], ylabel=display.names[1])
+
+
+def _draw_regions(display: Any, ax: Any, values: NDArray, style: dict[str, Any]) -> None:
+    values = np.ma.masked_invalid(values)
+    if not values.count():
+        return
+    levels: dict[str, Any] = {"zorder": 0}
+    if display.classes is None:
+        low, high = _range(display)
+        levels |= {"levels": np.linspace(low, high, 12), "extend": "both", "cmap": "viridis"}
+        levels["alpha"] = 0.6
+    else:
+        colours = [COLOURS[k % len(COLOURS)] for k in range(len(display.classes))]
+        levels |= {"levels": np.arange(len(colours) + 1) - 0.5, "colors": colours, "alpha": 0.25}
+    ax.contourf(*display.grid, values, **{**levels, **style})
+
+
+def _draw_paths(display: Any, ax: Any, paths: NDArray, style: dict[str, Any]) -> None:
+    from matplotlib.collections import LineCollection
+
+    lines: dict[str, Any] = {"linewidths": 0.6, "alpha": 0.6, "zorder": 2}
+    lines["colors"] = _colours(display) if display.classes else GREY
+    ax.add_collection(LineCollection(list(paths.swapaxes(0, 1)), **{**lines, **style}))
+
+
+def _colours(display: Any) -> str | list[str]:
+    """Of the classes of the samples."""
+    if display.target is None:
+        return COLOURS[0]
+    return [COLOURS[k % len(COLOURS)] for k in display.target]
+
+
+def _range(display: Any) -> tuple[float, float]:
+    """Where the colours of numbers begin and end: at the targets, or at the regions."""
+    values = display.regions[0] if display.target is None else display.target
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return low, high if high > low else low + 1
