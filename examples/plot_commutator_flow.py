@@ -2,9 +2,9 @@ r"""
 Four moves that do not cancel
 =============================
 
-Go along :math:`W`, along :math:`V`, back along :math:`W`, back along :math:`V`, for a time :math:`t`
-each. If the fields commute, this leads back to the start. If they do not, it moves the point along
-their Lie bracket. For linear fields :math:`V(x) = Ax` and :math:`W(x) = Bx`:
+Go along :math:`W`, along :math:`V`, back along :math:`W`, back along :math:`V`, for a time
+:math:`t` each. If the fields commute, this leads back to the start. If they do not, it moves the
+point along their Lie bracket. For linear fields :math:`V(x) = Ax` and :math:`W(x) = Bx`:
 
 .. math:: e^{-tA} e^{-tB} e^{tA} e^{tB} x = x + t^2 (AB - BA)\, x + O(t^3).
 

@@ -4,9 +4,9 @@ How deep do brackets have to go?
 
 All :math:`N` points see the same controls: the stacked system lives on :math:`(\mathbb{R}^m)^N` and
 its fields are :math:`V_i^{\oplus N}(\bar x) = (V_i(x_1), \dots, V_i(x_N))`. If their iterated
-brackets span all :math:`N m` dimensions at every tuple of distinct points, the points can be steered
-all at once (for :math:`m \ge 2`). `hormander_rank` computes the dimension by the depth of the
-brackets, the number of fields in each.
+brackets span all :math:`N m` dimensions at every tuple of distinct points, the points can be
+steered all at once (for :math:`m \ge 2`). `hormander_rank` computes the dimension by the depth of
+the brackets, the number of fields in each.
 """
 
 import matplotlib.pyplot as plt
@@ -22,8 +22,8 @@ plt.style.use("tableau-colorblind10")
 # The five explicit fields
 # ------------------------
 # The theorem names five fields: :math:`Ax`, :math:`Bx` with traceless :math:`A, B`, the constant
-# :math:`e_m`, :math:`(x^m)^2 e_1` and :math:`x^m x`. Their brackets give all polynomial fields, here
-# up to degree six, and those interpolate at any number of points.
+# :math:`e_m`, :math:`(x^m)^2 e_1` and :math:`x^m x`. Their brackets give all polynomial fields,
+# here up to degree six, and those interpolate at any number of points.
 
 universal = UniversalFields().draw(n_states=2, rng=0)
 generated = generates_polynomials(universal, degree=6)
@@ -101,7 +101,7 @@ assert exchange.success
 
 # %%
 
-figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.5), layout="constrained")
 styles = zip(["C1", "C0", "C4", "C3", "C6"], ["o", "s", "D", "^", "x"], strict=True)
 for (name, column), (colour, marker) in zip(results.items(), styles, strict=True):
     ranks = column[-1].ranks
@@ -110,15 +110,12 @@ for (name, column), (colour, marker) in zip(results.items(), styles, strict=True
     middle.plot(*zip(*steps, strict=True), marker=marker, color=colour, label=name)
 left.axhline(20, color="C3", lw=1, ls=":")
 left.annotate("all 20 dimensions", (1, 20), xytext=(0, 4), textcoords="offset points")
-left.set(
-    title="Ten points in the plane", xlabel="depth of the brackets", ylabel="rank", ylim=(0, 22.5)
-)
-middle.set(
-    title="Depth at which the rank is full", xlabel="number of points $N$", ylabel="depth"
-)
+left.set(title="Ten points in the plane", xlabel="depth of the brackets", ylabel="rank")
+left.set(ylim=(0, 22.5), yticks=range(0, 21, 5))
+middle.set(title="Depth at which the rank is full", xlabel="number of points $N$", ylabel="depth")
 middle.annotate("affine: never\nbeyond $N = 3$", (3, 2), xytext=(3.4, 1.2))
 middle.set_xticks(range(1, 11))
-middle.legend(loc="upper left")
+figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
 right.plot(np.linspace(0, 1, len(states)), states, color="C0")
 right.set(title="On the line the order stays", xlabel="time $t$", ylabel="$X_t$")
 for ax in (left, middle):

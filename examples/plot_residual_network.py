@@ -68,8 +68,8 @@ errors = {
 }
 
 # %%
-# The error falls like :math:`M^{-q}`, with the order :math:`q` of the scheme. The order is the slope
-# between the two deepest networks, and it agrees with the theory.
+# The error falls like :math:`M^{-q}`, with the order :math:`q` of the scheme. The order is the
+# slope between the two deepest networks, and it agrees with the theory.
 
 orders = {name: np.log2(e[-2] / e[-1]) for name, e in errors.items()}
 for name, tableau in TABLEAUS.items():

@@ -104,8 +104,8 @@ for fields, start, end, result in [(unicycle, parked, wanted, parking), (grushin
     assert error < 1e-9
 
 # %%
-# The unicycle goes back and forth, as drivers do; the other point leaves the blind line, climbs, and
-# returns.
+# The unicycle goes back and forth, as drivers do; the other point leaves the blind line, climbs,
+# and returns.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
 path = trajectory(unicycle, parked, np.repeat(parking.controls, 20, axis=0), "rk4")[:, 0]
