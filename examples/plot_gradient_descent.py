@@ -18,6 +18,7 @@ import autograd.numpy as anp
 import matplotlib.pyplot as plt
 import numpy as np
 from autograd import value_and_grad
+from matplotlib.colors import LogNorm
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import scale
@@ -61,7 +62,7 @@ def quadratic(theta):
 
 
 L = np.linalg.eigvalsh(features.T @ features / len(X))[-1]
-best = np.linalg.lstsq(features, y)[0]
+best = np.linalg.lstsq(features, y, rcond=None)[0]
 start = np.zeros(features.shape[1])
 iterations = np.arange(1, 1001)
 _, values = gradient_descent(quadratic, start, 1 / L, iterations[-1])
@@ -148,7 +149,7 @@ turn, shift = np.meshgrid(np.linspace(-9, 9, 37), np.linspace(-8, 8, 33))
 surface = [steering(np.array(u)) for u in zip(turn.ravel(), shift.ravel(), strict=True)]
 levels = np.geomspace(min(surface), max(surface), 16)
 contours = middle.contourf(
-    turn, shift, np.reshape(surface, turn.shape), levels, cmap="cividis", norm="log"
+    turn, shift, np.reshape(surface, turn.shape), levels, cmap="cividis", norm=LogNorm()
 )
 figure.colorbar(contours, ax=middle, label="objective", format="%.1f")
 for (path, _), loss in zip(descents, losses, strict=True):
