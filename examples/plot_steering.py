@@ -127,6 +127,7 @@ right.plot(*path[0], "o", color="C3", ms=8, label="start")
 right.plot(*path[-1], "o", color="C1", ms=8, label="end")
 right.set(title="Up a line on which no field points up", xlabel="$x^1$", ylabel="$x^2$")
 for ax in (left, right):
+    ax.margins(0.12)
     ax.set_aspect("equal")
     ax.legend()
 plt.show()
