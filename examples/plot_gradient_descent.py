@@ -101,7 +101,7 @@ def steering(controls):
 
 
 starts = [(-3.5, 3.0), (-1.5, -3.0), (3.5, 3.5), (4.5, -3.5)]
-descents = [gradient_descent(steering, np.array(s), 0.3, 300) for s in starts]
+descents = [gradient_descent(steering, np.array(s), 0.3, 250) for s in starts]
 for s, (path, values) in zip(starts, descents, strict=True):
     print(
         f"start {s}: ends at ({path[-1, 0]:.2f}, {path[-1, 1]:.2f}) with objective {values[-1]:.3f}"
@@ -124,9 +124,9 @@ for name, batch_size in [("all rows", len(X)), ("64 rows", 64), ("8 rows", 8)]:
         n_members=1,
         solver=SGD(learning_rate_init=0.05, momentum=0.0, batch_size=batch_size),
         alpha=1e-4,
-        max_iter=30,
+        max_iter=15,
         tol=0.0,
-        n_iter_no_change=30,
+        n_iter_no_change=15,
         random_state=0,
     ).fit(X, y)
     curves[name] = model.loss_curve_
@@ -145,7 +145,7 @@ left.set(title="Convex: the bound holds", xlabel="iteration $k$", ylabel="object
 left.grid(alpha=0.4)
 left.legend(loc="lower left")
 
-turn, shift = np.meshgrid(np.linspace(-9, 9, 37), np.linspace(-8, 8, 33))
+turn, shift = np.meshgrid(np.linspace(-9, 9, 31), np.linspace(-8, 8, 27))
 surface = [steering(np.array(u)) for u in zip(turn.ravel(), shift.ravel(), strict=True)]
 levels = np.geomspace(min(surface), max(surface), 16)
 contours = middle.contourf(
