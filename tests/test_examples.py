@@ -1,0 +1,27 @@
+"""The gallery scripts have the form that sphinx-gallery reads, and the guide leads to each.
+
+`.ci/run` runs them; they assert what they draw.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted((ROOT / "examples").glob("plot_*.py"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_script_has_a_title_and_asserts_what_it_says(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    title, underline, blank, *_ = ast.get_docstring(tree).splitlines()
+    assert underline == "=" * len(title)
+    assert blank == ""
+    assert any(isinstance(node, ast.Assert) for node in ast.walk(tree))
+
+
+def test_guide_links_to_every_script():
+    guide = (ROOT / "docs" / "lecture.md").read_text(encoding="utf-8")
+    assert [path.name for path in SCRIPTS if f"(../examples/{path.name})" not in guide] == []
+    assert len(SCRIPTS) >= 9
