@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skcode.fields import Fields
-from skcode.flow import Sweep, Tableau, block_size, sweep_flow
+from skcode.flow import Sweep, Tableau, block_size
 from skcode.inputs import InputMap
 from skcode.readouts import Readout
 from skcode.utils._blocks import OrderedMap, block_slices, task_slices
@@ -66,6 +66,14 @@ class Model:
         """The same model for inputs that are scaled already."""
         return self._replace(self.input_map.identity(), self.fields)
 
+    def with_block(self, n_block: int) -> Model:
+        """The same model, working in blocks of another size."""
+        if n_block == self.n_block:
+            return self
+        model = self._replace(self.input_map, self.fields)
+        model.n_block = n_block
+        return model
+
     def _replace(self, input_map: InputMap, fields: Fields) -> Model:
         return Model(input_map, fields, self.tableau, self.n_intervals, self.readout)
 
@@ -93,13 +101,6 @@ class Model:
             sweep = Sweep(self.fields, self.tableau, self.n_intervals, 1, n, self.dtype, lead)
         yield sweep
         idle.append(sweep)
-
-    def trace_scores(self, theta: Any, X: NDArray, sweep: Sweep) -> Any:
-        """Scores (n, K) of one block, traceable by autograd in theta."""
-        controls, parameters = self.split(theta)
-        x0 = self.input_map(X)
-        x1 = sweep_flow(controls, x0, sweep)
-        return self.readout.scores(parameters.astype(self.dtype), x1, x0)
 
     def block_states(self, theta: NDArray, X: NDArray) -> NDArray:
         """Final states (n, m) of one block."""
