@@ -24,14 +24,16 @@ def test_values_and_derivatives_are_exact_up_to_rounding(name, size, dtype):
     activation, z = EVERY[name], arguments(size, dtype)
     s, out = z.copy(), np.empty_like(z)
     ds = np.empty_like(z) if activation.keeps_derivative else None
-    activation.forward(s, ds)
+    with np.errstate(over="ignore"):
+        activation.forward(s, ds)
     slope = activation.derivative(s, ds, out)
     exact = z.astype(np.float64).T
     eps = np.finfo(dtype).eps
     for result, true in ((s, activation.value), (slope, elementwise_grad(activation.value))):
         true = true(exact).T
         assert result.dtype == dtype
-        np.testing.assert_allclose(result, true, rtol=8 * eps, atol=8 * eps * max(1, abs(z[0, 0])))
+        # gelu multiplies a rounding by arguments up to 12
+        np.testing.assert_allclose(result, true, rtol=8 * eps, atol=100 * eps)
 
 
 @pytest.mark.parametrize("size", [2, 2 * _SMALL])
