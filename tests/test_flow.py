@@ -165,7 +165,7 @@ def test_blocks_shrink_with_the_tape_and_never_below_64():
         for d in (16, 256, 20_000)
         for dtype in (np.float32, np.float64)
     ]
-    assert sizes[0] == 1024
+    assert sizes[0] == 2048
     assert sizes[-1] == 64
     assert sizes == sorted(sizes, reverse=True)
     assert all(size & (size - 1) == 0 for size in sizes)

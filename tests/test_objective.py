@@ -2,16 +2,18 @@
 
 import pickle
 
+import autograd.numpy as anp
 import numpy as np
 import pytest
+from autograd import value_and_grad
 from helpers import gradient_by_differences, relative_error
 from joblib import parallel_config
 
 from skcode.fields import DiagonalFields, NeuralFields, PolynomialFields
-from skcode.flow import get_tableau
+from skcode.flow import flow, get_tableau
 from skcode.inputs import InputMap
 from skcode.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
-from skcode.objective import Model, Objective
+from skcode.objective import Model, Objective, ensemble_scores
 from skcode.readouts import READOUTS
 from skcode.utils._blocks import OrderedMap
 
@@ -21,6 +23,7 @@ LOSSES = {
     "softmax": (SoftmaxCrossEntropy(), lambda rng: rng.integers(0, K, N)),
     "sigmoid": (SigmoidCrossEntropy(), lambda rng: rng.integers(0, 2, (N, K)) * 1.0),
 }
+PARTS = ("fields", "tableau", "n_intervals", "readout")
 STACK = DiagonalFields() | NeuralFields(rank=1)
 every_loss = pytest.mark.parametrize("loss", LOSSES)
 every_readout = pytest.mark.parametrize("readout", READOUTS)
@@ -50,6 +53,56 @@ def test_the_gradient_is_the_limit_of_differences(loss, readout):
     value, grad = objective.value_and_grad(theta)
     assert value == pytest.approx(objective.value(theta), rel=1e-13)
     assert relative_error(grad, gradient_by_differences(objective.value, theta)) < 1e-7
+
+
+@every_readout
+@every_loss
+def test_value_and_gradient_are_those_of_the_traced_composition(loss, readout):
+    objective, theta = problem(loss, readout, n_block=25, alpha=0.0)
+    model = objective.model
+    x0 = model.input_map(objective.X)
+
+    def traced(theta):
+        controls, parameters = model.split(theta)
+        x1 = flow(model.fields, x0, controls, model.tableau)
+        losses = objective.loss.value(model.readout.scores(parameters, x1, x0), objective.y)
+        return anp.dot(objective.weight, losses)
+
+    value, grad = objective.value_and_grad(theta)
+    exact, exact_grad = value_and_grad(traced)(theta)
+    assert value == pytest.approx(exact, rel=1e-13)
+    assert relative_error(grad, exact_grad) < 1e-13
+
+
+@pytest.mark.parametrize("n_rows", [1, 30, N])
+def test_ensembles_score_like_their_members(n_rows):
+    models, thetas = zip(
+        *((f[0].model, f[1]) for f in (problem("softmax", n_block=40) for _ in range(2))),
+        strict=True,
+    )
+    # one map that is shared, and one of the model's own
+    same = Model(models[0].input_map, *(getattr(models[0], name) for name in PARTS))
+    members = [(models[0], thetas[0]), (same, 2 * thetas[0]), (models[1], -thetas[1])]
+    X = problem()[0].X[:n_rows]
+    with OrderedMap(1) as mapper:
+        together = ensemble_scores(members, X, mapper)
+        for (model, theta), scores in zip(members, together, strict=True):
+            np.testing.assert_array_equal(scores, model.scores(theta, X, mapper))
+
+
+def test_many_outputs_make_the_blocks_of_the_jacobian_smaller():
+    def normal_block(n_outputs):
+        fields = NeuralFields(rank=1).draw(4, 256, 0)
+        input_map = InputMap(np.zeros(2), np.ones(2), 4)
+        readout = READOUTS["linear"](4, n_outputs)
+        model = Model(input_map, fields, get_tableau("euler"), 2, readout)
+        y = np.zeros((N, n_outputs))
+        X, weight = np.zeros((N, 2)), np.ones(N)
+        objective = Objective(model, SquaredError(), X, y, weight, 0.1, OrderedMap())
+        return objective._normal_tasks[0].n_block, model.n_block
+
+    assert normal_block(1) == (512, 512)
+    assert normal_block(40) == (64, 512)
 
 
 @every_readout

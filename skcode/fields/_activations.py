@@ -109,7 +109,7 @@ class Softplus(Activation):
     """sigma(z) = log(1 + e^z); sigma' = 1 - e^{-s}."""
 
     def value(self, z):
-        return anp.where(z > 0, z, 0.0 * z) + anp.log1p(anp.exp(-anp.abs(z)))
+        return anp.logaddexp(0.0 * z, z)
 
     def forward(self, z, ds):
         # log1p is several times slower, and the sum with max(z, 0) hides what it adds

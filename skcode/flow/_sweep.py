@@ -21,8 +21,9 @@ from skcode.flow._tableau import Tableau
 
 #: tapes of one block are kept between the sweeps up to this size, else recomputed
 _TAPE_BYTES = 32 * 2**20
-#: what the arrays of one step may take, so that a step stays in a core's own cache
-_CACHE_BYTES = 1200 * 2**10
+#: what the arrays of one step may take, so that a step stays in the caches: smaller blocks save
+#: less in memory traffic than their calls cost
+_CACHE_BYTES = 4 * 2**20
 
 
 def block_size(fields: Fields, dtype: Any) -> int:

@@ -66,6 +66,14 @@ class Model:
         """The same model for inputs that are scaled already."""
         return self._replace(self.input_map.identity(), self.fields)
 
+    def with_block(self, n_block: int) -> Model:
+        """The same model, working in blocks of another size."""
+        if n_block == self.n_block:
+            return self
+        model = self._replace(self.input_map, self.fields)
+        model.n_block = n_block
+        return model
+
     def _replace(self, input_map: InputMap, fields: Fields) -> Model:
         return Model(input_map, fields, self.tableau, self.n_intervals, self.readout)
 

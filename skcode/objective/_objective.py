@@ -19,6 +19,8 @@ from skcode.utils._tracing import tracing
 _DEFAULT_ALPHA = 1e-4
 #: entries of X up to which a scaled copy is kept
 _MOST_SCALED = 2**23
+#: what the Jacobian of one block may take
+_ROW_BYTES = 16 * 2**20
 
 
 class Objective:
@@ -112,6 +114,7 @@ class Objective:
         model, X = self.model.astype(self.precision), self.X
         if X.size <= _MOST_SCALED:
             X, model = model.input_map.scaled(X), model.without_scaling()
+        model = model.with_block(_block_of_rows(model))
         slices = task_slices(len(X), model.n_block)
         return model, [(X[s], self.y[s], self.weight[s]) for s in slices]
 
@@ -173,6 +176,12 @@ def _weighted_loss_vjp(value, scores, loss, y, weight):
 
 
 defvjp(_weighted_loss, _weighted_loss_vjp, argnums=(0,))
+
+
+def _block_of_rows(model: Model) -> int:
+    """Samples in a block whose Jacobian rows, of all scores, stay within a bound."""
+    sample = model.readout.n_outputs * model.n_controls * model.dtype.itemsize
+    return min(model.n_block, max(64, 2 ** int(np.log2(max(_ROW_BYTES // sample, 1)))))
 
 
 def _task_value_and_grad(model: Model, loss: Loss, theta, X, y, weight):

@@ -1,0 +1,228 @@
+"""How time and memory grow with rows, states, fields, intervals, outputs and threads.
+
+    python examples/benchmarks/scaling.py --fast             # up to 1e5 rows, a minute
+    python examples/benchmarks/scaling.py                    # up to 1e7 rows
+    python examples/benchmarks/scaling.py --axes n jobs      # some of the axes
+    python examples/benchmarks/scaling.py --axes fit --fit-rows 1000000
+
+Each figure comes from a process of its own. Rows are float32 and lie in a file that is mapped into
+memory, so that they are read block by block. The first tables time one loss and gradient and one
+Jacobian accumulation (``Objective.value_and_grad``, ``Objective.normal_equations``) with rank-1
+fields; "fit" is ``ControlledODERegressor().fit`` with defaults. Memory is the peak of what the
+process allocates beyond what it held before the call; mapped rows do not count.
+
+The slope is that of log time against log size: 1 is linear. Where other programs run,
+``--clock cpu`` reads the processor time, for one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from skcode import ControlledODERegressor
+from skcode.fields import NeuralFields
+from skcode.flow import get_tableau
+from skcode.inputs import InputMap
+from skcode.losses import SquaredError
+from skcode.objective import Model, Objective
+from skcode.readouts import LinearReadout
+from skcode.utils._blocks import OrderedMap
+
+BASE = {"n": 20_000, "p": 20, "m": 32, "d": 64, "M": 4, "K": 1, "jobs": 1}
+AXES = {
+    "n": [10**3, 10**4, 10**5, 10**6, 10**7],
+    "m": [20, 64, 128, 256],
+    "d": [16, 64, 256],
+    "M": [2, 4, 8, 16],
+    "K": [1, 2, 4, 8],
+}
+#: sizes below this are left out of the slope in n: calls outweigh rows there
+FIRST_N = 10**4
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+class PeakMemory:
+    """Peak of the private memory of this process above its start, in MB, sampled by a thread."""
+
+    def __enter__(self):
+        self.start = self.peak = self._private()
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._sample)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.done.set()
+        self.thread.join()
+
+    def _private(self):
+        resident, shared = map(int, Path("/proc/self/statm").read_text().split()[1:3])
+        return (resident - shared) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def _sample(self):
+        while not self.done.wait(0.005):
+            self.peak = max(self.peak, self._private())
+
+    @property
+    def megabytes(self):
+        return self.peak - self.start
+
+
+def write_rows(folder, n, p):
+    """X (n, p) and y (n,) as files, written in pieces."""
+    rng = np.random.default_rng(0)
+    X = np.lib.format.open_memmap(folder / "X.npy", "w+", np.float32, (n, p))
+    y = np.lib.format.open_memmap(folder / "y.npy", "w+", np.float32, (n,))
+    for start in range(0, n, 2**17):
+        rows = rng.standard_normal((min(2**17, n - start), p), dtype=np.float32)
+        X[start : start + len(rows)] = rows
+        y[start : start + len(rows)] = np.sin(2 * rows[:, 0]) + rows[:, 1] * rows[:, 2]
+
+
+def repeated(call, clock, seconds=1.0):
+    """Median time of a call: at least three of them, or one where it takes long."""
+    times = []
+    while not times or (sum(times) < seconds and len(times) < 50):
+        start = clock()
+        call()
+        times.append(clock() - start)
+    return median(times)
+
+
+def run_sweeps(folder, size, clock):
+    X, y = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in "Xy")
+    X, y = X[: size["n"], : size["p"]], y[: size["n"]]
+    rng = np.random.default_rng(0)
+    fields = NeuralFields(rank=1).draw(size["m"], size["d"], rng).astype(np.float32)
+    identity = InputMap(
+        np.zeros(size["p"]), np.ones(size["p"]), size["m"], dtype=np.dtype(np.float32)
+    )
+    readout = LinearReadout(size["m"], size["K"])
+    model = Model(identity, fields, get_tableau("euler"), size["M"], readout)
+    theta = 0.3 * rng.standard_normal(model.n_parameters)
+    targets = np.broadcast_to(y[:, None], (len(y), size["K"]))
+    weight = np.ones(len(y))
+    with OrderedMap(size["jobs"]) as mapper, PeakMemory() as memory:
+        objective = Objective(model, SquaredError(), X, targets, weight, 0.0, mapper)
+        objective.subset(np.arange(min(len(X), 4096))).value_and_grad(theta)
+        gradient = repeated(lambda: objective.value_and_grad(theta), clock)
+        normal = repeated(lambda: objective.normal_equations(theta), clock)
+    return {"gradient": gradient, "Jacobian": normal, "megabytes": memory.megabytes}
+
+
+def run_fit(folder, size, clock):
+    X, y = (np.load(folder / f"{name}.npy", mmap_mode="r")[: size["n"]] for name in "Xy")
+    # what is imported on first use is no memory of the fit
+    ControlledODERegressor(max_iter=1, n_members=1).fit(X[:200], y[:200])
+    model = ControlledODERegressor(n_members=size["members"], n_jobs=size["jobs"], random_state=0)
+    with PeakMemory() as memory:
+        start = clock()
+        model.fit(X, y)
+        seconds = clock() - start
+    score = model.score(X[:10_000], y[:10_000])
+    return {"fit": seconds, "megabytes": memory.megabytes, "score": score}
+
+
+def measure(folder, kind, size, clock):
+    """Run one measurement in a new process."""
+    job = json.dumps({"folder": str(folder), "kind": kind, "size": size, "clock": clock})
+    output = subprocess.run(
+        [sys.executable, __file__, "--child", job], check=True, capture_output=True, text=True
+    )
+    return json.loads(output.stdout.splitlines()[-1])
+
+
+def child(job):
+    warnings.simplefilter("ignore")
+    run = run_fit if job["kind"] == "fit" else run_sweeps
+    print(json.dumps(run(Path(job["folder"]), job["size"], CLOCKS[job["clock"]])))
+
+
+def slope(sizes, times):
+    return np.polyfit(np.log(sizes), np.log(times), 1)[0]
+
+
+def sweep_axis(folder, name, values, clock):
+    print(f"\n{name:>10}{'gradient s':>12}{'Jacobian s':>12}{'peak MB':>9}")
+    results = []
+    for value in values:
+        size = BASE | {name: value} | ({"p": min(20, value)} if name == "m" else {})
+        result = measure(folder, "sweeps", size, clock)
+        results.append((value, result["gradient"], result["Jacobian"]))
+        print(
+            f"{value:10}{result['gradient']:12.4f}{result['Jacobian']:12.4f}"
+            f"{result['megabytes']:9.0f}",
+            flush=True,
+        )
+    fitted = [r for r in results if name != "n" or r[0] >= FIRST_N]
+    if len(fitted) > 1:
+        sizes, gradient, normal = zip(*fitted, strict=True)
+        print(f"{'slope':>10}{slope(sizes, gradient):12.2f}{slope(sizes, normal):12.2f}")
+
+
+def jobs_table(folder, n, clock):
+    print(f"\n{'n_jobs':>10}{'gradient s':>12}{'Jacobian s':>12}{'peak MB':>9}   (n = {n:,})")
+    single = None
+    for jobs in (1, 2):
+        result = measure(folder, "sweeps", BASE | {"n": n, "jobs": jobs}, clock)
+        print(
+            f"{jobs:10}{result['gradient']:12.4f}{result['Jacobian']:12.4f}"
+            f"{result['megabytes']:9.0f}",
+            flush=True,
+        )
+        single = single or result
+    ratios = [single[task] / result[task] for task in ("gradient", "Jacobian")]
+    print(f"{'speed-up':>10}{ratios[0]:12.2f}{ratios[1]:12.2f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--axes", nargs="+", choices=[*AXES, "jobs", "fit"])
+    parser.add_argument("--fit-rows", type=int, default=10**6)
+    parser.add_argument("--fit-members", type=int, default=4)
+    parser.add_argument("--most-rows", type=int, default=10**7)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--fast", action="store_true", help="at most 1e5 rows")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        child(json.loads(args.child))
+        return
+    most = min(args.most_rows, 10**5) if args.fast else args.most_rows
+    fit_rows = min(args.fit_rows, most)
+    axes = args.axes or [*AXES, "jobs", "fit"]
+    n_file = max(most if "n" in axes else min(most, 10**5), fit_rows if "fit" in axes else 0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_rows(folder, n_file, BASE["p"])
+        for axis in axes:
+            if axis == "jobs":
+                jobs_table(folder, min(most, 10**5), args.clock)
+            elif axis == "fit":
+                size = {"n": fit_rows, "jobs": 2, "members": args.fit_members}
+                result = measure(folder, "fit", size, args.clock)
+                data = fit_rows * (BASE["p"] + 1) * 4 / 2**20
+                print(
+                    f"\nfit of {fit_rows:,} x {BASE['p']} float32 rows ({data:.0f} MB), "
+                    f"{args.fit_members} members, n_jobs=2: {result['fit']:.0f} s, "
+                    f"{result['megabytes']:.0f} MB beyond the data, R2 {result['score']:.3f}"
+                )
+            else:
+                values = [v for v in AXES[axis] if axis != "n" or v <= most]
+                sweep_axis(folder, axis, values, args.clock)
+
+
+if __name__ == "__main__":
+    main()
