@@ -10,21 +10,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import pdist
 
 from skcode.fields import Fields, FunctionFields
-from skcode.geometry._continuation import (
-    DetourPath,
-    Report,
-    Segment,
-    draw_start,
-    follow,
-    newton,
-)
-from skcode.geometry._end_point import EndPoint
+from skcode.geometry._bundle import bundle
+from skcode.geometry._continuation import DetourPath, Report, Segment, Solver, follow
+from skcode.geometry._shooting import Iterate, settle
 from skcode.geometry._vector_field import vector_fields
 from skcode.utils._random import as_generator
 
-_SCALES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
+#: with the displacement readout errors of the flow, about 1 / _DIGITS, are worth lambda as much
+_DIGITS = 1e10
+#: steps in an interval at which the search for a converged flow ends
+_MOST_STEPS = 32
 #: n_intervals=None tries these multiples of the smallest sensible number, in turn
-_GROWTH = (1, 2, 4)
+_GROWTH = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -147,6 +144,7 @@ def interpolate(
     if readout == "identity" and X.shape[1] == 1 and np.any(np.diff(Y[np.argsort(X[:, 0]), 0]) < 0):
         return _order_failure(fields, X, Y)
     report = Report()
+    fields_bundle = bundle(fields)
     rng = as_generator(random_state)
     attempts = [
         n_intervals * k if n_intervals is not None else k * _least_intervals(fields, X)
@@ -155,9 +153,9 @@ def interpolate(
     best = None
     for M in attempts:
         with np.errstate(all="ignore"):
-            found = solve(fields, X, Y, M, tol, max_loops, rng, report)
+            found = solve(fields_bundle, X, Y, M, tol, max_loops, rng, report)
         if found is not None:
-            result = _finish(fields, X, Y, *found, readout, tol, report)
+            result = _finish(fields_bundle, X, Y, *found, readout, tol, report)
             if best is None or result.error < best.error:
                 best = result
             if best.success:
@@ -165,58 +163,71 @@ def interpolate(
     return best if best is not None else _failure(fields, X, Y, attempts[-1], readout, report)
 
 
-def _displacement(fields, X, Y, M, tol, max_loops, rng, report):
-    """Newton from one loop, at the smallest lambda for which it converges."""
+def _displacement(bundle, X, Y, M, tol, max_loops, rng, report):
+    """One loop, followed along the ray X + Y / lambda as far as it goes."""
     spread = _spread(X)
-    start = draw_start(fields, X, spread, M, rng, report)
-    if start is None:
-        return None
     unit = max(np.max(abs(Y)), 1e-300) / spread
-    for scale in unit * np.array(_SCALES):
-        u, error = newton(
-            start.end, start.solver, start.u, X + Y / scale, 0.1 * tol / scale, report
-        )
-        if scale * error <= 1e-2 * np.max(abs(Y)):
-            return u, scale, start.end, start.solver
-    return None
+    least = unit * np.clip(_DIGITS * tol / np.max(abs(Y), initial=1e-300), 1.0, 1e3)
+
+    def path(s):
+        return X + (s / least) * Y
+
+    found = follow(bundle, path, 0.0, X, spread, M, 0.1 * tol / least, rng, report)
+    if found is None:
+        return None
+    segment, s = found
+    report.notes.append(f"lambda could not be lowered below {least / s:.1e}")
+    return [segment], float(least / s)
 
 
-def _identity(fields, X, Y, M, tol, max_loops, rng, report):
+def _identity(bundle, X, Y, M, tol, max_loops, rng, report):
     """A chain of loops along paths from X to Y."""
     spread = _spread(np.vstack([X, Y]))
     path = DetourPath(X, Y, spread, rng)
     segments: list[Segment] = []
     s, x, misses = 0.0, X, 0
     while s < 1.0 and misses < 3 and report.n_loops < max_loops:
-        step = follow(fields, path, s, x, spread, M, tol / 10, rng, report)
+        step = follow(bundle, path, s, x, spread, M, tol / 10, rng, report)
         if step is None:
             misses += 1
             continue
         segment, s = step
         segments.append(segment)
-        x, misses = segment.x, 0
+        x, misses = segment.z.x[-1], 0
     if not segments:
         return None
     report.notes.append(f"the chain of {len(segments)} loops came {s:.1%} of the way")
-    u = len(segments) * np.concatenate([segment.u for segment in segments])
-    return u, 1.0, None, None
+    return segments, 1.0
 
 
-def _finish(fields, X, Y, u, scale, end, solver, readout, tol, report) -> InterpolationResult:
-    """Correct at finer steps until they change nothing, and say what was reached."""
+def _finish(bundle, X, Y, segments, scale, readout, tol, report) -> InterpolationResult:
+    """Correct the last loop at finer steps until they change nothing; say what was reached."""
     shift = X if readout == "displacement" else 0.0
     target = X + Y / scale if readout == "displacement" else Y
-    previous = None
-    for n_steps in (1, 2, 4, 8, 16):
-        if end is not None and n_steps < end.n_steps:
-            continue
-        fine = EndPoint(fields, X, len(u), n_steps)
-        if solver is not None:
-            u, _ = newton(fine, solver, u, target, 0.03 * tol / scale, report)
-        residual = scale * (fine.propagate(u) - shift) - Y
-        if previous is not None and np.max(abs(residual - previous)) < 0.1 * tol:
+    last = segments[-1]
+    M = len(last.z.w)
+    A = np.concatenate([segment.line.A for segment in segments])
+    z = Iterate(
+        np.concatenate([segment.z.w for segment in segments]),
+        np.concatenate([segment.z.x[:-1] for segment in segments] + [last.z.x[-1:]]),
+    )
+
+    def residual_of(z):
+        return scale * (z.x[-1] - shift) - Y
+
+    z = settle(bundle, z, A, n_steps := max(segment.solver.n_steps for segment in segments))
+    while True:
+        solver = Solver(bundle, n_steps, report)
+        tail = Iterate(z.w[-M:], z.x[-M - 1 :])
+        tail, _, _ = solver.newton(tail, last.line, target, 0.03 * tol / scale)
+        z = Iterate(np.concatenate([z.w[:-M], tail.w]), np.concatenate([z.x[:-M], tail.x[1:]]))
+        z = settle(bundle, z, A, n_steps)
+        coarse, n_steps = residual_of(z), 2 * n_steps
+        z = settle(bundle, z, A, n_steps)
+        residual = residual_of(z)
+        if n_steps >= _MOST_STEPS or not np.max(abs(residual - coarse)) > 0.1 * tol:
             break
-        previous = scale * (fine.propagate(u) - shift) - Y
+    w = z.w
     error = np.max(abs(residual))
     success = bool(error <= tol)
     reached = f"largest error {error:.1e}, tol {tol:.1e}"
@@ -227,7 +238,7 @@ def _finish(fields, X, Y, u, scale, end, solver, readout, tol, report) -> Interp
     else:
         message = f"Not interpolated ({reached}): {_limits(report)}."
     return InterpolationResult(
-        u,
+        len(w) * w,
         float(scale),
         residual,
         success,
@@ -289,7 +300,8 @@ def _order_failure(fields, X, Y) -> InterpolationResult:
 
 
 def _least_intervals(fields: Fields, X: NDArray) -> int:
-    return max(100, 4 * int(np.ceil(X.size / fields.n_fields)))
+    N, m = X.shape
+    return 100 * max(1, int(np.ceil(max(0.4 * N, 0.04 * N * m) / fields.n_fields)))
 
 
 def _spread(X: NDArray) -> float:
