@@ -76,11 +76,12 @@ class Bundle(ABC):
 
     def _flow(self, w, x, n_steps):
         bound = self.bind(w / n_steps)
-        k = np.empty((len(_B), *x.shape))
+        k = np.empty((len(_B), x.size))
         for _ in range(n_steps):
             for i, row in enumerate(_A):
-                k[i] = self.velocity(bound, x + np.tensordot(row[:i], k[:i], axes=1))
-            x = x + np.tensordot(_B, k, axes=1)
+                point = x + (row[:i] @ k[:i]).reshape(x.shape)
+                k[i] = self.velocity(bound, point).ravel()
+            x = x + (_B @ k).reshape(x.shape)
         return x
 
     def _linearised(self, w, x, n_steps):
@@ -113,7 +114,8 @@ class PolynomialBundle(Bundle):
         m = Vs[0].n_states
         exponents = _divisors({alpha for V in Vs for alpha in V.terms})
         index = {alpha: j for j, alpha in enumerate(exponents)}
-        self.monomials = Monomials(exponents, m)
+        table = Monomials(exponents, m)
+        self.levels = [(s, table.parent[s], table.variable[s]) for s in table.levels]
         self.n_fields, self.n_states = len(Vs), m
         self.width = len(exponents)
         self.c = np.zeros((len(Vs), len(exponents), m))
@@ -129,7 +131,11 @@ class PolynomialBundle(Bundle):
         return _BoundPolynomials(C, dC.reshape(*dC.shape[:2], -1))
 
     def _phi(self, x):
-        return self.monomials.evaluate(x.reshape(-1, self.n_states)).reshape(*x.shape[:-1], -1)
+        phi = np.empty((*x.shape[:-1], self.width))
+        phi[..., 0] = 1
+        for level, parents, variables in self.levels:
+            phi[..., level] = phi.take(parents, axis=-1) * x.take(variables, axis=-1)
+        return phi
 
     def values(self, x):
         flat = self._phi(x) @ self.c.transpose(1, 0, 2).reshape(self.width, -1)

@@ -15,7 +15,9 @@ from skcode.geometry._shooting import Iterate, Linearisation, there_and_back
 
 #: steps of the scheme in an interval, tried in turn until a loop closes
 _STEPS = (1, 2, 4, 8)
-_CLOSED = 1e-6
+_CLOSED = 1e-9
+#: weight of the points' moves, in units of their spread, against that of the controls
+_STILL = 0.3
 #: steps have to shrink by this factor, and by the second one to keep the linearisation
 _CONVERGES, _KEEP = 0.5, 0.1
 #: the smallest part of a path that is tried
@@ -41,11 +43,12 @@ class Solver:
 
     bundle: Bundle
     n_steps: int
+    mu: float
     report: Report
 
     def linearise(self, z: Iterate) -> Linearisation | None:
         """The equations linearised at z; None on explosion or where they are singular."""
-        line = Linearisation(self.bundle, z, self.n_steps)
+        line = Linearisation(self.bundle, z, self.n_steps, self.mu)
         if not line.finite:
             self.report.explosions += 1
             return None
@@ -62,6 +65,8 @@ class Solver:
         Problems, 2004, section 3.2). The linearisation is renewed where the steps shrink slowly.
         """
         defects, miss, error = self._errors(z, line, target)
+        if not np.isfinite(error):
+            return z, line, error
         dw, dx = line.solve(miss, defects)
         for _ in range(max_iter):
             if error <= tol:
@@ -117,7 +122,7 @@ def draw_start(
         gap = np.max(abs(bundle.flow(z.w, z.x[:-1], n_steps) - z.x[1:]))
         if gap < _CLOSED * spread:
             break
-    solver = Solver(bundle, n_steps, report)
+    solver = Solver(bundle, n_steps, _STILL / spread, report)
     line = solver.linearise(z)
     return None if line is None else Start(solver, z, line)
 
@@ -156,20 +161,20 @@ def follow(
         while ds > _SMALLEST:
             t = min(s + ds, 1.0)
             accuracy = tol if t == 1.0 else min(1e-3 * ds * spread, 1e-6)
-            trial, _, error = solver.newton(z, line, path(t), accuracy, max_iter=8)
+            trial, trial_line, error = solver.newton(z, line, path(t), accuracy, max_iter=8)
             if error <= accuracy:
                 break
             ds /= 3
         else:
             break
-        z, s, best = trial, t, max(best, ds)
-        if s == 1.0 or ds < best / 9:
-            break
-        ds *= 2
+        z, line, s, best = trial, trial_line, t, max(best, ds)
         renewed = solver.linearise(z)
         if renewed is None:
             break
         line = renewed
+        if s == 1.0 or ds < best / 9:
+            break
+        ds *= 2
     return None if s == origin else (Segment(solver, z, line), s)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from scipy.spatial.distance import pdist
 
 from skcode.fields import Fields, FunctionFields
 from skcode.geometry._bundle import bundle
-from skcode.geometry._continuation import DetourPath, Report, Segment, Solver, follow
-from skcode.geometry._shooting import Iterate, settle
+from skcode.geometry._continuation import DetourPath, Report, Segment, follow
+from skcode.geometry._shooting import Iterate, propagate
 from skcode.geometry._vector_field import vector_fields
 from skcode.utils._random import as_generator
 
@@ -206,28 +206,28 @@ def _finish(bundle, X, Y, segments, scale, readout, tol, report) -> Interpolatio
     target = X + Y / scale if readout == "displacement" else Y
     last = segments[-1]
     M = len(last.z.w)
-    A = np.concatenate([segment.line.A for segment in segments])
-    z = Iterate(
-        np.concatenate([segment.z.w for segment in segments]),
-        np.concatenate([segment.z.x[:-1] for segment in segments] + [last.z.x[-1:]]),
-    )
+    w = np.concatenate([segment.z.w for segment in segments])
+    n_steps = max(segment.solver.n_steps for segment in segments)
 
-    def residual_of(z):
-        return scale * (z.x[-1] - shift) - Y
+    def states(n_steps):
+        """Of the whole chain, and what they miss."""
+        x = propagate(bundle, w[None], X, n_steps)[0]
+        return x, scale * (x[-1] - shift) - Y
 
-    z = settle(bundle, z, A, n_steps := max(segment.solver.n_steps for segment in segments))
+    x, residual = states(n_steps)
     while True:
-        solver = Solver(bundle, n_steps, report)
-        tail = Iterate(z.w[-M:], z.x[-M - 1 :])
-        tail, _, _ = solver.newton(tail, last.line, target, 0.03 * tol / scale)
-        z = Iterate(np.concatenate([z.w[:-M], tail.w]), np.concatenate([z.x[:-M], tail.x[1:]]))
-        z = settle(bundle, z, A, n_steps)
-        coarse, n_steps = residual_of(z), 2 * n_steps
-        z = settle(bundle, z, A, n_steps)
-        residual = residual_of(z)
+        solver = replace(last.solver, n_steps=n_steps)
+        for _ in range(3):
+            if not np.max(abs(residual)) > 0.1 * tol:
+                break
+            z = Iterate(w[-M:], x[-M - 1 :])
+            z, _, _ = solver.newton(z, last.line, target, 0.03 * tol / scale)
+            w = np.concatenate([w[:-M], z.w])
+            x, residual = states(n_steps)
+        coarse, n_steps = residual, 2 * n_steps
+        x, residual = states(n_steps)
         if n_steps >= _MOST_STEPS or not np.max(abs(residual - coarse)) > 0.1 * tol:
             break
-    w = z.w
     error = np.max(abs(residual))
     success = bool(error <= tol)
     reached = f"largest error {error:.1e}, tol {tol:.1e}"

@@ -1,4 +1,4 @@
-"""Newton's method on all intervals at once: multiple shooting for controls of minimum norm.
+"""Newton's method on all intervals at once: multiple shooting for controls that move little.
 
 Unknown are the controls w (M, d) and the states x_1..x_M at the ends of the intervals. With F_t the
 flow of interval t, the equations are x_{t+1} = F_t(x_t, w_t) and x_M = target. Linearised,
@@ -15,9 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular, svdvals
+from scipy.linalg import cholesky, solve_triangular, svdvals
 
 from skcode.geometry._bundle import Bundle
+
+#: intervals of a block, at least
+_BLOCK = 10
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,17 @@ class Iterate:
 
 
 class Linearisation:
-    """The linearised equations at an iterate, and their solutions of minimum norm.
+    r"""The linearised equations at an iterate, and their solutions that move the states least.
 
-    Solved by a QR factorisation of the transposed Jacobian, never of J J^T.
+    Among the dw that bring the points home the one with the smallest
+
+    .. math:: \sum_t |dw_t|^2 + \mu^2 \sum_k |dx_{t_k}|^2
+
+    is taken, with the states at the ends of blocks of intervals. With the first sum alone points
+    travel far, and come back, in order to move a little: Newton's method then converges for much
+    smaller targets only. The reachability Gramian P_k = L_k^T L_k of the blocks obeys a Riccati
+    equation, P_{k+1} = F (P_k^{-1} + mu^2)^{-1} F^T + G G^T, of which only the factors L_k are
+    computed, by QR: nothing is squared.
 
     Parameters
     ----------
@@ -41,33 +52,66 @@ class Linearisation:
         Where to linearise.
     n_steps : int
         Steps of the scheme in an interval.
+    mu : float
+        The weight of the states.
     """
 
-    def __init__(self, bundle: Bundle, z: Iterate, n_steps: int):
+    def __init__(self, bundle: Bundle, z: Iterate, n_steps: int, mu: float):
         self.A, self.B = bundle.linearised_flow(z.w, z.x[:-1], n_steps)
         M, N, m, d = self.B.shape
-        self.P = np.empty_like(self.A)
-        self.P[-1] = np.eye(m)
-        for t in range(M - 1, 0, -1):
-            np.matmul(self.P[t], self.A[t], out=self.P[t - 1])
-        J = (self.P @ self.B).transpose(1, 2, 0, 3).reshape(N * m, M * d)
-        self.finite = bool(np.isfinite(J).all())
+        self.P = _products(self.A)
+        self.finite = bool(np.isfinite(self.P).all() and np.isfinite(self.B).all())
         self.shape = (M, d)
         self.condition = np.inf
-        if self.finite and J.shape[0] <= J.shape[1]:
-            self.Q, self.R = np.linalg.qr(J.T)
+        if self.finite and N * m <= M * d:
+            self._factor(mu, max(_BLOCK, N * m // (2 * d)))
             s = svdvals(self.R)
             self.condition = float(s[0] / s[-1]) if s[-1] > 0 else np.inf
+
+    def _factor(self, mu: float, size: int) -> None:
+        """Q_k and S_k of each block, and the last R, from the square roots of the Gramians."""
+        M, N, m, _ = self.B.shape
+        self.factors: list[tuple[NDArray, NDArray]] = []
+        L = np.empty((0, N * m))
+        for start in range(0, M, size):
+            A, B = self.A[start : start + size], self.B[start : start + size]
+            to_end = _products(A)
+            S = cholesky(np.eye(len(L)) + mu**2 * (L @ L.T), lower=True)
+            kept = solve_triangular(S, L, lower=True).reshape(-1, N, m, 1)
+            F = to_end[0] @ A[0]
+            G = np.moveaxis(to_end @ B, 3, 1).reshape(-1, N * m)
+            Q, L = np.linalg.qr(np.vstack([(F @ kept).reshape(-1, N * m), G]))
+            self.factors.append((Q, S))
+        self.R = L
+
+    def _controls(self, miss: NDArray) -> NDArray:
+        """The dw with sum_t P_t B_t dw_t = miss."""
+        y = solve_triangular(self.R, miss.ravel(), trans="T")
+        pieces = []
+        for Q, S in reversed(self.factors):
+            a, dw = np.split(Q @ y, [len(S)])
+            pieces.append(dw)
+            y = solve_triangular(S, a, lower=True, trans="T")
+        return np.concatenate(pieces[::-1]).reshape(self.shape)
 
     def arrival(self, defects: NDArray) -> NDArray:
         """What defects (M, N, m) amount to at the end (N, m)."""
         return np.sum(self.P @ defects[..., None], axis=0)[..., 0]
 
     def solve(self, miss: NDArray, defects: NDArray) -> tuple[NDArray, NDArray]:
-        """The smallest dw with sum_t P_t B_t dw_t = miss, and dx_1..dx_M."""
-        dw = (self.Q @ solve_triangular(self.R, miss.ravel(), trans="T")).reshape(self.shape)
+        """The dw with sum_t P_t B_t dw_t = miss, and the dx_1..dx_M that it and defects cause."""
+        dw = self._controls(miss)
         push = (self.B @ dw[:, None, :, None])[..., 0] + defects
         return dw, _respond(self.A, push)
+
+
+def _products(A: NDArray) -> NDArray:
+    """P_t = A_{M-1} .. A_{t+1}, the last the identity."""
+    P = np.empty_like(A)
+    P[-1] = np.eye(A.shape[-1])
+    for t in range(len(A) - 1, 0, -1):
+        np.matmul(P[t], A[t], out=P[t - 1])
+    return P
 
 
 def _respond(A: NDArray, push: NDArray) -> NDArray:
@@ -78,22 +122,6 @@ def _respond(A: NDArray, push: NDArray) -> NDArray:
         np.matmul(A[t], dx[t - 1][..., None], out=dx[t][..., None])
         dx[t] += push[t]
     return dx
-
-
-def settle(bundle: Bundle, z: Iterate, A: NDArray, n_steps: int, max_iter: int = 20) -> Iterate:
-    """The states that really belong to the controls, all intervals at once.
-
-    Newton's method for x_{t+1} = F_t(x_t, w_t) with the given derivatives A, down to rounding.
-    """
-    x, smallest = z.x, np.inf
-    for _ in range(max_iter):
-        defects = bundle.flow(z.w, x[:-1], n_steps) - x[1:]
-        size = np.max(abs(defects))
-        if not size < 0.5 * smallest:
-            break
-        smallest = size
-        x = np.concatenate([x[:1], x[1:] + _respond(A, defects)])
-    return Iterate(z.w, x)
 
 
 def propagate(bundle: Bundle, w: NDArray, X: NDArray, n_steps: int) -> NDArray:
