@@ -64,9 +64,7 @@ class Bundle(ABC):
         """Derivatives of `flow` in x (G, N, m, m) and in w (G, N, m, d)."""
         m, d = self.n_states, self.n_fields
         width = self.width + 8 * m * (m + d)
-        S = np.concatenate(
-            [self._linearised(w[s], x[s], n_steps) for s in self._chunks(x, width)]
-        )
+        S = np.concatenate([self._linearised(w[s], x[s], n_steps) for s in self._chunks(x, width)])
         return S[..., :m], S[..., m:]
 
     def _chunks(self, x: NDArray, width: int) -> list[slice]:

@@ -146,9 +146,12 @@ def follow(
     tol: float,
     rng: np.random.Generator,
     report: Report,
+    enough: float = 1.0,
     max_steps: int = 12,
 ) -> tuple[Segment, float] | None:
     """One loop at X, carried along the path of targets from path(s) as far as Newton goes.
+
+    It ends at path(1), or where s is `enough` already.
 
     Returns the segment and the new s, or None where the loop was of no use.
     """
@@ -172,7 +175,7 @@ def follow(
         if renewed is None:
             break
         line = renewed
-        if s == 1.0 or ds < best / 9:
+        if s >= enough or ds < best / 9:
             break
         ds *= 2
     return None if s == origin else (Segment(solver, z, line), s)

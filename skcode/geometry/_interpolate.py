@@ -12,7 +12,7 @@ from scipy.spatial.distance import pdist
 from skcode.fields import Fields, FunctionFields
 from skcode.geometry._bundle import bundle
 from skcode.geometry._continuation import DetourPath, Report, Segment, follow
-from skcode.geometry._shooting import Iterate, propagate
+from skcode.geometry._shooting import Iterate, settle
 from skcode.geometry._vector_field import vector_fields
 from skcode.utils._random import as_generator
 
@@ -139,7 +139,7 @@ def interpolate(
     """
     X, Y = np.asarray(X, dtype=float), np.asarray(Y, dtype=float)
     fields = _as_fields(fields, X)
-    _check(fields, X, Y, readout, n_intervals, tol)
+    _check(fields, X, Y, readout, n_intervals, tol, max_loops)
     solve = _displacement if readout == "displacement" else _identity
     if readout == "identity" and X.shape[1] == 1 and np.any(np.diff(Y[np.argsort(X[:, 0]), 0]) < 0):
         return _order_failure(fields, X, Y)
@@ -172,7 +172,7 @@ def _displacement(bundle, X, Y, M, tol, max_loops, rng, report):
     def path(s):
         return X + (s / least) * Y
 
-    found = follow(bundle, path, 0.0, X, spread, M, 0.1 * tol / least, rng, report)
+    found = follow(bundle, path, 0.0, X, spread, M, 0.1 * tol / least, rng, report, 0.3)
     if found is None:
         return None
     segment, s = found
@@ -205,29 +205,31 @@ def _finish(bundle, X, Y, segments, scale, readout, tol, report) -> Interpolatio
     shift = X if readout == "displacement" else 0.0
     target = X + Y / scale if readout == "displacement" else Y
     last = segments[-1]
-    M = len(last.z.w)
-    w = np.concatenate([segment.z.w for segment in segments])
     n_steps = max(segment.solver.n_steps for segment in segments)
+    parts = [segment.z for segment in segments]
 
-    def states(n_steps):
-        """Of the whole chain, and what they miss."""
-        x = propagate(bundle, w[None], X, n_steps)[0]
-        return x, scale * (x[-1] - shift) - Y
+    def settled(parts, n_steps):
+        """The chain with the states of its controls from X on, and what they miss."""
+        result, x = [], X
+        for z, segment in zip(parts, segments, strict=True):
+            z = Iterate(z.w, np.concatenate([x[None], z.x[1:]]))
+            result.append(Iterate(z.w, settle(bundle, z, segment.line.A, n_steps)))
+            x = result[-1].x[-1]
+        return result, scale * (x - shift) - Y
 
-    x, residual = states(n_steps)
+    parts, residual = settled(parts, n_steps)
     while True:
         solver = replace(last.solver, n_steps=n_steps)
         for _ in range(3):
             if not np.max(abs(residual)) > 0.1 * tol:
                 break
-            z = Iterate(w[-M:], x[-M - 1 :])
-            z, _, _ = solver.newton(z, last.line, target, 0.03 * tol / scale)
-            w = np.concatenate([w[:-M], z.w])
-            x, residual = states(n_steps)
+            z, _, _ = solver.newton(parts[-1], last.line, target, 0.03 * tol / scale)
+            parts, residual = settled([*parts[:-1], z], n_steps)
         coarse, n_steps = residual, 2 * n_steps
-        x, residual = states(n_steps)
+        parts, residual = settled(parts, n_steps)
         if n_steps >= _MOST_STEPS or not np.max(abs(residual - coarse)) > 0.1 * tol:
             break
+    w = np.concatenate([z.w for z in parts])
     error = np.max(abs(residual))
     success = bool(error <= tol)
     reached = f"largest error {error:.1e}, tol {tol:.1e}"
@@ -316,7 +318,7 @@ def _as_fields(fields: Any, X: NDArray) -> Fields:
     return FunctionFields(vector_fields(fields)).draw(X.shape[-1])
 
 
-def _check(fields, X, Y, readout, n_intervals, tol) -> None:
+def _check(fields, X, Y, readout, n_intervals, tol, max_loops) -> None:
     if X.ndim != 2 or X.shape[1] != fields.n_states or not len(X):
         raise ValueError(f"X must have shape (N, {fields.n_states}); got {X.shape}.")
     if Y.shape != X.shape:
@@ -327,6 +329,8 @@ def _check(fields, X, Y, readout, n_intervals, tol) -> None:
         raise ValueError(f"readout={readout!r} must be 'identity' or 'displacement'.")
     if n_intervals is not None and n_intervals < 1:
         raise ValueError(f"n_intervals={n_intervals} must be at least 1.")
+    if max_loops < 1:
+        raise ValueError(f"max_loops={max_loops} must be at least 1.")
     if not tol > 0:
         raise ValueError(f"tol={tol} must be positive.")
     if len(X) > 1 and pdist(X).min() == 0:

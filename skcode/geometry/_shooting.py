@@ -19,6 +19,8 @@ from scipy.linalg import cholesky, solve_triangular, svdvals
 
 from skcode.geometry._bundle import Bundle
 
+#: largest defect, in units of the largest state, that counts as rounding
+_SETTLED = 4 * np.finfo(float).eps
 #: intervals of a block, at least
 _BLOCK = 10
 
@@ -132,6 +134,25 @@ def propagate(bundle: Bundle, w: NDArray, X: NDArray, n_steps: int) -> NDArray:
     for t in range(M):
         x[:, t + 1] = bundle.flow(w[:, t], x[:, t], n_steps)
     return x
+
+
+def settle(bundle: Bundle, z: Iterate, A: NDArray, n_steps: int, max_iter: int = 20) -> NDArray:
+    """The states (M + 1, N, m) that belong to the controls, from nearby ones, all at once.
+
+    Newton's method for x_{t+1} = F_t(x_t, w_t) with the derivatives A, down to rounding; where it
+    fails, interval after interval.
+    """
+    x, smallest = z.x, np.inf
+    for _ in range(max_iter):
+        defects = bundle.flow(z.w, x[:-1], n_steps) - x[1:]
+        size = np.max(abs(defects))
+        if size <= _SETTLED * np.max(abs(x)):
+            return x
+        if not size < 0.5 * smallest:
+            break
+        smallest = size
+        x = np.concatenate([x[:1], x[1:] + _respond(A, defects)])
+    return propagate(bundle, z.w[None], z.x[0], n_steps)[0]
 
 
 def there_and_back(
