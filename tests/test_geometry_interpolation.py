@@ -1,5 +1,6 @@
 """Interpolation against scipy's own integrator, its honesty, and what it refuses."""
 
+import warnings
 from types import SimpleNamespace
 
 import autograd.numpy as anp
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import solve_ivp
+from sklearn.exceptions import ConvergenceWarning
 
+from skcode import ControlledODERegressor
 from skcode.fields import FunctionFields, LinearFields, NeuralFields, UniversalFields
 from skcode.geometry import interpolate
 
@@ -121,6 +124,39 @@ def test_points_that_stay():
     assert result.success, result.message
     zero = interpolate(UNIVERSAL, X, 0 * X, readout="displacement")
     assert zero.success, zero.message
+
+
+# -- through fit ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("N", "m", "d"), [(5, 2, 7), (8, 2, 16), (10, 3, 20)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_fit_interpolates_with_the_displacement_readout(N, m, d, seed):
+    X, Y = points(N, m, seed)
+    model = ControlledODERegressor(
+        vector_fields=NeuralFields(rank=None),
+        n_fields=d,
+        n_intervals=20,
+        n_members=1,
+        readout="displacement",
+        solver="gauss-newton",
+        alpha=0.0,
+        max_iter=300,
+        tol=0.0,
+        scaling=None,
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        # the loss ends at rounding, where no step decreases it
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, Y)
+    assert model.n_parameters_ == 20 * d + 1
+    assert abs(model.predict(X) - Y).max() < 1e-10
+    # the trained network is lambda (X_1 - x) of the Euler scheme, written out
+    x = X
+    for u in model.controls_:
+        x = x + np.einsum("i,nij->nj", u, model.vector_fields_.value(x)) / 20
+    assert_allclose(model.scale_ * (x - X), Y, atol=1e-9)
 
 
 # -- failure -------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from skcode.fields import Fields, FunctionFields
 from skcode.geometry._bundle import bundle
 from skcode.geometry._continuation import DetourPath, Report, Segment, follow
 from skcode.geometry._shooting import Iterate, settle
-from skcode.geometry._vector_field import vector_fields
+from skcode.geometry._vector_field import drawn_fields, vector_fields
 from skcode.utils._random import as_generator
 
 #: with the displacement readout errors of the flow, about 1 / _DIGITS, are worth lambda as much
@@ -312,7 +312,7 @@ def _spread(X: NDArray) -> float:
 
 
 def _as_fields(fields: Any, X: NDArray) -> Fields:
-    drawn = getattr(fields, "vector_fields_", fields)
+    drawn = drawn_fields(fields)
     if isinstance(drawn, Fields):
         return drawn
     return FunctionFields(vector_fields(fields)).draw(X.shape[-1])
