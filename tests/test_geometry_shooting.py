@@ -6,7 +6,7 @@ from helpers import EVERY_FAMILY, draw, relative_error
 from numpy.testing import assert_allclose
 
 from skcode.fields import UniversalFields
-from skcode.geometry._bundle import GeneralBundle, PolynomialBundle, bundle
+from skcode.geometry._bundle import GeneralBundle, NeuralBundle, PolynomialBundle, bundle
 from skcode.geometry._continuation import DetourPath, Report, Solver
 from skcode.geometry._loops import LoopBuilder, LoopDesign
 from skcode.geometry._shooting import Iterate, Linearisation, propagate, there_and_back
@@ -50,9 +50,10 @@ def test_linearised_flow_against_differences(family):
     assert relative_error((forth - back) / (2 * eps), tangent) < 1e-7
 
 
-def test_polynomial_fields_are_contracted():
+def test_each_kind_takes_its_fast_path():
     assert isinstance(bundle(draw("universal")), PolynomialBundle)
-    assert isinstance(bundle(draw("full rank")), GeneralBundle)
+    assert isinstance(bundle(draw("full rank")), NeuralBundle)
+    assert isinstance(bundle(draw("functions")), GeneralBundle)
 
 
 def start(n_intervals=35, N=5):

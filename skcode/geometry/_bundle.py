@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
 from skcode.fields import Fields
+from skcode.fields._neural import NeuralDrawn
 from skcode.fields._polynomial import Monomials
 from skcode.geometry._vector_field import Exponent, PolynomialField, vector_fields
 from skcode.utils._tracing import tracing
@@ -160,8 +161,8 @@ def _divisors(exponents: set[Exponent]) -> list[Exponent]:
     return sorted(found, key=lambda alpha: (len(alpha), alpha))
 
 
-class GeneralBundle(Bundle):
-    """Any fields, by their values; the derivative is autograd's forward mode."""
+class _ValueBundle(Bundle):
+    """Fields by their values, which are contracted with the controls."""
 
     def __init__(self, fields: Fields):
         self.fields = fields
@@ -178,6 +179,15 @@ class GeneralBundle(Bundle):
     def velocity(self, bound, x):
         return _contract(bound, self.values(x))
 
+
+def _contract(w: NDArray, values: NDArray) -> NDArray:
+    """Sum_i w_g^i V_i as (G, N, m)."""
+    return (w[:, None, None, :] @ values)[..., 0, :]
+
+
+class GeneralBundle(_ValueBundle):
+    """Any fields; the derivative is autograd's forward mode."""
+
     def derivative(self, bound, x):
         rows = x.reshape(-1, self.n_states)
         columns = []
@@ -189,9 +199,25 @@ class GeneralBundle(Bundle):
         return np.stack(columns, axis=-1)
 
 
-def _contract(w: NDArray, values: NDArray) -> NDArray:
-    """Sum_i w_g^i V_i as (G, N, m)."""
-    return (w[:, None, None, :] @ values)[..., 0, :]
+class NeuralBundle(_ValueBundle):
+    """Neural fields: DV_w = sum_r w_r B_r sigma'_r A_r over the rows r of all fields."""
+
+    def __init__(self, fields: NeuralDrawn):
+        super().__init__(fields)
+        self.activation = fields.activation
+        self.A, self.b, m = fields.A[:, :-1], fields.A[:, -1:], fields.n_states
+        B = np.tile(np.eye(m), fields.n_fields) if fields.B is None else fields.B
+        #: products (m, m, d r) of the entries, by direction and component
+        self.BA = B * self.A.T[:, None, :]
+        self.rank = fields.rank
+
+    def derivative(self, bound, x):
+        s = self.A @ x.reshape(-1, self.n_states).T + self.b
+        ds = np.empty_like(s) if self.activation.keeps_derivative else None
+        self.activation.forward(s, ds)
+        q = np.repeat(np.repeat(bound.T, self.rank, axis=0), x.shape[1], axis=1)
+        self.activation.multiply_derivative(q, s, ds, np.empty_like(s))
+        return (self.BA @ q).transpose(2, 1, 0).reshape(*x.shape, self.n_states)
 
 
 def bundle(fields: Fields) -> Bundle:
@@ -199,4 +225,4 @@ def bundle(fields: Fields) -> Bundle:
     Vs = vector_fields(fields)
     if all(isinstance(V, PolynomialField) for V in Vs):
         return PolynomialBundle(Vs)
-    return GeneralBundle(fields)
+    return NeuralBundle(fields) if isinstance(fields, NeuralDrawn) else GeneralBundle(fields)

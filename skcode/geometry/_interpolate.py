@@ -86,9 +86,10 @@ def interpolate(
 
     One point (N = 1) is the steering problem of Chow and Rashevskii. The method is Coron's return
     method [2]_: start from loops of controls whose flow is the identity but whose linearisation is
-    well conditioned, then correct by minimum-norm Newton steps. With the displacement readout
-    lambda grows until Newton converges; with the identity a chain of loops carries the points along
-    paths that keep them apart, with the linearisation renewed on the way.
+    well conditioned, then correct by Newton steps, on all intervals at once, that move the points
+    least. With the displacement readout lambda falls as far as Newton's method goes; with the
+    identity a chain of loops carries the points along paths that keep them apart. The linearisation
+    is renewed on the way.
 
     Parameters
     ----------
@@ -144,18 +145,19 @@ def interpolate(
     if readout == "identity" and X.shape[1] == 1 and np.any(np.diff(Y[np.argsort(X[:, 0]), 0]) < 0):
         return _order_failure(fields, X, Y)
     report = Report()
-    fields_bundle = bundle(fields)
+    many = bundle(fields)
     rng = as_generator(random_state)
     attempts = [
         n_intervals * k if n_intervals is not None else k * _least_intervals(fields, X)
         for k in ((1, 1, 1) if n_intervals is not None else _GROWTH)
     ]
     best = None
-    for M in attempts:
-        with np.errstate(all="ignore"):
-            found = solve(fields_bundle, X, Y, M, tol, max_loops, rng, report)
-        if found is not None:
-            result = _finish(fields_bundle, X, Y, *found, readout, tol, report)
+    with np.errstate(all="ignore"):
+        for M in attempts:
+            found = solve(many, X, Y, M, tol, max_loops, rng, report)
+            if found is None:
+                continue
+            result = _finish(many, X, Y, *found, readout, tol, report)
             if best is None or result.error < best.error:
                 best = result
             if best.success:
