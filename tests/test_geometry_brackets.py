@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from skcode import ControlledODERegressor
 from skcode.fields import (
     AffineFields,
     DiagonalFields,
@@ -23,6 +24,7 @@ from skcode.geometry import (
     hormander_rank,
     lie_algebra_rank,
     lie_bracket,
+    universal_fields,
     vector_fields,
 )
 
@@ -227,6 +229,18 @@ def test_neural_fields_and_estimators_and_result():
     assert hormander_rank(fitted, X, 3).ranks == result.ranks
 
 
+def test_fitted_estimators():
+    X = np.random.default_rng(0).random((20, 2))
+    options = {"vector_fields": "linear", "n_fields": 3, "max_iter": 1, "random_state": 0}
+    one = ControlledODERegressor(**options, n_members=1).fit(X, X[:, 0])
+    expected = hormander_rank(one.vector_fields_, X[:3], 2)
+    assert hormander_rank(one, X[:3], 2).ranks == expected.ranks
+    several = ControlledODERegressor(**options, n_members=2).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="The estimator has 2 members"):
+        hormander_rank(several, X[:3], 2)
+    assert hormander_rank(several.vector_fields_[0], X[:3], 2).ranks[0] == 3
+
+
 def test_coinciding_points_never_reach_full_rank():
     X = np.array([[0.2, 0.3], [0.2, 0.3], [0.5, 0.1]])
     assert hormander_rank(UniversalFields().draw(2, rng=0), X, 4).ranks[-1] == 4
@@ -236,6 +250,14 @@ def test_coinciding_points_never_reach_full_rank():
 def test_universal_fields_generate_all_polynomials(m, degree):
     for seed in range(3):
         assert generates_polynomials(UniversalFields().draw(m, rng=seed), degree).complete
+
+
+def test_the_construction_proves_its_draw():
+    assert generates_polynomials(universal_fields(4, degree=2, random_state=7), 2).complete
+    with pytest.raises(ValueError, match="does not generate all polynomial fields up to degree 1"):
+        universal_fields(3, degree=1, scale=0.0)
+    with pytest.raises(ValueError, match="degree=-1"):
+        universal_fields(3, degree=-1)
 
 
 def test_linear_fields_do_not_generate_all_polynomials():
@@ -266,6 +288,10 @@ def test_errors():
         lie_bracket(np.eye(2), np.eye(3))
     with pytest.raises(TypeError, match="vector field"):
         lie_bracket(1.0, fields)
+    with pytest.raises(ValueError, match="at least one vector field"):
+        hormander_rank([], np.zeros((1, 2)), 1)
+    with pytest.raises(ValueError, match="finite points"):
+        hormander_rank(fields, [[np.nan, 0.0]], 1)
     with pytest.raises(TypeError, match="fields must be"):
         vector_fields(3)
     with pytest.raises(ValueError, match="not a homogeneous polynomial"):

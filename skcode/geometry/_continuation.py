@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
-from skcode.fields import Fields
-from skcode.geometry._end_point import EndPoint, MinimumNorm
+from skcode.geometry._bundle import Bundle
 from skcode.geometry._loops import LoopBuilder, LoopDesign
+from skcode.geometry._shooting import Iterate, Linearisation, there_and_back
 
 #: steps of the scheme in an interval, tried in turn until a loop closes
-_STEPS = (1, 2, 4)
+_STEPS = (1, 2, 4, 8)
 _CLOSED = 1e-9
+#: weight of the points' moves, in units of their spread, against that of the controls
+_STILL = 0.3
+#: steps have to shrink by this factor, and by the second one to keep the linearisation
+_CONVERGES, _KEEP = 0.5, 0.1
+#: the smallest part of a path that is tried
+_SMALLEST = 1e-6
+#: beyond this the smallest singular value is rounding
+_SINGULAR = 1e14
 
 
 @dataclass
@@ -29,85 +38,107 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Start:
-    """A loop u whose end-point map is ready for Newton's method at controls near u."""
+class Solver:
+    """Newton's method for given fields at a given number of steps in an interval."""
 
-    u: NDArray
-    end: EndPoint
-    solver: MinimumNorm
+    bundle: Bundle
+    n_steps: int
+    mu: float
+    report: Report
+
+    def linearise(self, z: Iterate) -> Linearisation | None:
+        """The equations linearised at z; None on explosion or where they are singular."""
+        line = Linearisation(self.bundle, z, self.n_steps, self.mu)
+        if not line.finite:
+            self.report.explosions += 1
+            return None
+        self.report.condition = line.condition
+        return line if line.condition < _SINGULAR else None
+
+    def newton(
+        self, z: Iterate, line: Linearisation, target: NDArray, tol: float, max_iter: int = 20
+    ) -> tuple[Iterate, Linearisation, float]:
+        """Steps towards the target: (z, its linearisation, the largest miss).
+
+        Progress is measured by the size of the steps, not by the miss: a miss in a direction in
+        which the points move easily counts for little (Deuflhard, Newton Methods for Nonlinear
+        Problems, 2004, section 3.2). The linearisation is renewed where the steps shrink slowly.
+        """
+        defects, miss, error = self._errors(z, line, target)
+        if not np.isfinite(error):
+            return z, line, error
+        dw, dx = line.solve(miss, defects)
+        for _ in range(max_iter):
+            if error <= tol:
+                break
+            self.report.n_iter += 1
+            trial = Iterate(z.w + dw, np.concatenate([z.x[:1], z.x[1:] + dx]))
+            defects, miss, error_t = self._errors(trial, line, target)
+            if not np.isfinite(error_t):
+                break
+            dw_t, dx_t = line.solve(miss, defects)
+            shrinks = np.linalg.norm(dw_t) / np.linalg.norm(dw)
+            if not shrinks < _CONVERGES:
+                break
+            z, error, dw, dx = trial, error_t, dw_t, dx_t
+            if error > tol and shrinks > _KEEP:
+                renewed = self.linearise(z)
+                if renewed is None:
+                    break
+                line = renewed
+                dw, dx = line.solve(*self._errors(z, line, target)[1::-1])
+        return z, line, error
+
+    def _errors(self, z: Iterate, line: Linearisation, target: NDArray):
+        """Defects, what misses at the end in all, and its largest entry; inf on explosion."""
+        defects = self.bundle.flow(z.w, z.x[:-1], self.n_steps) - z.x[1:]
+        miss = target - z.x[-1] - line.arrival(defects)
+        error = np.max(abs(miss))
+        return defects, miss, float(error) if np.isfinite(error) else np.inf
+
+
+@dataclass(frozen=True)
+class Start:
+    """A loop that is ready for Newton's method."""
+
+    solver: Solver
+    z: Iterate
+    line: Linearisation
 
 
 def draw_start(
-    fields: Fields,
+    bundle: Bundle,
     X: NDArray,
     spread: float,
     n_intervals: int,
     rng: np.random.Generator,
     report: Report,
 ) -> Start | None:
-    """A loop at the points X, its end-point map and factorised Jacobian; None on explosion."""
-    design = LoopDesign(n_candidates=8 if X.size <= 200 else 2)
-    u = LoopBuilder(fields, X, spread, design).draw(n_intervals, rng)
+    """A loop at the points X and the equations linearised there; None on explosion."""
+    forth = LoopBuilder(bundle, X, spread, LoopDesign()).draw(n_intervals, rng)
     report.n_loops += 1
     for n_steps in _STEPS:
-        end = EndPoint(fields, X, n_intervals, n_steps)
-        gap = np.max(abs(end(u) - X))
+        z = there_and_back(bundle, forth, X, n_intervals, n_steps)
+        gap = np.max(abs(bundle.flow(z.w, z.x[:-1], n_steps) - z.x[1:]))
         if gap < _CLOSED * spread:
             break
-    solver = factor(end, u, report)
-    return None if solver is None else Start(u, end, solver)
-
-
-def factor(end: EndPoint, u: NDArray, report: Report) -> MinimumNorm | None:
-    """The factorised Jacobian at u; None on explosion or a rank below the number of equations."""
-    J = end.jacobian(u)
-    if not np.isfinite(J).all():
-        report.explosions += 1
-        return None
-    solver = MinimumNorm(J)
-    report.condition = solver.condition
-    return solver if np.isfinite(solver.condition) else None
-
-
-def newton(
-    end: EndPoint,
-    solver: MinimumNorm,
-    u: NDArray,
-    target: NDArray,
-    tol: float,
-    report: Report,
-    max_iter: int = 20,
-) -> tuple[NDArray, float]:
-    """Steps with a fixed Jacobian as long as each halves the error: (u, largest error).
-
-    It runs on past tol until the error stops falling quickly: the last digits are cheap.
-    """
-    error = np.max(abs(end.propagate(u) - target))
-    r = target - end.propagate(u)
-    for _ in range(max_iter):
-        report.n_iter += 1
-        trial = u + solver.solve(r).reshape(u.shape)
-        r_trial = target - end.propagate(trial)
-        new = np.max(abs(r_trial))
-        if not new < 0.5 * error:
-            break
-        u, r, error = trial, r_trial, new
-        if error < tol:
-            break
-    return u, float(error)
+    solver = Solver(bundle, n_steps, _STILL / spread, report)
+    line = solver.linearise(z)
+    return None if line is None else Start(solver, z, line)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Controls u (M, d) over unit time that move points to x."""
+    """A part of the chain: controls and states, and the solver that found them."""
 
-    u: NDArray
-    x: NDArray
+    solver: Solver
+    z: Iterate
+    line: Linearisation
 
 
 def follow(
-    fields: Fields,
-    path,
+    bundle: Bundle,
+    path: Callable[[float], NDArray],
     s: float,
     X: NDArray,
     spread: float,
@@ -115,39 +146,39 @@ def follow(
     tol: float,
     rng: np.random.Generator,
     report: Report,
+    enough: float = 1.0,
     max_steps: int = 12,
 ) -> tuple[Segment, float] | None:
     """One loop at X, carried along the path of targets from path(s) as far as Newton goes.
 
-    The Jacobian is renewed at each step along the path. Returns the segment and the new s, or None
-    where the loop was of no use.
+    It ends at path(1), or where s is `enough` already.
+
+    Returns the segment and the new s, or None where the loop was of no use.
     """
-    start = draw_start(fields, X, spread, n_intervals, rng, report)
+    start = draw_start(bundle, X, spread, n_intervals, rng, report)
     if start is None:
         return None
-    u, end, solver = start.u, start.end, start.solver
-    origin, ds, fails, best = s, 1 - s, 0, 0.0
+    z, line, solver = start.z, start.line, start.solver
+    origin, ds, best = s, 1 - s, 0.0
     for _ in range(max_steps):
-        while ds > 1e-6:
+        while ds > _SMALLEST:
             t = min(s + ds, 1.0)
             accuracy = tol if t == 1.0 else min(1e-3 * ds * spread, 1e-6)
-            trial, error = newton(end, solver, u, path(t), accuracy, report, max_iter=8)
+            trial, trial_line, error = solver.newton(z, line, path(t), accuracy, max_iter=8)
             if error <= accuracy:
                 break
             ds /= 3
-            fails += 1
         else:
             break
-        u, s, best = trial, t, max(best, ds)
-        if s == 1.0 or ds < best / 9:
+        z, line, s, best = trial, trial_line, t, max(best, ds)
+        renewed = solver.linearise(z)
+        if renewed is None:
+            break
+        line = renewed
+        if s >= enough or ds < best / 9:
             break
         ds *= 2
-        solver = factor(end, u, report)
-        if solver is None:
-            break
-    if s == origin:
-        return None
-    return Segment(u, end.propagate(u)), s
+    return None if s == origin else (Segment(solver, z, line), s)
 
 
 class DetourPath:

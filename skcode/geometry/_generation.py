@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skcode.fields import Fields, UniversalFields
 from skcode.geometry._bracket import lie_bracket
 from skcode.geometry._vector_field import PolynomialField, vector_fields
 
@@ -102,6 +103,48 @@ def generates_polynomials(fields: Any, degree: int) -> GenerationResult:
     return GenerationResult(
         tuple(span.rank for span in spans), tuple(span.dimension for span in spans)
     )
+
+
+def universal_fields(
+    n_states: int, degree: int = 2, *, scale: float = 1.0, random_state: Any = 0
+) -> Fields:
+    """The five fields of `UniversalFields`, drawn and proved to generate all polynomials.
+
+    Parameters
+    ----------
+    n_states : int
+        Dimension m of the state, at least 2.
+    degree : int
+        The degree up to which `generates_polynomials` checks the draw.
+    scale : float
+        As in `UniversalFields`.
+    random_state : int, Generator or None
+        Source of the matrices A and B.
+
+    Returns
+    -------
+    Fields
+        The drawn fields.
+
+    Raises
+    ------
+    ValueError
+        If the draw does not generate all polynomial fields up to the degree, as with scale = 0.
+
+    Examples
+    --------
+    >>> from skcode.geometry import universal_fields
+    >>> universal_fields(3, degree=3).labels[0]
+    'universal[0]'
+    """
+    fields = UniversalFields(scale).draw(n_states, rng=random_state)
+    result = generates_polynomials(fields, degree)
+    if not result.complete:
+        raise ValueError(
+            f"The draw does not generate all polynomial fields up to degree {degree}: dimensions "
+            f"{result.dimensions} by degree, of {result.expected}. Draw again, or change the scale."
+        )
+    return fields
 
 
 def _residues(V: Any, i: int) -> PolynomialField:

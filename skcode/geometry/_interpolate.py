@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,21 +10,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import pdist
 
 from skcode.fields import Fields, FunctionFields
-from skcode.geometry._continuation import (
-    DetourPath,
-    Report,
-    Segment,
-    draw_start,
-    follow,
-    newton,
-)
-from skcode.geometry._end_point import EndPoint
-from skcode.geometry._vector_field import vector_fields
+from skcode.geometry._bundle import bundle
+from skcode.geometry._continuation import DetourPath, Report, Segment, follow
+from skcode.geometry._shooting import Iterate, settle
+from skcode.geometry._vector_field import drawn_fields, vector_fields
 from skcode.utils._random import as_generator
 
-_SCALES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
+#: with the displacement readout errors of the flow, about 1 / _DIGITS, are worth lambda as much
+_DIGITS = 1e10
+#: steps in an interval at which the search for a converged flow ends
+_MOST_STEPS = 32
 #: n_intervals=None tries these multiples of the smallest sensible number, in turn
-_GROWTH = (1, 2, 4)
+_GROWTH = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -98,9 +95,10 @@ def interpolate(
 
     One point (N = 1) is the steering problem of Chow and Rashevskii. The method is Coron's return
     method [2]_: start from loops of controls whose flow is the identity but whose linearisation is
-    well conditioned, then correct by minimum-norm Newton steps. With the displacement readout
-    lambda grows until Newton converges; with the identity a chain of loops carries the points along
-    paths that keep them apart, with the linearisation renewed on the way.
+    well conditioned, then correct by Newton steps, on all intervals at once, that move the points
+    least. With the displacement readout lambda falls as far as Newton's method goes; with the
+    identity a chain of loops carries the points along paths that keep them apart. The linearisation
+    is renewed on the way.
 
     Parameters
     ----------
@@ -151,22 +149,24 @@ def interpolate(
     """
     X, Y = np.asarray(X, dtype=float), np.asarray(Y, dtype=float)
     fields = _as_fields(fields, X)
-    _check(fields, X, Y, readout, n_intervals, tol)
+    _check(fields, X, Y, readout, n_intervals, tol, max_loops)
     solve = _displacement if readout == "displacement" else _identity
     if readout == "identity" and X.shape[1] == 1 and np.any(np.diff(Y[np.argsort(X[:, 0]), 0]) < 0):
         return _order_failure(fields, X, Y)
     report = Report()
+    many = bundle(fields)
     rng = as_generator(random_state)
     attempts = [
         n_intervals * k if n_intervals is not None else k * _least_intervals(fields, X)
         for k in ((1, 1, 1) if n_intervals is not None else _GROWTH)
     ]
     best = None
-    for M in attempts:
-        with np.errstate(all="ignore"):
-            found = solve(fields, X, Y, M, tol, max_loops, rng, report)
-        if found is not None:
-            result = _finish(fields, X, Y, *found, readout, tol, report)
+    with np.errstate(all="ignore"):
+        for M in attempts:
+            found = solve(many, X, Y, M, tol, max_loops, rng, report)
+            if found is None:
+                continue
+            result = _finish(many, X, Y, *found, readout, tol, report)
             if best is None or result.error < best.error:
                 best = result
             if best.success:
@@ -174,58 +174,73 @@ def interpolate(
     return best if best is not None else _failure(fields, X, Y, attempts[-1], readout, report)
 
 
-def _displacement(fields, X, Y, M, tol, max_loops, rng, report):
-    """Newton from one loop, at the smallest lambda for which it converges."""
+def _displacement(bundle, X, Y, M, tol, max_loops, rng, report):
+    """One loop, followed along the ray X + Y / lambda as far as it goes."""
     spread = _spread(X)
-    start = draw_start(fields, X, spread, M, rng, report)
-    if start is None:
-        return None
     unit = max(np.max(abs(Y)), 1e-300) / spread
-    for scale in unit * np.array(_SCALES):
-        u, error = newton(
-            start.end, start.solver, start.u, X + Y / scale, 0.1 * tol / scale, report
-        )
-        if scale * error <= 1e-2 * np.max(abs(Y)):
-            return u, scale, start.end, start.solver
-    return None
+    least = unit * np.clip(_DIGITS * tol / np.max(abs(Y), initial=1e-300), 1.0, 1e3)
+
+    def path(s):
+        return X + (s / least) * Y
+
+    found = follow(bundle, path, 0.0, X, spread, M, 0.1 * tol / least, rng, report, 0.3)
+    if found is None:
+        return None
+    segment, s = found
+    report.notes.append(f"lambda could not be lowered below {least / s:.1e}")
+    return [segment], float(least / s)
 
 
-def _identity(fields, X, Y, M, tol, max_loops, rng, report):
+def _identity(bundle, X, Y, M, tol, max_loops, rng, report):
     """A chain of loops along paths from X to Y."""
     spread = _spread(np.vstack([X, Y]))
     path = DetourPath(X, Y, spread, rng)
     segments: list[Segment] = []
     s, x, misses = 0.0, X, 0
     while s < 1.0 and misses < 3 and report.n_loops < max_loops:
-        step = follow(fields, path, s, x, spread, M, tol / 10, rng, report)
+        step = follow(bundle, path, s, x, spread, M, tol / 10, rng, report)
         if step is None:
             misses += 1
             continue
         segment, s = step
         segments.append(segment)
-        x, misses = segment.x, 0
+        x, misses = segment.z.x[-1], 0
     if not segments:
         return None
     report.notes.append(f"the chain of {len(segments)} loops came {s:.1%} of the way")
-    u = len(segments) * np.concatenate([segment.u for segment in segments])
-    return u, 1.0, None, None
+    return segments, 1.0
 
 
-def _finish(fields, X, Y, u, scale, end, solver, readout, tol, report) -> InterpolationResult:
-    """Correct at finer steps until they change nothing, and say what was reached."""
+def _finish(bundle, X, Y, segments, scale, readout, tol, report) -> InterpolationResult:
+    """Correct the last loop at finer steps until they change nothing; say what was reached."""
     shift = X if readout == "displacement" else 0.0
     target = X + Y / scale if readout == "displacement" else Y
-    previous = None
-    for n_steps in (1, 2, 4, 8, 16):
-        if end is not None and n_steps < end.n_steps:
-            continue
-        fine = EndPoint(fields, X, len(u), n_steps)
-        if solver is not None:
-            u, _ = newton(fine, solver, u, target, 0.03 * tol / scale, report)
-        residual = scale * (fine.propagate(u) - shift) - Y
-        if previous is not None and np.max(abs(residual - previous)) < 0.1 * tol:
+    last = segments[-1]
+    n_steps = max(segment.solver.n_steps for segment in segments)
+    parts = [segment.z for segment in segments]
+
+    def settled(parts, n_steps):
+        """The chain with the states of its controls from X on, and what they miss."""
+        result, x = [], X
+        for z, segment in zip(parts, segments, strict=True):
+            z = Iterate(z.w, np.concatenate([x[None], z.x[1:]]))
+            result.append(Iterate(z.w, settle(bundle, z, segment.line.A, n_steps)))
+            x = result[-1].x[-1]
+        return result, scale * (x - shift) - Y
+
+    parts, residual = settled(parts, n_steps)
+    while True:
+        solver = replace(last.solver, n_steps=n_steps)
+        for _ in range(3):
+            if not np.max(abs(residual)) > 0.1 * tol:
+                break
+            z, _, _ = solver.newton(parts[-1], last.line, target, 0.03 * tol / scale)
+            parts, residual = settled([*parts[:-1], z], n_steps)
+        coarse, n_steps = residual, 2 * n_steps
+        parts, residual = settled(parts, n_steps)
+        if n_steps >= _MOST_STEPS or not np.max(abs(residual - coarse)) > 0.1 * tol:
             break
-        previous = scale * (fine.propagate(u) - shift) - Y
+    w = np.concatenate([z.w for z in parts])
     error = np.max(abs(residual))
     success = bool(error <= tol)
     reached = f"largest error {error:.1e}, tol {tol:.1e}"
@@ -236,7 +251,7 @@ def _finish(fields, X, Y, u, scale, end, solver, readout, tol, report) -> Interp
     else:
         message = f"Not interpolated ({reached}): {_limits(report)}."
     return InterpolationResult(
-        u,
+        len(w) * w,
         float(scale),
         residual,
         success,
@@ -298,7 +313,8 @@ def _order_failure(fields, X, Y) -> InterpolationResult:
 
 
 def _least_intervals(fields: Fields, X: NDArray) -> int:
-    return max(100, 4 * int(np.ceil(X.size / fields.n_fields)))
+    N, m = X.shape
+    return 100 * max(1, int(np.ceil(max(0.4 * N, 0.04 * N * m) / fields.n_fields)))
 
 
 def _spread(X: NDArray) -> float:
@@ -307,13 +323,13 @@ def _spread(X: NDArray) -> float:
 
 
 def _as_fields(fields: Any, X: NDArray) -> Fields:
-    drawn = getattr(fields, "vector_fields_", fields)
+    drawn = drawn_fields(fields)
     if isinstance(drawn, Fields):
         return drawn
     return FunctionFields(vector_fields(fields)).draw(X.shape[-1])
 
 
-def _check(fields, X, Y, readout, n_intervals, tol) -> None:
+def _check(fields, X, Y, readout, n_intervals, tol, max_loops) -> None:
     if X.ndim != 2 or X.shape[1] != fields.n_states or not len(X):
         raise ValueError(f"X must have shape (N, {fields.n_states}); got {X.shape}.")
     if Y.shape != X.shape:
@@ -324,6 +340,8 @@ def _check(fields, X, Y, readout, n_intervals, tol) -> None:
         raise ValueError(f"readout={readout!r} must be 'identity' or 'displacement'.")
     if n_intervals is not None and n_intervals < 1:
         raise ValueError(f"n_intervals={n_intervals} must be at least 1.")
+    if max_loops < 1:
+        raise ValueError(f"max_loops={max_loops} must be at least 1.")
     if not tol > 0:
         raise ValueError(f"tol={tol} must be positive.")
     if len(X) > 1 and pdist(X).min() == 0:

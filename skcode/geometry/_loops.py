@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
 
-from skcode.fields import Fields
+from skcode.geometry._bundle import Bundle
 
 
 @dataclass(frozen=True)
@@ -36,23 +37,15 @@ class LoopDesign:
     stretch : float
         Largest singular value of the flow's derivative and of its inverse at the points.
     n_candidates : int
-        Admissible legs among which the best is chosen.
+        Legs that are drawn at once; the best admissible one is taken.
     """
 
     excursion: int = 100
     leg: int = 4
     sizes: tuple[float, float] = (0.15, 0.6)
     reach: float = 4.0
-    stretch: float = 1000.0
-    n_candidates: int = 8
-
-
-@dataclass(frozen=True)
-class _Walk:
-    """Points x (N, m) and the flow's derivatives D (N, m, m) at them, after some legs."""
-
-    x: NDArray
-    D: NDArray
+    stretch: float = 20.0
+    n_candidates: int = 16
 
 
 class LoopBuilder:
@@ -60,7 +53,7 @@ class LoopBuilder:
 
     Parameters
     ----------
-    fields : Fields
+    bundle : Bundle
         The fields.
     X : ndarray of shape (N, m)
         The points.
@@ -70,111 +63,106 @@ class LoopBuilder:
         How to draw.
     """
 
-    def __init__(self, fields: Fields, X: NDArray, spread: float, design: LoopDesign):
-        self.fields = fields
+    def __init__(self, bundle: Bundle, X: NDArray, spread: float, design: LoopDesign):
+        self.bundle = bundle
         self.X = X
         self.centre = X.mean(axis=0)
         self.spread = spread
         self.design = design
-        size = np.sqrt(np.mean(np.sum(np.asarray(fields.value(X)) ** 2, axis=2), axis=0))
+        size = np.sqrt(np.mean(np.sum(bundle.values(X[None])[0] ** 2, axis=2), axis=0))
         #: controls in these units displace the points by about one
         self.units = 1 / np.maximum(size, 1e-3 * max(size.max(), 1e-300))
+        self.gramian = np.zeros((X.size, X.size))
 
     def draw(self, n_intervals: int, rng: np.random.Generator) -> NDArray:
-        """A loop of controls (n_intervals, d) over unit time."""
-        N, m = self.X.shape
-        gramian = np.zeros((N * m, N * m))
-        pieces: list[NDArray] = []
-        remaining = n_intervals
-        while remaining > 1:
-            half = min(self.design.excursion, remaining) // 2
-            forth, gramian = self._excursion(half, gramian, rng)
-            pieces += [forth, -forth[::-1]]
-            remaining -= 2 * half
-        pieces.append(np.zeros((remaining, self.fields.n_fields)))
-        return n_intervals * np.concatenate(pieces)
+        """Ways out w (n_excursions, half, d); with their ways back they fill n_intervals."""
+        self.gramian[...] = 0
+        half = min(self.design.excursion, n_intervals) // 2
+        n_excursions = n_intervals // (2 * half) if half else 0
+        forth = [self._excursion(half, rng) for _ in range(n_excursions)]
+        return np.reshape(forth, (n_excursions, half, self.bundle.n_fields))
 
-    def _excursion(
-        self, half: int, gramian: NDArray, rng: np.random.Generator
-    ) -> tuple[NDArray, NDArray]:
-        """The way out (half, d), and the Gramian with what it adds."""
+    def _excursion(self, half: int, rng: np.random.Generator) -> NDArray:
+        """The way out (half, d)."""
         N, m = self.X.shape
-        walk = _Walk(self.X, np.tile(np.eye(m), (N, 1, 1)))
+        x, D = self.X, np.tile(np.eye(m), (N, 1, 1))
         legs: list[NDArray] = []
         while len(legs) * self.design.leg < half:
-            best = self._best_leg(walk, gramian, rng)
-            if best is None:
-                # stuck at the bounds: go back along the last leg and try other ways
-                u = -legs[-1] if legs else np.zeros(self.fields.n_fields)
-                steps = self._run(walk, u)
-                walk = steps[-1] if steps else walk
+            w = self._directions(rng)
+            xs, Ds = self._run(w, x, D)
+            admissible = self._admissible(xs, Ds)
+            if admissible.any():
+                w, xs, Ds = w[admissible], xs[admissible], Ds[admissible]
+                i = self._choose(xs, Ds)
+                legs.append(w[i])
             else:
-                u, walk, gramian = best
-            legs.append(u)
-        return np.repeat(legs, self.design.leg, axis=0)[:half], gramian
+                # stuck at the bounds: go back along the last leg and try other ways
+                i = 0
+                legs.append(-legs[-1] if legs else np.zeros(self.bundle.n_fields))
+                xs, Ds = self._run(legs[-1][None], x, D)
+            x, D = xs[i, -1], Ds[i, -1]
+        return np.repeat(legs, self.design.leg, axis=0)[:half]
 
-    def _best_leg(self, walk: _Walk, gramian: NDArray, rng: np.random.Generator):
-        """Of a few admissible legs the one with the largest determinant of the Gramian."""
-        best, best_value, found = None, -np.inf, 0
-        for _ in range(6 * self.design.n_candidates):
-            u = self._direction(rng)
-            steps = self._run(walk, u)
-            if not steps or not self._admissible(steps):
-                continue
-            found += 1
-            G = gramian + sum(self._gain(step) for step in steps)
-            floor = 1e-13 * np.trace(G) / len(G)
-            value = np.linalg.slogdet(G + floor * np.eye(len(G)))[1]
-            if value > best_value:
-                best, best_value = (u, steps[-1], G), value
-            if found == self.design.n_candidates:
-                break
-        return best
-
-    def _direction(self, rng: np.random.Generator) -> NDArray:
-        """One field alone, or all of them: both kinds of leg are needed."""
-        d = self.fields.n_fields
-        u = rng.standard_normal(d)
-        if rng.random() < 0.5:
-            u *= np.arange(d) == rng.integers(d)
+    def _directions(self, rng: np.random.Generator) -> NDArray:
+        """Candidates (c, d): one field alone, or all of them; both kinds of leg are needed."""
+        c, d = self.design.n_candidates, self.bundle.n_fields
+        w = rng.standard_normal((c, d))
+        alone = rng.random(c) < 0.5
+        w[alone] *= np.arange(d) == rng.integers(d, size=c)[alone, None]
         low, high = np.log(self.design.sizes)
-        return self.spread * np.exp(rng.uniform(low, high)) * self.units * u / np.linalg.norm(u)
+        sizes = self.spread * np.exp(rng.uniform(low, high, (c, 1)))
+        return sizes * self.units * w / np.linalg.norm(w, axis=1, keepdims=True)
 
-    def _run(self, walk: _Walk, u: NDArray) -> list[_Walk]:
-        """The leg's intervals, one RK4 step each; [] where the points leave the floating range."""
-        steps = []
+    def _run(self, w: NDArray, x: NDArray, D: NDArray) -> tuple[NDArray, NDArray]:
+        """Points (c, leg, N, m) and derivatives (c, leg, N, m, m) after each interval of the leg.
+
+        One RK4 step an interval: the choice of a loop need not be exact.
+        """
+        c = len(w)
+        bound = self.bundle.bind(w)
+        x, D = np.tile(x, (c, 1, 1)), np.tile(D, (c, 1, 1, 1))
+        xs, Ds = [], []
+
+        def velocity(x, D):
+            return self.bundle.velocity(bound, x), self.bundle.derivative(bound, x) @ D
+
         for _ in range(self.design.leg):
-            k1, K1 = self._velocity(walk.x, walk.D, u)
-            k2, K2 = self._velocity(walk.x + k1 / 2, walk.D + K1 / 2, u)
-            k3, K3 = self._velocity(walk.x + k2 / 2, walk.D + K2 / 2, u)
-            k4, K4 = self._velocity(walk.x + k3, walk.D + K3, u)
-            x = walk.x + (k1 + 2 * k2 + 2 * k3 + k4) / 6
-            D = walk.D + (K1 + 2 * K2 + 2 * K3 + K4) / 6
-            if not (np.isfinite(x).all() and np.isfinite(D).all()):
-                return []
-            walk = _Walk(x, D)
-            steps.append(walk)
-        return steps
+            k1, K1 = velocity(x, D)
+            k2, K2 = velocity(x + k1 / 2, D + K1 / 2)
+            k3, K3 = velocity(x + k2 / 2, D + K2 / 2)
+            k4, K4 = velocity(x + k3, D + K3)
+            x = x + (k1 + 2 * k2 + 2 * k3 + k4) / 6
+            D = D + (K1 + 2 * K2 + 2 * K3 + K4) / 6
+            xs.append(x)
+            Ds.append(D)
+        return np.stack(xs, axis=1), np.stack(Ds, axis=1)
 
-    def _velocity(self, x: NDArray, D: NDArray, u: NDArray) -> tuple[NDArray, NDArray]:
-        N, m = x.shape
-        columns = D.transpose(2, 0, 1).reshape(m * N, m)
-        with np.errstate(all="ignore"):
-            pushed = self.fields.pushforward(np.tile(x, (m, 1)), u, columns)
-            return self.fields.combine(x, u), pushed.reshape(m, N, m).transpose(1, 2, 0)
-
-    def _admissible(self, steps: list[_Walk]) -> bool:
+    def _admissible(self, xs: NDArray, Ds: NDArray) -> NDArray:
+        """Which candidates (c,) keep within the bounds all along."""
         design = self.design
-        for step in steps:
-            if np.max(abs(step.x - self.centre)) > design.reach * self.spread:
-                return False
-            s = np.linalg.svd(step.D, compute_uv=False)
-            if s.max() > design.stretch or s.min() < 1 / design.stretch:
-                return False
-        return True
+        finite = np.isfinite(Ds).all(axis=(1, 2, 3, 4)) & np.isfinite(xs).all(axis=(1, 2, 3))
+        near = abs(xs - self.centre).max(axis=(1, 2, 3)) <= design.reach * self.spread
+        admissible = finite & near
+        s = np.linalg.svd(Ds[admissible], compute_uv=False)
+        most, least = s.max(axis=(1, 2, 3)), s.min(axis=(1, 2, 3))
+        admissible[admissible] = (most <= design.stretch) & (least >= 1 / design.stretch)
+        return admissible
 
-    def _gain(self, step: _Walk) -> NDArray:
-        """What one interval adds to the Gramian: the fields, pulled back to the start."""
-        V = np.asarray(self.fields.value(step.x)) * self.units[None, :, None]
-        pulled = np.linalg.solve(step.D, V.transpose(0, 2, 1)).reshape(-1, self.fields.n_fields)
-        return pulled @ pulled.T
+    def _choose(self, xs: NDArray, Ds: NDArray) -> int:
+        """The candidate with the largest determinant of the Gramian, which gains what it adds.
+
+        det(G + P P^T) = det(G) det(1 + P^T G^{-1} P), with one factorisation for all.
+        """
+        V = self.bundle.values(xs.reshape(-1, *self.X.shape)) * self.units[:, None]
+        V = V.reshape(*xs.shape[:-1], *V.shape[-2:])
+        pulled = np.linalg.solve(Ds, np.swapaxes(V, -1, -2))  # (c, leg, N, m, d)
+        P = np.moveaxis(pulled, 1, 3).reshape(len(xs), self.X.size, -1)
+        floor = 1e-13 * (np.trace(self.gramian) + np.mean(np.sum(P**2, axis=(1, 2)))) / self.X.size
+        L = cholesky(self.gramian + floor * np.eye(self.X.size), lower=True)
+        columns = np.moveaxis(P, 1, 0).reshape(self.X.size, -1)
+        W = solve_triangular(L, columns, lower=True).reshape(self.X.size, len(P), -1)
+        W = np.moveaxis(W, 1, 0)
+        gains = np.linalg.slogdet(np.eye(W.shape[-1]) + np.swapaxes(W, -1, -2) @ W)[1]
+        i = int(np.argmax(gains))
+        self.gramian += P[i] @ P[i].T
+        return i

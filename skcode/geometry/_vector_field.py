@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import singledispatch
 from typing import Any
@@ -181,6 +181,17 @@ def as_vector_field(V: Any) -> VectorField:
     raise TypeError(f"Expected a vector field or a callable; got {type(V).__name__}.")
 
 
+def drawn_fields(fields: Any) -> Any:
+    """The fields of a fitted estimator; anything else as it is."""
+    drawn = getattr(fields, "vector_fields_", fields)
+    if drawn is not fields and isinstance(drawn, Sequence):
+        raise ValueError(
+            f"The estimator has {len(drawn)} members, each with fields of its own: pass one of "
+            "its vector_fields_, or fit with n_members=1."
+        )
+    return drawn
+
+
 def vector_fields(fields: Any) -> list[VectorField]:
     """The single fields V_1..V_d of drawn fields, a fitted estimator or a sequence.
 
@@ -198,6 +209,8 @@ def vector_fields(fields: Any) -> list[VectorField]:
 
     Raises
     ------
+    ValueError
+        If there is no field, or the estimator has several members with fields of their own.
     TypeError
         If it is none of these.
 
@@ -208,14 +221,16 @@ def vector_fields(fields: Any) -> list[VectorField]:
     >>> [V.degree for V in vector_fields(UniversalFields().draw(3, rng=0))]
     [1, 1, 0, 2, 2]
     """
-    fields = getattr(fields, "vector_fields_", fields)
+    fields = drawn_fields(fields)
     if isinstance(fields, Fields):
         polynomials = _polynomials(fields)
         if polynomials is not None:
             return [PolynomialField(terms, fields.n_states) for terms in polynomials]
         return [FunctionField(_Component(fields, i)) for i in range(fields.n_fields)]
     if isinstance(fields, Iterable) and not isinstance(fields, np.ndarray | str):
-        return [as_vector_field(V) for V in fields]
+        if not (Vs := [as_vector_field(V) for V in fields]):
+            raise ValueError("fields must hold at least one vector field.")
+        return Vs
     if isinstance(fields, VectorField) or callable(fields):
         return [as_vector_field(fields)]
     raise TypeError(

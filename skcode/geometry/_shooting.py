@@ -1,0 +1,169 @@
+"""Newton's method on all intervals at once: multiple shooting for controls that move little.
+
+Unknown are the controls w (M, d) and the states x_1..x_M at the ends of the intervals. With F_t the
+flow of interval t, the equations are x_{t+1} = F_t(x_t, w_t) and x_M = target. Linearised,
+
+    dx_{t+1} = A_t dx_t + B_t dw_t + defect_t,   dx_M = sum_t P_t (B_t dw_t + defect_t)
+
+with P_t = A_{M-1} .. A_{t+1}. All F_t, A_t and B_t are computed at once, and no flow is longer than
+one interval: sequential are only the products of small matrices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular, svdvals
+
+from skcode.geometry._bundle import Bundle
+
+#: largest defect, in units of the largest state, that counts as rounding
+_SETTLED = 4 * np.finfo(float).eps
+#: intervals of a block, at least
+_BLOCK = 10
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """Controls w (M, d) and states x (M + 1, N, m), whose first are the inputs."""
+
+    w: NDArray
+    x: NDArray
+
+
+class Linearisation:
+    r"""The linearised equations at an iterate, and their solutions that move the states least.
+
+    Among the dw that bring the points home the one with the smallest
+
+    .. math:: \sum_t |dw_t|^2 + \mu^2 \sum_k |dx_{t_k}|^2
+
+    is taken, with the states at the ends of blocks of intervals. With the first sum alone points
+    travel far, and come back, in order to move a little: Newton's method then converges for much
+    smaller targets only. The reachability Gramian P_k = L_k^T L_k of the blocks obeys a Riccati
+    equation, P_{k+1} = F (P_k^{-1} + mu^2)^{-1} F^T + G G^T, of which only the factors L_k are
+    computed, by QR: nothing is squared.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The fields.
+    z : Iterate
+        Where to linearise.
+    n_steps : int
+        Steps of the scheme in an interval.
+    mu : float
+        The weight of the states.
+    """
+
+    def __init__(self, bundle: Bundle, z: Iterate, n_steps: int, mu: float):
+        self.A, self.B = bundle.linearised_flow(z.w, z.x[:-1], n_steps)
+        M, N, m, d = self.B.shape
+        self.P = _products(self.A)
+        self.finite = bool(np.isfinite(self.P).all() and np.isfinite(self.B).all())
+        self.shape = (M, d)
+        self.condition = np.inf
+        if self.finite and N * m <= M * d:
+            self._factor(mu, max(_BLOCK, N * m // (2 * d)))
+            s = svdvals(self.R)
+            self.condition = float(s[0] / s[-1]) if s[-1] > 0 else np.inf
+
+    def _factor(self, mu: float, size: int) -> None:
+        """Q_k and S_k of each block, and the last R, from the square roots of the Gramians."""
+        M, N, m, _ = self.B.shape
+        self.factors: list[tuple[NDArray, NDArray]] = []
+        L = np.empty((0, N * m))
+        for start in range(0, M, size):
+            A, B = self.A[start : start + size], self.B[start : start + size]
+            to_end = _products(A)
+            S = cholesky(np.eye(len(L)) + mu**2 * (L @ L.T), lower=True)
+            kept = solve_triangular(S, L, lower=True).reshape(-1, N, m, 1)
+            F = to_end[0] @ A[0]
+            G = np.moveaxis(to_end @ B, 3, 1).reshape(-1, N * m)
+            Q, L = np.linalg.qr(np.vstack([(F @ kept).reshape(-1, N * m), G]))
+            self.factors.append((Q, S))
+        self.R = L
+
+    def _controls(self, miss: NDArray) -> NDArray:
+        """The dw with sum_t P_t B_t dw_t = miss."""
+        y = solve_triangular(self.R, miss.ravel(), trans="T")
+        pieces = []
+        for Q, S in reversed(self.factors):
+            a, dw = np.split(Q @ y, [len(S)])
+            pieces.append(dw)
+            y = solve_triangular(S, a, lower=True, trans="T")
+        return np.concatenate(pieces[::-1]).reshape(self.shape)
+
+    def arrival(self, defects: NDArray) -> NDArray:
+        """What defects (M, N, m) amount to at the end (N, m)."""
+        return np.sum(self.P @ defects[..., None], axis=0)[..., 0]
+
+    def solve(self, miss: NDArray, defects: NDArray) -> tuple[NDArray, NDArray]:
+        """The dw with sum_t P_t B_t dw_t = miss, and the dx_1..dx_M that it and defects cause."""
+        dw = self._controls(miss)
+        push = (self.B @ dw[:, None, :, None])[..., 0] + defects
+        return dw, _respond(self.A, push)
+
+
+def _products(A: NDArray) -> NDArray:
+    """P_t = A_{M-1} .. A_{t+1}, the last the identity."""
+    P = np.empty_like(A)
+    P[-1] = np.eye(A.shape[-1])
+    for t in range(len(A) - 1, 0, -1):
+        np.matmul(P[t], A[t], out=P[t - 1])
+    return P
+
+
+def _respond(A: NDArray, push: NDArray) -> NDArray:
+    """dx_1..dx_M of dx_{t+1} = A_t dx_t + push_t, dx_0 = 0."""
+    dx = np.empty_like(push)
+    dx[0] = push[0]
+    for t in range(1, len(push)):
+        np.matmul(A[t], dx[t - 1][..., None], out=dx[t][..., None])
+        dx[t] += push[t]
+    return dx
+
+
+def propagate(bundle: Bundle, w: NDArray, X: NDArray, n_steps: int) -> NDArray:
+    """States (G, M + 1, N, m) under w (G, M, d) from X (N, m), interval after interval."""
+    G, M, _ = w.shape
+    x = np.empty((G, M + 1, *X.shape))
+    x[:, 0] = X
+    for t in range(M):
+        x[:, t + 1] = bundle.flow(w[:, t], x[:, t], n_steps)
+    return x
+
+
+def settle(bundle: Bundle, z: Iterate, A: NDArray, n_steps: int, max_iter: int = 20) -> NDArray:
+    """The states (M + 1, N, m) that belong to the controls, from nearby ones, all at once.
+
+    Newton's method for x_{t+1} = F_t(x_t, w_t) with the derivatives A, down to rounding; where it
+    fails, interval after interval.
+    """
+    x, smallest = z.x, np.inf
+    for _ in range(max_iter):
+        defects = bundle.flow(z.w, x[:-1], n_steps) - x[1:]
+        size = np.max(abs(defects))
+        if size <= _SETTLED * np.max(abs(x)):
+            return x
+        if not size < 0.5 * smallest:
+            break
+        smallest = size
+        x = np.concatenate([x[:1], x[1:] + _respond(A, defects)])
+    return propagate(bundle, z.w[None], z.x[0], n_steps)[0]
+
+
+def there_and_back(
+    bundle: Bundle, forth: NDArray, X: NDArray, n_intervals: int, n_steps: int
+) -> Iterate:
+    """The loop of excursions (E, half, d): the ways back pass through the same states."""
+    out = propagate(bundle, forth, X, n_steps)
+    x = np.concatenate([out[:, 1:], out[:, -2::-1]], axis=1).reshape(-1, *X.shape)
+    w = np.concatenate([forth, -forth[:, ::-1]], axis=1).reshape(-1, forth.shape[-1])
+    idle = n_intervals - len(w)
+    return Iterate(
+        np.concatenate([w, np.zeros((idle, w.shape[1]))]),
+        np.concatenate([X[None], x, np.tile(X, (idle, 1, 1))]),
+    )

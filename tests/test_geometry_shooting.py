@@ -1,0 +1,155 @@
+"""The parts of `interpolate`: fields under many controls, linearised flows, loops, Newton steps."""
+
+import numpy as np
+import pytest
+from helpers import EVERY_FAMILY, draw, relative_error
+from numpy.testing import assert_allclose
+
+from skcode.fields import UniversalFields
+from skcode.geometry._bundle import GeneralBundle, NeuralBundle, PolynomialBundle, bundle
+from skcode.geometry._continuation import DetourPath, Report, Solver
+from skcode.geometry._loops import LoopBuilder, LoopDesign
+from skcode.geometry._shooting import Iterate, Linearisation, propagate, there_and_back
+
+SMOOTH = [name for name in EVERY_FAMILY if "relu" not in name]
+N_GROUPS, N_POINTS = 3, 4
+
+
+def groups(fields, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-0.5, 0.5, (N_GROUPS, N_POINTS, fields.n_states))
+    return x, 0.1 * rng.standard_normal((N_GROUPS, fields.n_fields))
+
+
+@pytest.mark.parametrize("family", SMOOTH)
+def test_groups_agree_with_the_fields(family):
+    fields = draw(family)
+    x, w = groups(fields)
+    direction = np.random.default_rng(1).standard_normal(x.shape[1:])
+    for many in (bundle(fields), GeneralBundle(fields)):
+        bound = many.bind(w)
+        velocity, derivative = many.velocity(bound, x), many.derivative(bound, x)
+        for g in range(N_GROUPS):
+            assert_allclose(many.values(x)[g], fields.value(x[g]), atol=1e-13)
+            assert_allclose(velocity[g], fields.combine(x[g], w[g]), atol=1e-13)
+            along = (derivative[g] @ direction[..., None])[..., 0]
+            assert_allclose(along, fields.pushforward(x[g], w[g], direction), atol=1e-13)
+
+
+@pytest.mark.parametrize("family", ["universal", "polynomial activation", "full rank", "functions"])
+def test_linearised_flow_against_differences(family):
+    fields = draw(family)
+    many = bundle(fields)
+    x, w = groups(fields)
+    rng = np.random.default_rng(2)
+    dx, dw, eps = rng.standard_normal(x.shape), rng.standard_normal(w.shape), 1e-6
+    A, B = many.linearised_flow(w, x, 2)
+    forth = many.flow(w + eps * dw, x + eps * dx, 2)
+    back = many.flow(w - eps * dw, x - eps * dx, 2)
+    tangent = (A @ dx[..., None] + B @ dw[:, None, :, None])[..., 0]
+    assert relative_error((forth - back) / (2 * eps), tangent) < 1e-7
+
+
+def test_each_kind_takes_its_fast_path():
+    assert isinstance(bundle(draw("universal")), PolynomialBundle)
+    assert isinstance(bundle(draw("full rank")), NeuralBundle)
+    assert isinstance(bundle(draw("functions")), GeneralBundle)
+
+
+def start(n_intervals=35, N=5):
+    many = bundle(UniversalFields().draw(2, rng=0))
+    rng = np.random.default_rng(0)
+    X, w = rng.random((N, 2)), 0.03 * rng.standard_normal((n_intervals, 5))
+    return many, Iterate(w, propagate(many, w[None], X, 1)[0])
+
+
+def test_chunks_change_nothing(monkeypatch):
+    many, z = start()
+    whole = many.flow(z.w, z.x[:-1], 1), *many.linearised_flow(z.w, z.x[:-1], 1)
+    monkeypatch.setattr("skcode.geometry._bundle._CHUNK", 1)
+    parts = many.flow(z.w, z.x[:-1], 1), *many.linearised_flow(z.w, z.x[:-1], 1)
+    for one, other in zip(whole, parts, strict=True):
+        assert_allclose(one, other, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("mu", [0.0, 0.7])
+def test_the_step_is_the_one_that_moves_the_states_least(mu):
+    many, z = start()
+    line = Linearisation(many, z, 1, mu)
+    M, N, m, d = line.B.shape
+    miss = np.random.default_rng(1).standard_normal((N, m))
+    dw, dx = line.solve(miss, np.zeros((M, N, m)))
+    # the same problem, dense and squared
+    S, squares = np.zeros((N, m, M * d)), np.eye(M * d)
+    for t in range(M):
+        S = line.A[t] @ S
+        S[:, :, t * d : (t + 1) * d] += line.B[t]
+        if t % 10 == 9:
+            squares += mu**2 * S.reshape(N * m, -1).T @ S.reshape(N * m, -1)
+    J = S.reshape(N * m, -1)
+    K = np.linalg.solve(squares, J.T)
+    expected = K @ np.linalg.solve(J @ K, miss.ravel())
+    assert_allclose(dx[-1], miss, atol=1e-10)
+    assert relative_error(dw.ravel(), expected) < 1e-8
+
+
+def test_defects_arrive_where_the_linear_system_takes_them():
+    many, z = start()
+    line = Linearisation(many, z, 1, 0.1)
+    defects = 1e-3 * np.random.default_rng(1).standard_normal(line.B.shape[:3])
+    miss = -line.arrival(defects)
+    _, dx = line.solve(miss, defects)
+    assert_allclose(dx[-1], 0, atol=1e-12)
+
+
+def test_newton_is_quadratic_where_the_derivative_is_renewed():
+    many, z = start()
+    report = Report()
+    solver = Solver(many, 1, 0.3, report)
+    line = solver.linearise(z)
+    target = z.x[-1] + 1e-3
+    reached, _, error = solver.newton(z, line, target, 1e-12)
+    assert error <= 1e-12
+    assert report.n_iter <= 6
+    assert_allclose(propagate(many, reached.w[None], z.x[0], 1)[0, -1], target, atol=1e-11)
+
+
+def test_a_loop_comes_home():
+    many = bundle(UniversalFields().draw(3, rng=1))
+    X = np.random.default_rng(0).random((4, 3))
+    design = LoopDesign(excursion=20, n_candidates=4)
+    forth = LoopBuilder(many, X, 0.5, design).draw(50, np.random.default_rng(1))
+    assert forth.shape == (2, 10, 5)
+    z = there_and_back(many, forth, X, 50, 2)
+    assert z.w.shape == (50, 5)
+    assert z.x.shape == (51, 4, 3)
+    # states are those of the flow, out and back, idle at the end
+    assert_allclose(propagate(many, z.w[None], X, 2)[0], z.x, atol=1e-8)
+    assert_allclose(z.x[20], X, atol=1e-8)
+    assert abs(z.x[10] - X).max() > 0.1
+
+
+def test_loops_respect_their_bounds():
+    many = bundle(UniversalFields().draw(2, rng=0))
+    X = np.random.default_rng(0).random((4, 2))
+    design = LoopDesign(reach=2.0, stretch=5.0)
+    forth = LoopBuilder(many, X, 0.5, design).draw(100, np.random.default_rng(1))
+    z = there_and_back(many, forth, X, 100, 4)
+    assert abs(z.x - X.mean(axis=0)).max() <= 2.0 * 0.5 + 1e-3
+    A, _ = many.linearised_flow(z.w[:50], z.x[:50], 4)
+    D = np.eye(2)
+    for At in A:
+        D = At @ D
+        s = np.linalg.svd(D, compute_uv=False)
+        assert s.max() <= 5.0 * 1.05
+        assert s.min() >= 1 / (5.0 * 1.05)
+
+
+def test_detours_keep_points_apart():
+    # straight paths would meet half way
+    X = np.array([[0.0, 0.0], [1.0, 1.0]])
+    path = DetourPath(X, X[::-1], 0.5, np.random.default_rng(0))
+    assert_allclose(path(0.0), X)
+    assert_allclose(path(1.0), X[::-1])
+    gaps = [np.linalg.norm(np.diff(path(s), axis=0)) for s in np.linspace(0, 1, 21)]
+    assert min(gaps) > 0.3
