@@ -24,6 +24,7 @@ from skcode.estimators._member import (
 )
 from skcode.estimators._monitor import TrainingMonitor
 from skcode.estimators._preparation import canonical, hold_out, positive_rows
+from skcode.estimators._state import TravelMixin
 from skcode.estimators._tasks import Task
 from skcode.fields import (
     AffineFields,
@@ -78,7 +79,7 @@ def streams(estimator: Any) -> bool:
     return True
 
 
-class ControlledODEBase(BaseEstimator, ABC):
+class ControlledODEBase(TravelMixin, BaseEstimator, ABC):
     """Base of the estimators; not for direct use."""
 
     _parameter_constraints: dict = {
