@@ -51,7 +51,9 @@ def test_links_lead_somewhere(page):
 
 def lower_bounds():
     extras = PYPROJECT["project"]["optional-dependencies"]
-    requirements = [*PYPROJECT["project"]["dependencies"], *extras["plot"], *extras["test"]]
+    requirements = list(PYPROJECT["project"]["dependencies"])
+    for extra in ("plot", "onnx", "skops", "test"):
+        requirements += extras[extra]
     pairs = [re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement) for requirement in requirements]
     return {pair[1]: pair[2] for pair in pairs if pair}
 
