@@ -59,6 +59,6 @@ def test_specified(estimator, check):
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_every_combination(estimator, family, readout, solver):
     small = SIZES if estimator is ControlledODETransformer else SMALL
-    # several classes or targets need as many states
-    model = estimator(vector_fields=family, readout=readout, solver=solver, **small, n_states=12)
+    # the checks bring up to 30 features
+    model = estimator(vector_fields=family, readout=readout, solver=solver, **small, n_states=32)
     check_estimator(model, on_skip=None)

@@ -136,7 +136,7 @@ def values(draw, n):
 
 
 @st.composite
-def labels(draw, n):
+def labels(draw, n, column=False):
     """Class labels (n,) of any type, some of them rare, or indicators (n, K)."""
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     if draw(st.integers(0, 4)) == 0 and n > 1:
@@ -146,7 +146,8 @@ def labels(draw, n):
     if draw(st.booleans()):  # the last class has one sample
         codes = np.where(np.arange(n) == 0, n_classes - 1, codes % max(n_classes - 1, 1))
     kind = draw(st.sampled_from(LABELS))
-    return codes > 0 if kind is bool else (3 * codes - 4).astype(kind)
+    y = codes > 0 if kind is bool else (3 * codes - 4).astype(kind)
+    return y[:, None] if column and draw(st.integers(0, 3)) == 0 else y
 
 
 @st.composite
@@ -172,7 +173,7 @@ def cases(draw):
         y = draw({
             ControlledODERegressor: values,
             ControlledODEClassifier: labels,
-            ControlledODETransformer: lambda n: st.one_of(st.none(), values(n), labels(n)),
+            ControlledODETransformer: lambda n: st.one_of(st.none(), values(n), labels(n, column=True)),
         }[kind](len(X)))  # fmt: skip
     if draw(st.booleans()):
         # None is the smallest state that holds the inputs
