@@ -150,6 +150,11 @@ def labels(draw, n, column=False):
     return y[:, None] if column and draw(st.integers(0, 3)) == 0 else y
 
 
+def any_targets(n):
+    """What the transformer takes: none, values, labels, or a column of labels."""
+    return st.one_of(st.none(), values(n), labels(n, column=True))
+
+
 @st.composite
 def many_classes(draw):
     """Rows and labels of 500 classes, each of two or three samples."""
@@ -173,7 +178,7 @@ def cases(draw):
         y = draw({
             ControlledODERegressor: values,
             ControlledODEClassifier: labels,
-            ControlledODETransformer: lambda n: st.one_of(st.none(), values(n), labels(n, column=True)),
+            ControlledODETransformer: any_targets,
         }[kind](len(X)))  # fmt: skip
     if draw(st.booleans()):
         # None is the smallest state that holds the inputs

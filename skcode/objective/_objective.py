@@ -75,10 +75,17 @@ class Objective:
         ridge[: model.n_controls] /= model.n_intervals
         ridge[model.n_controls :] *= model.readout.penalised
         self.ridge = ridge
-        # cut once: backends that ship data see the same arrays at each call
-        self.tasks = [(X[s], y[s], self.weight[s]) for s in task_slices(len(X), model.n_block)]
+        self.tasks = self._cut(X, model)
         # where the strength of the penalty comes from the data, single precision is ample
         self.precision = np.float32 if alpha is None else model.dtype
+
+    def _cut(self, X: NDArray, model: Model) -> list[tuple]:
+        """Tasks, cut once: backends that ship data see the same arrays at each call."""
+        self.mapper.keep(model)
+        return [
+            tuple(self.mapper.keep(part[s]) for part in (X, self.y, self.weight))
+            for s in task_slices(len(X), model.n_block)
+        ]
 
     @property
     def n_samples(self) -> int:
@@ -110,10 +117,10 @@ class Objective:
     def _normal_tasks(self) -> tuple[Model, list[tuple]]:
         """Model and tasks of the normal equations; small inputs are scaled once."""
         model, X = self.model.astype(self.precision), self.X
-        if X.size <= _MOST_SCALED:
+        # rows that are elsewhere already are scaled there
+        if X.size <= _MOST_SCALED and not self.mapper.ships:
             X, model = model.input_map.scaled(X), model.without_scaling()
-        slices = task_slices(len(X), model.n_block)
-        return model, [(X[s], self.y[s], self.weight[s]) for s in slices]
+        return model, self._cut(X, model)
 
     def subset(self, index: NDArray) -> Objective:
         """The objective of some of the rows."""
