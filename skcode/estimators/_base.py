@@ -82,6 +82,9 @@ def streams(estimator: Any) -> bool:
 class ControlledODEBase(TravelMixin, BaseEstimator, ABC):
     """Base of the estimators; not for direct use."""
 
+    _members: list[Member]
+    #: its kind is the estimator's: RegressionTask, ClassificationTask or MultilabelTask
+    _task: Any
     _parameter_constraints: dict = {
         "vector_fields": [StrOptions(set(FAMILIES)), FieldFamily, None],
         "n_members": [Interval(Integral, 1, None, closed="left")],

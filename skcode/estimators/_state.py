@@ -54,7 +54,7 @@ def unpack(value: Any, memo: dict[int, Any]) -> Any:
         unpacked = np.dtype(value[_DTYPE])
     elif _CLASS in value:
         found = _find(value[_CLASS])
-        unpacked = found.__new__(found)
+        unpacked = object.__new__(found)
         unpacked.__dict__.update(unpack(value["state"], memo))
     else:
         unpacked = {key: unpack(item, memo) for key, item in value.items()}
@@ -76,7 +76,7 @@ class TravelMixin:
     """Plain state for an estimator: for pickle, joblib, copies and skops."""
 
     def __getstate__(self) -> dict[str, Any]:
-        state = pack(dict(super().__getstate__()), {})
+        state = pack(dict(super().__getstate__()), {})  # type: ignore[call-overload]
         return {**state, _VERSION: __version__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -96,4 +96,4 @@ class TravelMixin:
                 f"This {name} was saved by skcode {written} and cannot be read by skcode "
                 f"{__version__}: refit it, or install skcode {written}. ({error})"
             ) from error
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[misc]

@@ -91,8 +91,9 @@ def _(fields: DiagonalDrawn, graph: Graph, x: str, u: NDArray) -> str:
 def _(fields: NeuralDrawn, graph: Graph, x: str, u: NDArray) -> str:
     A = fields.A.astype(u.dtype)
     s = activation_nodes(fields.activation, graph, graph.affine(x, A[:, :-1].T, A[:, -1]), u.dtype)
-    if fields.B is not None:
-        return graph.affine(s, fields.bind(u).Bu.astype(u.dtype).T)
+    Bu = fields.bind(u).Bu
+    if Bu is not None:
+        return graph.affine(s, Bu.astype(u.dtype).T)
     # (N, d m) to (N, d, m), then the sum over fields as a product from the left
     grouped = graph.add("Reshape", s, graph.constant([-1, fields.n_fields, fields.n_states]))
     summed = graph.add("MatMul", graph.constant(u[None]), grouped)

@@ -40,7 +40,7 @@ class Graph:
         name = f"{self.prefix}constant_{len(self.constants)}"
         array = np.asarray(value, dtype=dtype)
         if array.dtype.kind in "UO":
-            entries = [str(entry).encode() for entry in array.ravel()]
+            entries: Any = [str(entry).encode() for entry in array.ravel()]
             tensor = helper.make_tensor(name, TensorProto.STRING, array.shape, entries)
         else:
             tensor = numpy_helper.from_array(np.ascontiguousarray(array), name)
@@ -71,11 +71,11 @@ class Graph:
 
     def model(self, inputs: list, outputs: list, doc: str) -> onnx.ModelProto:
         """The checked model; inputs and outputs are (name, dtype, shape)."""
-        values = [
+        given, asked = (
             [helper.make_tensor_value_info(n, element_type(d), s) for n, d, s in infos]
             for infos in (inputs, outputs)
-        ]
-        graph = helper.make_graph(self.nodes, "skcode", *values, initializer=self.constants)
+        )
+        graph = helper.make_graph(self.nodes, "skcode", given, asked, initializer=self.constants)
         model = helper.make_model(
             graph,
             producer_name="skcode",
