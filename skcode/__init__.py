@@ -1,12 +1,13 @@
 """Controlled neural ODEs as scikit-learn estimators."""
 
+# first, because the parts read it
+__version__ = "0.1.0"
+
 from skcode.estimators import (
     ControlledODEClassifier,
     ControlledODERegressor,
     ControlledODETransformer,
 )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ControlledODEClassifier",

@@ -60,7 +60,9 @@ def test_every_page_is_in_a_table_of_contents():
 
 def lower_bounds():
     extras = PYPROJECT["project"]["optional-dependencies"]
-    requirements = [*PYPROJECT["project"]["dependencies"], *extras["plot"], *extras["test"]]
+    requirements = list(PYPROJECT["project"]["dependencies"])
+    for extra in ("plot", "onnx", "skops", "test"):
+        requirements += extras[extra]
     pairs = [re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement) for requirement in requirements]
     return {pair[1]: pair[2] for pair in pairs if pair}
 

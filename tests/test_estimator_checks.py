@@ -1,9 +1,11 @@
 """scikit-learn's own contract, with no expected failure, for every estimator and every solver."""
 
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
+from skcode.estimators._base import FAMILIES
+from skcode.readouts import READOUTS
 from skcode.solvers import LBFGS, SGD, SOLVERS, Adam, GaussNewton
 
 ESTIMATORS = (ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer)
@@ -47,3 +49,22 @@ def test_every_solver(estimator, check):
 )
 def test_specified(estimator, check):
     check(estimator)
+
+
+RATES = {"sgd": SGD(learning_rate_init=1.0), "adam": Adam(learning_rate_init=0.1)}
+
+
+@pytest.mark.slow
+@unconverged
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("family", [None, *FAMILIES])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_every_combination(estimator, family, readout, solver):
+    small = SIZES if estimator is ControlledODETransformer else SMALL
+    if readout == "displacement" and solver in RATES:
+        # one number in the readout: the controls have all the way to go in few passes
+        solver = RATES[solver]
+    # the checks bring up to 30 features
+    model = estimator(vector_fields=family, readout=readout, solver=solver, **small, n_states=32)
+    check_estimator(model, on_skip=None)

@@ -131,6 +131,17 @@ def test_the_transformer_reads_the_kind_of_target():
     assert by_value.transform(X).shape == (90, 8)
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_transformer_reads_a_column_of_labels(n_classes):
+    X = np.random.default_rng(0).standard_normal((30, 2))
+    y = np.arange(30) % n_classes
+    flat, column = (
+        ControlledODETransformer(max_iter=2, random_state=0).fit_transform(X, target)
+        for target in (y, y[:, None])
+    )
+    np.testing.assert_array_equal(flat, column)
+
+
 def test_the_last_state_of_the_trajectory_is_what_is_read_out():
     X, y = regression()
     model = regressor(n_members=2, integrator="rk4").fit(X, y)

@@ -18,7 +18,7 @@ LAYERS = [
     {"objective"},
     {"solvers", "geometry"},
     {"estimators"},
-    {"plotting"},
+    {"plotting", "export"},
     {"__init__"},
 ]
 #: what a package may see of the lower layers, where that is less than all
@@ -30,7 +30,7 @@ NARROWED = {
     "geometry": {"utils", "fields", "flow"},
 }
 CORE = {"numpy", "scipy", "sklearn", "autograd", "joblib", "threadpoolctl", "skcode"}
-EXTRA = {"plotting": {"matplotlib"}}
+EXTRA = {"plotting": {"matplotlib"}, "export": {"onnx", "skl2onnx"}}
 every_module = pytest.mark.parametrize(
     "path", MODULES, ids=[str(path.relative_to(ROOT)) for path in MODULES]
 )

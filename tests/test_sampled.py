@@ -31,7 +31,7 @@ def problem():
 
 
 def equations(objective, theta, monkeypatch, most_exact):
-    monkeypatch.setattr(normal, "_MOST_EXACT", most_exact)
+    monkeypatch.setattr(normal, "MOST_EXACT", most_exact)
     return objective.normal_equations(theta)
 
 

@@ -34,6 +34,7 @@ from skcode.estimators._member import (
 )
 from skcode.estimators._monitor import TrainingMonitor
 from skcode.estimators._preparation import canonical, hold_out, positive_rows
+from skcode.estimators._state import TravelMixin
 from skcode.estimators._tasks import Task
 from skcode.fields import FieldFamily
 from skcode.flow import TABLEAUS, get_tableau, trajectory
@@ -52,9 +53,12 @@ def _spawn(random_state: np.random.RandomState) -> np.random.Generator:
     return np.random.default_rng(random_state.randint(np.iinfo(np.int32).max))
 
 
-class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, BaseEstimator, ABC):
+class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEstimator, ABC):
     """Base of the estimators; not for direct use."""
 
+    _members: list[Member]
+    #: its kind is the estimator's: RegressionTask, ClassificationTask or MultilabelTask
+    _task: Any
     _parameter_constraints: dict = {
         "vector_fields": [StrOptions(set(FAMILIES)), FieldFamily, None],
         "n_members": [Interval(Integral, 1, None, closed="left")],

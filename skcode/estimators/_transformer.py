@@ -215,9 +215,10 @@ class ControlledODETransformer(
         return 1
 
     def _check_Xy(self, X, y, reset):
-        return validate_data(
+        X, y = validate_data(
             self, X, y, reset=reset, multi_output=True, dtype=[np.float64, np.float32]
         )
+        return X, y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _learn_task(self, y, weight):
         kind = type_of_target(y)
@@ -227,7 +228,7 @@ class ControlledODETransformer(
             return MultilabelTask(y.shape[1])
         if y.ndim == 2 and y.shape[1] > 1:
             raise ValueError("Multi-output targets of several classes each are not supported.")
-        return ClassificationTask.learn(y.ravel())
+        return ClassificationTask.learn(y)
 
     def transform(self, X: ArrayLike) -> NDArray:
         """Final states.

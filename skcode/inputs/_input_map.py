@@ -69,6 +69,13 @@ class InputMap:
         """The scaled inputs (n, p)."""
         if self.is_identity:
             return X
+        z = np.empty(X.shape, self.dtype)
+        for start in range(0, len(X), _CHUNK_ROWS):
+            rows = slice(start, start + _CHUNK_ROWS)
+            z[rows] = self._scaled(X[rows])
+        return z
+
+    def _scaled(self, X: NDArray) -> NDArray:
         # in float64, so that large offsets neither cancel nor overflow
         with np.errstate(over="ignore", invalid="ignore"):
             z = (X.astype(np.float64, copy=False) - self.center) * self.gain
@@ -76,7 +83,7 @@ class InputMap:
             # hypot does not overflow, and what overflowed before stands at the bound
             np.nan_to_num(z, copy=False, posinf=_HUGE, neginf=-_HUGE)
             z /= np.hypot(1, z / self.clip)
-        return z.astype(self.dtype, copy=False)
+        return z
 
     @property
     def is_identity(self) -> bool:

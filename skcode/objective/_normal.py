@@ -26,7 +26,7 @@ from skcode.utils._arrow import Arrow, ArrowOrder
 from skcode.utils._blocks import block_slices, ordered_sum
 
 #: coupled scores up to which every one takes a backward sweep
-_MOST_EXACT = 20
+MOST_EXACT = 20
 
 
 class NormalEquations(NamedTuple):
@@ -69,7 +69,7 @@ def jacobian(model: Model, theta: NDArray, X: NDArray) -> tuple[NDArray, NDArray
 def task_normal(model: Model, loss: Loss, theta, X, y, weight):
     """Parts of the normal equations, summed over the blocks of one task."""
     blocks = block_slices(len(X), model.n_block)
-    many = loss.coupled and model.readout.separate and model.readout.n_outputs > _MOST_EXACT
+    many = loss.coupled and model.readout.separate and model.readout.n_outputs > MOST_EXACT
     block = sampled_block if many else _block_normal
     return tuple(ordered_sum(block(model, loss, theta, X[s], y[s], weight[s]) for s in blocks))
 

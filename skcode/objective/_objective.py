@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from skcode.losses import Loss
 from skcode.objective._model import Model
-from skcode.objective._normal import NormalEquations, assemble, task_normal
+from skcode.objective._normal import MOST_EXACT, NormalEquations, assemble, task_normal
 from skcode.utils._blocks import OrderedMap, block_slices, ordered_sum, task_slices
 from skcode.utils._tracing import tracing
 
@@ -77,10 +77,17 @@ class Objective:
         ridge[: model.n_controls] /= model.n_intervals
         ridge[model.n_controls :] *= model.readout.penalised
         self.ridge = ridge
-        # cut once: backends that ship data see the same arrays at each call
-        self.tasks = [(X[s], y[s], self.weight[s]) for s in task_slices(len(X), model.n_block)]
+        self.tasks = self._cut(X, model)
         # where the strength of the penalty comes from the data, single precision is ample
         self.precision = np.float32 if alpha is None else model.dtype
+
+    def _cut(self, X: NDArray, model: Model) -> list[tuple]:
+        """Tasks, cut once: backends that ship data see the same arrays at each call."""
+        self.mapper.keep(model)
+        return [
+            tuple(self.mapper.keep(part[s]) for part in (X, self.y, self.weight))
+            for s in task_slices(len(X), model.n_block)
+        ]
 
     @property
     def n_samples(self) -> int:
@@ -112,11 +119,11 @@ class Objective:
     def _normal_tasks(self) -> tuple[Model, list[tuple]]:
         """Model and tasks of the normal equations; small inputs are scaled once."""
         model, X = self.model.astype(self.precision), self.X
-        if X.size <= _MOST_SCALED:
+        # rows that are elsewhere already are scaled there
+        if X.size <= _MOST_SCALED and not self.mapper.ships:
             X, model = model.input_map.scaled(X), model.without_scaling()
         model = model.with_block(_block_of_rows(model))
-        slices = task_slices(len(X), model.n_block)
-        return model, [(X[s], self.y[s], self.weight[s]) for s in slices]
+        return model, self._cut(X, model)
 
     def subset(self, index: NDArray) -> Objective:
         """The objective of some of the rows."""
@@ -180,7 +187,8 @@ defvjp(_weighted_loss, _weighted_loss_vjp, argnums=(0,))
 
 def _block_of_rows(model: Model) -> int:
     """Samples in a block whose Jacobian rows, of all scores, stay within a bound."""
-    sample = model.readout.n_outputs * model.n_controls * model.dtype.itemsize
+    sweeps = min(model.readout.n_outputs, MOST_EXACT)
+    sample = sweeps * model.n_controls * model.dtype.itemsize
     return min(model.n_block, max(64, 2 ** int(np.log2(max(_ROW_BYTES // sample, 1)))))
 
 

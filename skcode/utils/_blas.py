@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,16 @@ from threadpoolctl import ThreadpoolController
 _lock = threading.Lock()
 _users = 0
 _limited: list[tuple[Any, int]] = []
+
+
+def _new_lock() -> None:
+    """In a forked child: another thread may have held the lock, and is not there to free it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 @cache

@@ -17,6 +17,8 @@ from skcode.utils._blas import single_threaded_blas
 
 #: blocks are grouped into at most this many tasks: enough for many workers, cheap to dispatch
 _MOST_TASKS = 64
+#: machines that may be lost during one call before the call is
+_MOST_RESENDS = 4
 
 
 def block_slices(n_samples: int, n_block: int) -> list[slice]:
@@ -47,6 +49,7 @@ class OrderedMap:
         self.n_jobs = n_jobs
         self._pool: Parallel | None = None
         self._context = ExitStack()
+        self._kept: dict[Any, Any] = {}
 
     def __enter__(self) -> OrderedMap:
         # entered once here, so that the tasks need not switch threads on and off
@@ -54,28 +57,75 @@ class OrderedMap:
         # overflow is looked for where it matters, and gets an error of its own
         self._context.enter_context(np.errstate(all="ignore"))
         if effective_n_jobs(self.n_jobs) > 1:
-            self._pool = Parallel(n_jobs=self.n_jobs, prefer="threads")
-            self._pool.__enter__()
+            self._open()
         return self
 
+    def _open(self) -> None:
+        self._pool = Parallel(n_jobs=self.n_jobs, prefer="threads")
+        self._pool.__enter__()
+
     def __exit__(self, *exc: Any) -> None:
-        if self._pool is not None:
-            self._pool.__exit__(*exc)
-            self._pool = None
+        self._close()
+        self._kept.clear()
         self._context.close()
+
+    def _close(self) -> None:
+        if self.ships:
+            # the table outlives the pool, and the ids in it may be given to other values
+            for value in self._kept.values():
+                self._pool._backend.data_futures.pop(id(value), None)  # type: ignore[union-attr]
+        if self._pool is not None:
+            self._pool.__exit__(None, None, None)
+            self._pool = None
+
+    @property
+    def ships(self) -> bool:
+        """Whether the backend sends arguments to other machines, and can keep them there."""
+        return hasattr(getattr(self._pool, "_backend", None), "data_futures")
+
+    def keep(self, value: Any) -> Any:
+        """The value, marked as an argument of many calls: it is sent to other machines once.
+
+        Views of the same memory are one value.
+        """
+        if not self.ships:
+            return value
+        key: Any = id(value)
+        if isinstance(value, np.ndarray):
+            key = (value.ctypes.data, value.shape, value.strides, value.dtype.str)
+        return self._kept.setdefault(key, value)
+
+    def _send(self) -> None:
+        """Send what is kept and not there yet, through joblib's own table of sent values."""
+        backend = self._pool._backend  # type: ignore[union-attr]
+        missing = [v for v in self._kept.values() if id(v) not in backend.data_futures]
+        futures = backend.client.scatter(missing, hash=False) if missing else []
+        backend.data_futures.update(zip(map(id, missing), futures, strict=True))
 
     def __call__(self, function: Callable, tasks: Sequence[tuple]) -> Iterable[Any]:
         """Results of ``function(*task)`` in the order of the tasks."""
         if self._pool is None or len(tasks) == 1:
-            return (_run(function, task) for task in tasks)
-        return self._pool(delayed(_run)(function, task) for task in tasks)
+            return (_run(function, *task) for task in tasks)
+        for attempt in range(_MOST_RESENDS):
+            try:
+                if self.ships:
+                    self._send()
+                return self._pool(delayed(_run)(function, *task) for task in tasks)
+            except Exception as error:
+                # a machine that is lost takes the values with it that were sent there
+                lost = type(error).__module__.split(".")[0] == "distributed"
+                if not lost or attempt == _MOST_RESENDS - 1:
+                    raise
+                self._close()
+                self._open()
+        raise AssertionError("unreachable")
 
     def sum(self, function: Callable, tasks: Sequence[tuple]) -> list[Any]:
         """Entrywise sum, in the order of the tasks, of the tuples that the function returns."""
         return ordered_sum(self(function, tasks))
 
 
-def _run(function: Callable, task: tuple) -> Any:
+def _run(function: Callable, *task: Any) -> Any:
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return function(*task)
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _lock = threading.Lock()
 _state = threading.local()
+
+
+def _new_lock() -> None:
+    """In a forked child: another thread may have held the lock, and is not there to free it."""
+    global _lock
+    _lock = threading.Lock()
+    if getattr(_state, "holds", False):
+        _lock.acquire()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 @contextmanager

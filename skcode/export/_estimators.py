@@ -1,0 +1,171 @@
+"""Estimators, and the parts that they are made of, as ONNX nodes."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skcode.estimators import (
+    ControlledODEClassifier,
+    ControlledODERegressor,
+    ControlledODETransformer,
+)
+from skcode.estimators._member import Member
+from skcode.estimators._tasks import ClassificationTask, MultilabelTask, RegressionTask, Task
+from skcode.export._fields import field_nodes
+from skcode.export._graph import Graph
+from skcode.inputs import InputMap
+from skcode.objective import Model
+from skcode.readouts import DisplacementReadout, LinearReadout, Readout
+
+#: scaled inputs beyond this are far out, whatever they are
+_HUGE = 1e100
+
+
+class Output(NamedTuple):
+    """One answer of a model."""
+
+    node: str
+    name: str
+    dtype: Any
+    shape: tuple
+
+
+@singledispatch
+def estimator_nodes(estimator: Any, graph: Graph, x: str) -> list[Output]:
+    """Nodes for the predictions of an estimator."""
+    raise TypeError(f"{type(estimator).__name__} is no estimator of skcode.")
+
+
+@estimator_nodes.register
+def _(estimator: ControlledODETransformer, graph: Graph, x: str) -> list[Output]:
+    member = estimator._members[0]
+    state = _flow_nodes(member.model, member.theta, graph, x)[1]
+    return [Output(state, "variable", member.model.dtype, ("N", member.model.fields.n_states))]
+
+
+@estimator_nodes.register(ControlledODERegressor)
+@estimator_nodes.register(ControlledODEClassifier)
+def _(estimator, graph: Graph, x: str) -> list[Output]:
+    scores = [_score_nodes(member, graph, x) for member in estimator._members]
+    return answer_nodes(estimator._task, graph, scores, estimator._members[0].model.dtype)
+
+
+@singledispatch
+def answer_nodes(task: Task, graph: Graph, scores: list[str], dtype: np.dtype) -> list[Output]:
+    """Nodes for what a task predicts from the scores (N, K) of each member."""
+    raise TypeError(f"{type(task).__name__} has no ONNX translation.")
+
+
+@answer_nodes.register
+def _(task: RegressionTask, graph: Graph, scores: list[str], dtype: np.dtype) -> list[Output]:
+    # in float64, as `predict` does it
+    values = graph.cast(_mean(graph, scores, dtype), np.float64)
+    values = graph.add("Mul", values, graph.constant(task.scale))
+    values = graph.add("Add", values, graph.constant(task.mean))
+    shape = (-1,) if task.y_ndim == 1 else (-1, task.n_outputs)
+    values = graph.add("Reshape", values, graph.constant(shape))
+    return [Output(graph.cast(values, dtype), "variable", dtype, ("N", *shape[1:]))]
+
+
+@answer_nodes.register
+def _(task: ClassificationTask, graph: Graph, scores: list[str], dtype: np.dtype) -> list[Output]:
+    if task.n_outputs == 1:
+        p = _mean(graph, [_sigmoid_nodes(graph, s, dtype) for s in scores], dtype)
+        p = graph.add("Concat", graph.add("Sub", graph.constant(1, dtype), p), p, axis=1)
+    else:
+        p = _mean(graph, [graph.add("Softmax", s, axis=1) for s in scores], dtype)
+    best = graph.add("ArgMax", p, axis=1, keepdims=0)
+    label = graph.add("Gather", graph.constant(task.classes), best)
+    return [
+        Output(label, "label", task.classes.dtype, ("N",)),
+        Output(p, "probabilities", dtype, ("N", len(task.classes))),
+    ]
+
+
+@answer_nodes.register
+def _(task: MultilabelTask, graph: Graph, scores: list[str], dtype: np.dtype) -> list[Output]:
+    p = _mean(graph, [_sigmoid_nodes(graph, s, dtype) for s in scores], dtype)
+    label = graph.cast(graph.add("Greater", p, graph.constant(0.5, dtype)), np.int64)
+    shape = ("N", task.n_labels)
+    return [Output(label, "label", np.int64, shape), Output(p, "probabilities", dtype, shape)]
+
+
+def _mean(graph: Graph, parts: list[str], dtype: np.dtype) -> str:
+    total = graph.total(parts)
+    return total if len(parts) == 1 else graph.add("Div", total, graph.constant(len(parts), dtype))
+
+
+def _sigmoid_nodes(graph: Graph, scores: str, dtype: np.dtype) -> str:
+    info = np.finfo(dtype)
+    p = graph.add("Max", graph.add("Sigmoid", scores), graph.constant(info.tiny, dtype))
+    return graph.add("Min", p, graph.constant(1 - info.epsneg, dtype))
+
+
+# -- the parts of a model --------------------------------------------------------------------------
+
+
+def _score_nodes(member: Member, graph: Graph, x: str) -> str:
+    """Scores (N, K) of a member."""
+    model = member.model
+    start, end = _flow_nodes(model, member.theta, graph, x)
+    parameters = model.split(member.theta)[1].astype(model.dtype)
+    return readout_nodes(model.readout, graph, parameters, end, start)
+
+
+def _flow_nodes(model: Model, theta: NDArray, graph: Graph, x: str) -> tuple[str, str]:
+    """Initial and final states (N, m)."""
+    start = state = _input_nodes(model.input_map, graph, x)
+    for u in (model.split(theta)[0] / model.n_intervals).astype(model.dtype):
+        stages: list[str] = []
+        for row in model.tableau.a:
+            point = _combined(graph, state, row, stages, model.dtype)
+            stages.append(field_nodes(model.fields, graph, point, u))
+        state = _combined(graph, state, model.tableau.b, stages, model.dtype)
+    return start, state
+
+
+def _combined(graph: Graph, x: str, weights: tuple, stages: list[str], dtype: np.dtype) -> str:
+    """x + sum_j weights_j stages_j."""
+    terms = [x]
+    for weight, stage in zip(weights, stages, strict=True):
+        if weight == 1:
+            terms.append(stage)
+        elif weight:
+            terms.append(graph.add("Mul", stage, graph.constant(weight, dtype)))
+    return graph.total(terms)
+
+
+def _input_nodes(input_map: InputMap, graph: Graph, x: str) -> str:
+    """Initial states (N, m): scaled inputs, then zeros."""
+    z = graph.add("Sub", graph.cast(x, np.float64), graph.constant(input_map.center, np.float64))
+    z = graph.add("Mul", z, graph.constant(input_map.gain, np.float64))
+    if np.isfinite(input_map.clip):
+        bounded = graph.add("Max", z, graph.constant(-_HUGE, np.float64))
+        z = graph.add("Min", bounded, graph.constant(_HUGE, np.float64))
+        ratio = graph.add("Div", z, graph.constant(input_map.clip, np.float64))
+        square = graph.add("Add", graph.add("Mul", ratio, ratio), graph.constant(1, np.float64))
+        z = graph.add("Div", z, graph.add("Sqrt", square))
+    z = graph.cast(z, input_map.dtype)
+    missing = input_map.n_states - input_map.n_inputs
+    return graph.add("Pad", z, graph.constant([0, 0, 0, missing])) if missing else z
+
+
+@singledispatch
+def readout_nodes(readout: Readout, graph: Graph, parameters: NDArray, x1: str, x0: str) -> str:
+    """Nodes for the scores (N, K) of final and initial states."""
+    raise TypeError(f"{type(readout).__name__} has no ONNX translation.")
+
+
+@readout_nodes.register
+def _(readout: LinearReadout, graph: Graph, parameters: NDArray, x1: str, x0: str) -> str:
+    A, b = readout.split(parameters)
+    return graph.affine(x1, A.T, b)
+
+
+@readout_nodes.register
+def _(readout: DisplacementReadout, graph: Graph, parameters: NDArray, x1: str, x0: str) -> str:
+    return graph.affine(graph.add("Sub", x1, x0), readout.state_gradient(parameters).T)

@@ -1,0 +1,180 @@
+"""V_u(x) as ONNX nodes, for each kind of drawn fields and each activation."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skcode.export._graph import Graph
+from skcode.fields import Fields
+from skcode.fields._activations import (
+    GELU,
+    Activation,
+    Identity,
+    PolynomialActivation,
+    ReLU,
+    Sin,
+    Softplus,
+    Tanh,
+)
+from skcode.fields._composite import StackFields, SumFields
+from skcode.fields._function import FunctionDrawn
+from skcode.fields._linear import AffineDrawn, DiagonalDrawn
+from skcode.fields._neural import NeuralDrawn
+from skcode.fields._polynomial import PolynomialDrawn
+
+
+@singledispatch
+def field_nodes(fields: Fields, graph: Graph, x: str, u: NDArray) -> str:
+    """Nodes for V_u(x) = sum_i u^i V_i(x).
+
+    Fields of your own join with ``field_nodes.register(YourFields)``.
+
+    Parameters
+    ----------
+    fields : Fields
+        Drawn fields.
+    graph : Graph
+        Where the nodes go.
+    x : str
+        Name of the rows of states (N, m).
+    u : ndarray of shape (d,)
+        One row of controls, of the float type of the computation.
+
+    Returns
+    -------
+    str
+        Name of the result (N, m).
+
+    Raises
+    ------
+    TypeError
+        If there is no translation for these fields.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.export import Graph, field_nodes
+    >>> from skcode.fields import LinearFields
+    >>> fields = LinearFields().draw(n_states=2, n_fields=1, rng=0)
+    >>> graph = Graph()
+    >>> field_nodes(fields, graph, "x", np.ones(1))
+    'Add_1'
+    """
+    raise TypeError(
+        f"{type(fields).__name__} has no ONNX translation: register one with "
+        "skcode.export.field_nodes.register."
+    )
+
+
+@field_nodes.register
+def _(fields: FunctionDrawn, graph: Graph, x: str, u: NDArray) -> str:
+    raise TypeError("FunctionFields hold Python functions, which ONNX cannot run.")
+
+
+@field_nodes.register
+def _(fields: AffineDrawn, graph: Graph, x: str, u: NDArray) -> str:
+    matrix = fields.bind(u).astype(u.dtype)
+    return graph.affine(x, matrix[:, :-1].T, matrix[:, -1])
+
+
+@field_nodes.register
+def _(fields: DiagonalDrawn, graph: Graph, x: str, u: NDArray) -> str:
+    factors = np.zeros(fields.n_states, u.dtype)
+    factors[: fields.n_fields] = u
+    return graph.add("Mul", x, graph.constant(factors))
+
+
+@field_nodes.register
+def _(fields: NeuralDrawn, graph: Graph, x: str, u: NDArray) -> str:
+    A = fields.A.astype(u.dtype)
+    s = activation_nodes(fields.activation, graph, graph.affine(x, A[:, :-1].T, A[:, -1]), u.dtype)
+    Bu = fields.bind(u).Bu
+    if Bu is not None:
+        return graph.affine(s, Bu.astype(u.dtype).T)
+    # (N, d m) to (N, d, m), then the sum over fields as a product from the left
+    grouped = graph.add("Reshape", s, graph.constant([-1, fields.n_fields, fields.n_states]))
+    summed = graph.add("MatMul", graph.constant(u[None]), grouped)
+    return graph.add("Reshape", summed, graph.constant([-1, fields.n_states]))
+
+
+@field_nodes.register
+def _(fields: PolynomialDrawn, graph: Graph, x: str, u: NDArray) -> str:
+    matrix = fields.bind(u).astype(u.dtype)
+    table: list[str] = []
+    first = 1
+    for level in fields.monomials.levels:
+        row = graph.add("Gather", x, graph.constant(fields.monomials.variable[level]), axis=1)
+        if table:
+            parents = graph.constant(fields.monomials.parent[level] - first)
+            row = graph.add("Mul", graph.add("Gather", table[-1], parents, axis=1), row)
+        table.append(row)
+        first = level.start
+    return graph.affine(graph.add("Concat", *table, axis=1), matrix[:, 1:].T, matrix[:, 0])
+
+
+@field_nodes.register(StackFields)
+@field_nodes.register(SumFields)
+def _(fields, graph: Graph, x: str, u: NDArray) -> str:
+    return graph.total(
+        [
+            field_nodes(part, graph, x, u[s])
+            for part, s in zip(fields.parts, fields.slices, strict=True)
+        ]
+    )
+
+
+@singledispatch
+def activation_nodes(activation: Activation, graph: Graph, z: str, dtype: np.dtype) -> str:
+    """Nodes for sigma(z)."""
+    raise TypeError(f"{type(activation).__name__} has no ONNX translation.")
+
+
+@activation_nodes.register
+def _(activation: Identity, graph: Graph, z: str, dtype: np.dtype) -> str:
+    return z
+
+
+@activation_nodes.register
+def _(activation: Tanh, graph: Graph, z: str, dtype: np.dtype) -> str:
+    return graph.add("Tanh", z)
+
+
+@activation_nodes.register
+def _(activation: ReLU, graph: Graph, z: str, dtype: np.dtype) -> str:
+    return graph.add("Relu", z)
+
+
+@activation_nodes.register
+def _(activation: Sin, graph: Graph, z: str, dtype: np.dtype) -> str:
+    return graph.add("Sin", z)
+
+
+@activation_nodes.register
+def _(activation: Softplus, graph: Graph, z: str, dtype: np.dtype) -> str:
+    # log(1 + e^z) = max(z, 0) + log(1 + e^-|z|), which does not overflow
+    tail = graph.add("Exp", graph.add("Neg", graph.add("Abs", z)))
+    tail = graph.add("Log", graph.add("Add", tail, graph.constant(1, dtype)))
+    return graph.add("Add", graph.add("Relu", z), tail)
+
+
+@activation_nodes.register
+def _(activation: GELU, graph: Graph, z: str, dtype: np.dtype) -> str:
+    def scaled(factor: float, x: str) -> str:
+        return graph.add("Mul", x, graph.constant(factor, dtype))
+
+    cube = graph.add("Mul", z, graph.add("Mul", z, z))
+    inner = graph.add("Add", z, scaled(activation._cubic, cube))
+    t = graph.add("Tanh", scaled(activation._slope, inner))
+    return graph.add("Mul", scaled(0.5, z), graph.add("Add", t, graph.constant(1, dtype)))
+
+
+@activation_nodes.register
+def _(activation: PolynomialActivation, graph: Graph, z: str, dtype: np.dtype) -> str:
+    c = activation.coefficients[:, :, 0].astype(dtype)
+    s = graph.constant(c[-1])
+    for k in range(len(c) - 2, -1, -1):
+        s = graph.add("Add", graph.add("Mul", s, z), graph.constant(c[k]))
+    return s

@@ -1,0 +1,153 @@
+"""Real clusters on this machine: Dask and Ray give the bits of threads, and lose no fit.
+
+Needs the extras "dask" and "ray"; run with ``python -m pytest -m cluster tests/test_clusters.py``.
+"""
+
+import os
+import signal
+import threading
+import time
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+
+from skcode import ControlledODEClassifier, ControlledODERegressor
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.filterwarnings("default", "error::sklearn.exceptions.DataConversionWarning"),
+]
+SMALL = {"n_members": 1, "n_fields": 8, "n_states": 12, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60_000, 10))
+    return X, np.sin(2 * X[:, 0]) + X[:, 1] * X[:, 2]
+
+
+@pytest.fixture(scope="module")
+def dask_client():
+    from dask.distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def ray_pool():
+    import ray
+    from ray.util.joblib import register_ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    register_ray()
+    yield
+    ray.shutdown()
+
+
+def fitted(data, solver, max_iter=3, n_jobs=2, **options):
+    X, y = data
+    options = {**SMALL, "solver": solver, "max_iter": max_iter, "n_jobs": n_jobs, **options}
+    return ControlledODERegressor(**options).fit(X, y)
+
+
+def assert_same_bits(model, other, X):
+    np.testing.assert_array_equal(model.controls_, other.controls_)
+    np.testing.assert_array_equal(model.predict(X), other.predict(X))
+
+
+@pytest.mark.parametrize("solver", ["gauss-newton", "lbfgs"])
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_the_bits_of_threads(request, data, backend, solver):
+    request.getfixturevalue({"dask": "dask_client", "ray": "ray_pool"}[backend])
+    threads = fitted(data, solver)
+    with joblib.parallel_config(backend):
+        assert_same_bits(fitted(data, solver), threads, data[0])
+
+
+def count_received(dask_worker=None):
+    """On a worker: count the bytes that its connections read; returns the count so far."""
+    from distributed.comm import tcp
+
+    if not hasattr(tcp, "received"):
+        tcp.received, read = 0, tcp.read_bytes_rw
+
+        async def counting(stream, n):
+            tcp.received += n
+            return await read(stream, n)
+
+        tcp.read_bytes_rw = counting
+    return tcp.received
+
+
+def received_in(client, function):
+    """Bytes that all workers receive while a function runs."""
+    before = sum(client.run(count_received).values())
+    function()
+    return sum(client.run(count_received).values()) - before
+
+
+@pytest.mark.parametrize("solver", ["gauss-newton", "lbfgs"])
+def test_dask_ships_the_rows_once_a_fit(dask_client, data, solver):
+    X, y = data
+    options = {"n_members": 2, "solver": solver}
+    with joblib.parallel_config("dask"):
+        few, many = (
+            received_in(dask_client, lambda n=n: fitted(data, n_jobs=2, max_iter=n, **options))
+            for n in (2, 12)
+        )
+    rows = X.nbytes
+    print(f"{solver}: rows {rows}, received {few} in 2 iterations, {many} in 12")
+    # rows, targets and weights once for each of the two workers, and models
+    assert rows < few < 5 * rows
+    # ten iterations of two members ship parameters and results alone
+    assert many - few < 2 * rows
+
+
+@pytest.mark.parametrize("n_iter", [10])
+def test_a_killed_worker_does_not_lose_the_fit(dask_client, data, n_iter):
+    X, _ = data
+    threads = fitted(data, "lbfgs", max_iter=n_iter)
+    pids = list(dask_client.run(os.getpid).values())
+    done = threading.Event()
+    killed = []
+
+    def kill():
+        while not done.is_set() and not killed:
+            if any(dask_client.processing().values()):
+                os.kill(pids[0], signal.SIGKILL)
+                killed.append(pids[0])
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill)
+    with joblib.parallel_config("dask"):
+        killer.start()
+        try:
+            model = fitted(data, "lbfgs", max_iter=n_iter)
+        finally:
+            done.set()
+            killer.join()
+    assert killed
+    assert_same_bits(model, threads, X)
+    dask_client.wait_for_workers(2, timeout=60)
+    assert killed[0] not in dask_client.run(os.getpid).values()
+
+
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_search_as_users_do_it(request, data, backend):
+    request.getfixturevalue({"dask": "dask_client", "ray": "ray_pool"}[backend])
+    X, y = data[0][:600], data[1][:600] > 0
+    grid = {"n_fields": [4, 8], "vector_fields": [None, "neural"]}
+    search = GridSearchCV(ControlledODEClassifier(**SMALL, max_iter=3), grid, cv=3, n_jobs=2)
+    alone = search.fit(X, y)
+    scores, best = alone.cv_results_["mean_test_score"], alone.best_estimator_.predict_proba(X)
+    with joblib.parallel_config(backend):
+        search.fit(X, y)
+    np.testing.assert_array_equal(search.cv_results_["mean_test_score"], scores)
+    np.testing.assert_array_equal(search.best_estimator_.predict_proba(X), best)

@@ -1,0 +1,87 @@
+"""More rows than memory: memory maps and streams."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from skcode import ControlledODEClassifier, ControlledODERegressor
+from skcode.solvers import Adam
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+#: Fits a memory map of float32 in a process whose own memory is bounded. RLIMIT_DATA counts what a
+#: process allocates, and not the pages of a file that is mapped for reading, which the system takes
+#: back when it needs them; RLIMIT_AS would count the file, and the code of all libraries.
+FIT = """
+import resource, sys
+import numpy as np
+from skcode import ControlledODERegressor
+from skcode.solvers import GaussNewton
+
+path, n, p, limit = sys.argv[1], *map(int, sys.argv[2:5])
+X = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, p))
+y = np.empty(n, np.float32)
+rng = np.random.default_rng(0)
+for start in range(0, n, 100_000):
+    rows = rng.standard_normal((min(100_000, n - start), p), dtype=np.float32)
+    X[start : start + len(rows)] = rows
+    y[start : start + len(rows)] = np.sin(rows[:, 0]) + rows[:, 1]
+X.flush()
+del X, rows
+X = np.load(path, mmap_mode="r")
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+try:
+    np.ones(limit // 8)
+except MemoryError:
+    pass
+else:
+    raise SystemExit("the limit does not hold")
+model = ControlledODERegressor(
+    vector_fields="neural", n_fields=4, n_members=1, n_intervals=1, max_iter=1, random_state=0,
+    solver=GaussNewton(growth=float(sys.argv[5])),
+)
+model.fit(X, y)
+print(model.score(X[:100_000], y[:100_000]))
+"""
+
+
+def fit_within(limit, path, n, p=50, growth=8):
+    """R2 of a fit that runs under a limit, in bytes, of the process's own memory."""
+    arguments = [str(path), str(n), str(p), str(limit), str(growth)]
+    command = [sys.executable, "-W", "ignore", "-c", FIT, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3000, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return float(done.stdout)
+
+
+# -- streams ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stream():
+    """Rows for training and for the test, and noisy targets."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (12_000, 4))
+    y = np.sin(3 * X[:, 0]) + X[:, 1] * X[:, 2] + 0.1 * rng.standard_normal(len(X))
+    return X[:8000], y[:8000], X[8000:], y[8000:]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "encode"),
+    [(ControlledODERegressor, np.asarray), (ControlledODEClassifier, lambda y: y > 0)],
+)
+def test_a_stream_reaches_the_score_of_a_fit(stream, estimator, encode):
+    X, y, X_test, y_test = stream
+    y, y_test = encode(y), encode(y_test)
+    options = {"n_fields": 32, "n_members": 1, "random_state": 0}
+    fitted = estimator(**options).fit(X, y).score(X_test, y_test)
+    streamed = estimator(**options, solver=Adam(batch_size=50))
+    for rate, passes in ((0.02, 6), (0.004, 2)):
+        streamed.set_params(solver__learning_rate_init=rate)
+        for _ in range(passes):
+            for start in range(0, len(X), 2000):
+                streamed.partial_fit(X[start : start + 2000], y[start : start + 2000])
+    assert fitted > 0.9
+    assert streamed.score(X_test, y_test) >= 0.99 * fitted

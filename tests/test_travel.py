@@ -1,0 +1,374 @@
+"""Fitted models in files, in other processes and in other runtimes give the same answers."""
+
+import copy
+import io
+import pickle
+
+import joblib
+import numpy as np
+import onnxruntime
+import pytest
+import skl2onnx
+import skops.io
+from helpers import EVERY_FAMILY
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
+from skcode.export import Graph, field_nodes, register_skl2onnx, to_onnx
+from skcode.fields import DiagonalFields, FunctionFields, LinearFields, NeuralFields
+from skcode.fields._linear import DiagonalDrawn
+from skcode.flow import TABLEAUS
+from skcode.solvers import Adam, GaussNewton
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+SMALL = {"n_fields": 4, "max_iter": 3, "random_state": 0}
+#: fields of these families hold functions of the user
+WITH_FUNCTIONS = {"functions", "sum with functions"}
+WITHOUT_FUNCTIONS = sorted(EVERY_FAMILY.keys() - WITH_FUNCTIONS)
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (80, 3))
+    return X, np.sin(2 * X[:, 0]) + X[:, 1] * X[:, 2]
+
+
+def regressor(**options):
+    return ControlledODERegressor(**{**SMALL, "n_members": 2, **options})
+
+
+def classifier(**options):
+    return ControlledODEClassifier(**{**SMALL, "n_members": 2, **options})
+
+
+def transformer(**options):
+    return ControlledODETransformer(**{**SMALL, **options})
+
+
+def indicators(y):
+    return np.column_stack([y > 0, y > 0.5, y < 0.2]).astype(int)
+
+
+#: estimators of each kind, fitted to each kind of target
+FITTED = {
+    "regressor": lambda X, y: regressor().fit(X, y),
+    "one column": lambda X, y: regressor().fit(X, y[:, None]),
+    "outputs": lambda X, y: regressor().fit(X, np.column_stack([y, 3 - y])),
+    "float32": lambda X, y: regressor().fit(X.astype(np.float32), y),
+    "no scaling": lambda X, y: regressor(scaling=None).fit(X, y),
+    "standard scaling": lambda X, y: regressor(scaling="standard").fit(X, y),
+    "displacement": lambda X, y: regressor(readout="displacement").fit(X, y),
+    "early stopping": lambda X, y: regressor(early_stopping=True).fit(X, y),
+    "stream": lambda X, y: regressor(solver=Adam(batch_size=20)).partial_fit(X, y),
+    "two classes": lambda X, y: classifier().fit(X, y > 0),
+    "three classes": lambda X, y: classifier().fit(X, np.digitize(y, [-0.3, 0.3]) - 7),
+    "strings": lambda X, y: classifier().fit(X, np.array(["no", "yes"])[(y > 0).astype(int)]),
+    "objects": lambda X, y: classifier().fit(X, np.where(y > 0, "ja", "nein").astype(object)),
+    "floats": lambda X, y: classifier().fit(X, np.sign(np.round(2 * y))),
+    "labels": lambda X, y: classifier().fit(X, indicators(y)),
+    "one member": lambda X, y: classifier(n_members=1, alpha=1e-2).fit(X, y > 0),
+    "many states": lambda X, y: classifier(vector_fields="neural", n_states=3).fit(X, y > 0),
+    "transformer": lambda X, y: transformer().fit(X, y),
+    "random features": lambda X, y: transformer().fit(X),
+    "solver object": lambda X, y: regressor(solver=GaussNewton(patience=1)).fit(X, y),
+}
+every_kind = pytest.mark.parametrize("kind", FITTED)
+
+
+def answers(model, X):
+    names = ("predict", "predict_proba", "decision_function", "transform")
+    return {name: getattr(model, name)(X) for name in names if hasattr(model, name)}
+
+
+def assert_same(twin, model, X):
+    """The same bits, from the same parts."""
+    expected = answers(model, X)
+    assert expected
+    for name, value in answers(twin, X).items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+        assert value.dtype == expected[name].dtype
+    assert repr(twin) == repr(model)
+    assert twin.n_parameters_ == model.n_parameters_
+    # a fitted attribute is the part that predicts, not a copy of it
+    fields = twin.vector_fields_ if len(twin._members) > 1 else [twin.vector_fields_]
+    for member, drawn in zip(twin._members, fields, strict=True):
+        assert member.model.fields is drawn
+
+
+# -- copies and files ------------------------------------------------------------------------------
+
+
+def through_joblib(model):
+    file = io.BytesIO()
+    joblib.dump(model, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+def through_skops(model):
+    return skops.io.loads(skops.io.dumps(model), trusted=[name_of(type(model))])
+
+
+def name_of(kind):
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "travel",
+    [
+        lambda model: pickle.loads(pickle.dumps(model)),
+        lambda model: pickle.loads(pickle.dumps(model, protocol=2)),
+        through_joblib,
+        through_skops,
+        copy.copy,
+        copy.deepcopy,
+    ],
+    ids=["pickle", "pickle 2", "joblib", "skops", "copy", "deepcopy"],
+)
+def test_the_same_answers(data, kind, travel):
+    X, y = data
+    model = FITTED[kind](X, y)
+    assert_same(travel(model), model, X.astype(model._members[0].model.dtype))
+
+
+@pytest.mark.parametrize("name", WITHOUT_FUNCTIONS)
+def test_every_family_through_skops(data, name):
+    X, y = data
+    model = regressor(vector_fields=EVERY_FAMILY[name], n_states=3).fit(X, y)
+    assert_same(through_skops(model), model, X)
+
+
+@every_kind
+def test_skops_has_one_class_to_trust(data, kind):
+    model = FITTED[kind](*data)
+    assert skops.io.get_untrusted_types(data=skops.io.dumps(model)) == [name_of(type(model))]
+    # and nothing at all within it
+    state = skops.io.dumps(model.__getstate__())
+    assert skops.io.get_untrusted_types(data=state) == []
+    twin = type(model)()
+    twin.__setstate__(skops.io.loads(state))
+    assert_same(twin, model, data[0].astype(model._members[0].model.dtype))
+
+
+def test_an_unfitted_model_travels_with_its_parameters():
+    model = regressor(vector_fields=DiagonalFields() | NeuralFields(scale=2.0), solver=Adam())
+    for twin in (pickle.loads(pickle.dumps(model)), through_skops(model), clone(model)):
+        assert repr(twin) == repr(model)
+        assert twin.get_params()["vector_fields__second__scale"] == 2.0
+
+
+def test_functions_of_the_user_travel_by_name(data):
+    X, y = data
+    model = regressor(vector_fields=EVERY_FAMILY["functions"], n_states=3).fit(X, y)
+    assert_same(pickle.loads(pickle.dumps(model)), model, X)
+    untrusted = skops.io.get_untrusted_types(data=skops.io.dumps(model))
+    assert set(untrusted) == {name_of(type(model)), "helpers.pendulum", "helpers.drift"}
+
+
+def test_a_deep_copy_goes_its_own_way(data):
+    X, y = data
+    model = regressor(solver=Adam(batch_size=20)).partial_fit(X, y)
+    before, twin = model.predict(X), copy.deepcopy(model)
+    twin.partial_fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), before)
+    assert not np.array_equal(twin.predict(X), before)
+    np.testing.assert_array_equal(model.partial_fit(X, y).predict(X), twin.predict(X))
+
+
+@pytest.mark.parametrize("use", ["predict", "fit"])
+def test_buffers_stay_at_home(data, use):
+    X, y = data
+    many = np.tile(X, (50, 1))
+    model = regressor(n_intervals=1).fit(X, y)
+    size = len(pickle.dumps(model))
+    if use == "predict":
+        model.predict(many)
+        assert any(member.model._idle for member in model._members)
+        assert len(pickle.dumps(model)) == size
+    else:
+        noisy = many + np.random.default_rng(0).normal(size=many.shape)
+        large = regressor(n_intervals=1).fit(noisy, np.tile(y, 50))
+        assert len(pickle.dumps(large)) < size + 2000
+
+
+# -- versions --------------------------------------------------------------------------------------
+
+
+def marked(model, version):
+    """A twin as if another version had written it."""
+    twin = type(model).__new__(type(model))
+    return twin, {**model.__getstate__(), "_skcode_version": version}
+
+
+@pytest.mark.parametrize("version", ["0.0.1", "99.0"])
+def test_another_version_is_named(data, version):
+    X, y = data
+    model = regressor().fit(X, y)
+    twin, state = marked(model, version)
+    with pytest.warns(UserWarning, match=f"saved by skcode {version} and is read by skcode"):
+        twin.__setstate__(state)
+    assert_same(twin, model, X)
+
+
+@pytest.mark.filterwarnings("ignore:This Controlled.* was saved by skcode")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "skcode.fields._neural.NeuralOfTomorrow",
+        "skcode.of.tomorrow.Fields",
+        "skcode.fields._neural.np",
+        "skcode.fields._neural.FieldFamily",
+        "os.system",
+        "builtins.eval",
+    ],
+)
+def test_a_class_that_is_not_ours_is_an_error_with_both_versions(data, path):
+    twin, state = marked(regressor().fit(*data), "0.0.1")
+    state["_task"] = {"skcode.class": path, "state": {}}
+    with pytest.raises(ValueError, match=r"saved by skcode 0\.0\.1 and cannot be read by skcode"):
+        twin.__setstate__(state)
+
+
+def test_a_state_without_mark(data):
+    model = regressor().fit(*data)
+    twin, state = marked(model, "")
+    del state["_skcode_version"]
+    with pytest.warns(UserWarning, match="saved by skcode a version without a mark"):
+        twin.__setstate__(state)
+
+
+# -- ONNX ------------------------------------------------------------------------------------------
+
+
+def onnx_answers(model, X):
+    session = onnxruntime.InferenceSession(to_onnx(model).SerializeToString())
+    assert [i.name for i in session.get_inputs()] == ["X"]
+    return {
+        output.name: value
+        for output, value in zip(session.get_outputs(), session.run(None, {"X": X}), strict=True)
+    }
+
+
+def assert_onnx_agrees(model, X):
+    said = onnx_answers(model, X)
+    if hasattr(model, "predict_proba"):
+        np.testing.assert_allclose(said["probabilities"], model.predict_proba(X), atol=1e-5)
+        assert said["probabilities"].dtype == X.dtype
+        np.testing.assert_array_equal(said["label"], model.predict(X))
+    else:
+        expected = getattr(model, "predict", getattr(model, "transform", None))(X)
+        np.testing.assert_allclose(said["variable"], expected, atol=1e-5, rtol=1e-5)
+        assert said["variable"].dtype == expected.dtype
+
+
+@every_kind
+def test_onnx_says_the_same(data, kind):
+    X, y = data
+    model = FITTED[kind](X, y)
+    # outliers, which the scaling bounds, as well
+    rows = np.concatenate([X, 1e9 * X[:5]]) if model.scaling == "robust" else X
+    assert_onnx_agrees(model, rows.astype(model._members[0].model.dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", WITHOUT_FUNCTIONS)
+def test_onnx_for_every_family(data, name, dtype):
+    X, y = data
+    X = X.astype(dtype)
+    family = EVERY_FAMILY[name]
+    assert_onnx_agrees(regressor(vector_fields=family, n_states=3).fit(X, y), X)
+
+
+@pytest.mark.parametrize("readout", ["linear", "displacement"])
+@pytest.mark.parametrize("integrator", TABLEAUS)
+def test_onnx_for_every_scheme_and_readout(data, integrator, readout):
+    X, y = data
+    options = {"integrator": integrator, "readout": readout, "n_intervals": 3}
+    assert_onnx_agrees(regressor(**options).fit(X, np.column_stack([y, -y])), X)
+    assert_onnx_agrees(classifier(**options).fit(X, y > 0), X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", [regressor, classifier, transformer])
+def test_onnx_of_a_pipeline(data, make, dtype):
+    X, y = data
+    X = (100 + 7 * X).astype(dtype)
+    target = y > 0 if make is classifier else y
+    assert_onnx_agrees(make_pipeline(StandardScaler(), make()).fit(X, target), X)
+
+
+def test_skl2onnx_converts_our_estimators_ahead_of_others(data):
+    X, y = data
+    register_skl2onnx()
+    model = make_pipeline(transformer(), LinearRegression()).fit(X, y)
+    graph = skl2onnx.to_onnx(model, X[:1])
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    np.testing.assert_allclose(session.run(None, {"X": X})[0].ravel(), model.predict(X), atol=1e-5)
+
+
+def test_onnx_of_unfitted_and_foreign_models(data):
+    with pytest.raises(NotFittedError):
+        to_onnx(regressor())
+    with pytest.raises(TypeError, match="LinearRegression is no estimator of skcode"):
+        to_onnx(LinearRegression().fit(*data))
+
+
+@pytest.mark.parametrize("name", sorted(WITH_FUNCTIONS))
+def test_onnx_cannot_hold_functions(data, name):
+    X, y = data
+    model = regressor(vector_fields=EVERY_FAMILY[name], n_states=3).fit(X, y)
+    with pytest.raises(TypeError, match="FunctionFields"):
+        to_onnx(model)
+
+
+def halved(x):
+    return x / 2
+
+
+class HalfDrawn(DiagonalDrawn):
+    """A user's fields, which no translation knows."""
+
+    def bind(self, u):
+        return super().bind(u) / 2
+
+
+class HalfFields(DiagonalFields):
+    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+        return HalfDrawn(n_fields, n_states)
+
+
+def test_onnx_for_fields_of_the_user(data):
+    X, y = data
+    model = regressor(vector_fields=HalfFields(), n_states=3).fit(X, y)
+
+    @field_nodes.register
+    def _(fields: HalfDrawn, graph: Graph, x: str, u: np.ndarray) -> str:
+        return graph.add("Mul", x, graph.constant(u / 2))
+
+    assert_onnx_agrees(model, X)
+    assert_same(pickle.loads(pickle.dumps(model)), model, X)
+
+
+class Unknown(type(LinearFields().draw(2, 1, 0)).__mro__[1]):
+    """Drawn fields of no known kind."""
+
+    n_states = n_fields = 1
+    labels, tape_width = [], 0
+    value = astype = bind = kernel = None
+
+
+def test_onnx_asks_for_a_translation():
+    with pytest.raises(TypeError, match="Unknown has no ONNX translation"):
+        field_nodes(Unknown(), Graph(), "x", np.ones(1))
+
+
+def test_a_field_that_is_a_function_says_so():
+    drawn = FunctionFields([halved]).draw(2)
+    with pytest.raises(TypeError, match="Python functions"):
+        field_nodes(drawn, Graph(), "x", np.ones(1))
