@@ -48,6 +48,9 @@ _MOST_FULL_BATCH_ROWS = 20_000
 #: rows from which families that are placed by data take their places
 _REFERENCE_ROWS = 1024
 
+#: types of X that are taken as they are; bytes, of images, are computed with in float32
+INPUT_TYPES = [np.float64, np.float32, np.uint8]
+
 FAMILIES: dict[str, type[FieldFamily]] = {
     "neural": NeuralFields,
     "polynomial": PolynomialFields,
@@ -301,10 +304,10 @@ class ControlledODEBase(BaseEstimator, ABC):
         reference = input_map(rows)[:, :p].astype(np.float64)
         family = self._family()
         fields = family.draw(m, self.n_fields, rng, n_inputs=p, reference=reference)
-        readout = READOUTS[self.readout](m, task.n_outputs, p)
+        readout = READOUTS[self.readout](m, task.n_outputs, p, fields.observation)
         model = Model(
             input_map,
-            fields.astype(data.X.dtype),
+            fields.astype(input_map.dtype),
             get_tableau(self.integrator),
             self.n_intervals,
             readout,
@@ -341,7 +344,7 @@ class ControlledODEBase(BaseEstimator, ABC):
     def _check_X(self, X: Any) -> NDArray:
         check_is_fitted(self)
         with np.errstate(all="ignore"):
-            return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+            return validate_data(self, X, reset=False, dtype=INPUT_TYPES)
 
     def _scores(self, X: Any) -> list[NDArray]:
         """Scores (n, K) of each member; an error where a flow explodes."""

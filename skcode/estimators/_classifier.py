@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from skcode.estimators._base import ControlledODEBase, streams
+from skcode.estimators._base import INPUT_TYPES, ControlledODEBase, streams
 from skcode.estimators._member import mean_of
 from skcode.estimators._tasks import ClassificationTask, MultilabelTask
 from skcode.fields import FieldFamily
@@ -189,9 +189,7 @@ class ControlledODEClassifier(ClassifierMixin, ControlledODEBase):
         self.class_weight = class_weight
 
     def _check_Xy(self, X, y, reset):
-        X, y = validate_data(
-            self, X, y, reset=reset, multi_output=True, dtype=[np.float64, np.float32]
-        )
+        X, y = validate_data(self, X, y, reset=reset, multi_output=True, dtype=INPUT_TYPES)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)

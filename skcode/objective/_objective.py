@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skcode.losses import Loss
 from skcode.objective._model import Model
 from skcode.objective._normal import NormalEquations, assemble, task_normal
+from skcode.objective._readout import newton_readout
 from skcode.utils._blocks import OrderedMap, block_slices, ordered_sum, task_slices
 from skcode.utils._tracing import tracing
 
@@ -147,6 +148,10 @@ class Objective:
             for s in task_slices(len(X), self.model.n_block)
         ]
         return self._finish(theta, *self.mapper.sum(_task_value_and_grad, tasks))
+
+    def newton_readout(self, theta: NDArray) -> NDArray:
+        """Theta after one Newton step of a linear readout, in one pass over the rows."""
+        return newton_readout(self, theta)
 
     def _penalty(self, theta: NDArray) -> float:
         return 0.5 * float(self.ridge @ theta**2)

@@ -8,15 +8,18 @@ from skcode.readouts._base import Readout
 
 
 class DisplacementReadout(Readout):
-    """R(x) = lambda (X_1 - X_0): output j reads state j; the one trained number is lambda."""
+    """R(x) = lambda (X_1 - X_0): output j reads state j; the one trained number is lambda.
 
-    def __init__(self, n_states: int, n_outputs: int, n_inputs: int | None = None):
+    What a linear readout would read does not matter here.
+    """
+
+    def __init__(self, n_states, n_outputs, n_inputs=None, observation=None):
         if n_outputs > n_states:
             raise ValueError(
                 f"readout='displacement' reads output j from state j: {n_outputs} outputs need "
                 f"n_states >= {n_outputs}; got n_states={n_states}."
             )
-        super().__init__(n_states, n_outputs, n_inputs)
+        super().__init__(n_states, n_outputs, n_inputs, observation)
 
     separate = False
 
