@@ -7,6 +7,7 @@ from skcode.fields._fields import Fields, Kernel, homogeneous
 from skcode.fields._filter import FilterFields
 from skcode.fields._function import FunctionFields
 from skcode.fields._linear import AffineFields, DiagonalFields, LinearFields
+from skcode.fields._local import LocalFields
 from skcode.fields._neural import NeuralFields
 from skcode.fields._polynomial import Monomials, PolynomialDrawn, PolynomialFields, UniversalFields
 
@@ -20,6 +21,7 @@ __all__ = [
     "FunctionFields",
     "Kernel",
     "LinearFields",
+    "LocalFields",
     "Monomials",
     "NeuralFields",
     "PolynomialDrawn",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import NamedTuple
 
 import autograd.numpy as anp
 import numpy as np
@@ -20,7 +19,9 @@ _GROUP_BYTES = 2 * 2**20
 
 
 class FilterFields(FieldFamily):
-    r"""Random filters of an image, pooled: :math:`V_i(x) = e_{c(i)} \otimes (P \sigma(a_i * x + b_i) - \mu_i) / s_i`.
+    r"""Random filters of an image, pooled.
+
+    .. math:: V_i(x) = e_{c(i)} \otimes (P \sigma(a_i * x + b_i) - \mu_i) / s_i
 
     The filter :math:`a_i`, a small random image, is moved over all places of the image; P averages
     the responses over `pooling` by `pooling` windows. The augmented states are channels of such
