@@ -43,7 +43,7 @@ class Images(NamedTuple):
 
 
 def main() -> None:
-    args = arguments()
+    args = parser(__doc__.split("\n\n")[0]).parse_args()
     images = load(args)
     print(
         f"{len(images.X):,} images of shape {images.shape} to learn from, "
@@ -69,8 +69,9 @@ def main() -> None:
         draw(model, images, args.figure)
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options that all measurements on images share."""
+    parser = argparse.ArgumentParser(description=description)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data", type=Path, help=".npz with X (n, pixels) and y; see --test")
     source.add_argument("--openml", help="name of a data set on OpenML, such as mnist_784")
@@ -86,7 +87,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--figure", type=Path, help="where to draw images in the flow")
-    return parser.parse_args()
+    return parser
 
 
 # -- data ----------------------------------------------------------------------------------------
@@ -247,7 +248,8 @@ def _times(X, factor):
 
 def network(images: Images, hidden: tuple[int, ...], seed: int) -> Any:
     """A fully trained network, of Adam with its usual settings."""
-    mlp = MLPClassifier(hidden, batch_size=128, max_iter=20, random_state=seed)
+    n_passes = max(20, 2_000_000 // len(images.X))
+    mlp = MLPClassifier(hidden, batch_size=128, max_iter=n_passes, random_state=seed)
     return make_pipeline(unit_scaler(images), mlp)
 
 

@@ -1,15 +1,17 @@
 """Fields on images: against loops over places, autograd of the definition, and differences."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
 from autograd import make_jvp, make_vjp
 from helpers import combined, draw, naive_flow
 from scipy.signal import correlate2d
+from sklearn.exceptions import ConvergenceWarning
 
 from skcode import ControlledODEClassifier
-from skcode.fields import ConvolutionalFields, FilterFields, NeuralFields, homogeneous
+from skcode.fields import ConvolutionalFields, FilterFields, LocalFields, NeuralFields, homogeneous
 from skcode.flow import flow
 from skcode.solvers import Adam
 
@@ -221,3 +223,50 @@ def test_trained_controls_of_convolutional_fields_see_stripes(stripes):
     trained = classifier(family, **options).fit(X[:400], y[:400])
     assert trained.loss_ < 0.7 * frozen.loss_
     assert trained.score(X[400:], y[400:]) > 0.9
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_training_on_mapped_bytes_never_copies_them(stripes, tmp_path, monkeypatch):
+    monkeypatch.setattr("skcode.estimators._preparation._CANONICAL_ROWS", 0)
+    monkeypatch.setattr("skcode.objective._readout._CHUNK_ENTRIES", 2**16)
+    np.save(tmp_path / "X.npy", np.tile(stripes[0], (100, 1)))
+    X, y = np.load(tmp_path / "X.npy", mmap_mode="r"), np.tile(stripes[1], 100)
+    family = FilterFields((8, 8), kernel_size=3, pooling=1)
+    model = classifier(family, n_states=family.n_states(4), n_fields=4, max_iter=1)
+    model.solver.set_params(batch_size=512)
+    tracemalloc.start()
+    model.fit(X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # targets and weights take memory for each row; the pixels do not
+    assert peak < 3 * X.nbytes < 0.4 * X.astype(np.float64).nbytes
+    model.partial_fit(X[:512], y[:512])
+    assert model.score(X[:600], y[:600]) > 0.8
+
+
+def test_verbose_tells_losses_validation_and_the_time_left(stripes, capsys):
+    X, y = stripes
+    family = FilterFields((8, 8), kernel_size=3, pooling=1)
+    model = classifier(family, n_states=family.n_states(4), max_iter=2, verbose=True)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X[:400], y[:400], X_val=X[400:], y_val=y[400:])
+    line = capsys.readouterr().out.splitlines()[-1]
+    for part in ("iteration 2, loss", "validation loss", "score 0.", "at most 0 s left"):
+        assert part in line
+
+
+def test_a_local_row_reads_one_patch_with_a_given_deviation():
+    rng = np.random.default_rng(0)
+    reference = rng.standard_normal((500, N_INPUTS)) * rng.uniform(0.1, 3, N_INPUTS)
+    family = LocalFields(SHAPE, patch_size=(2, 3), rank=2, scale=0.7)
+    fields = draw(family, 64, 7, n_inputs=N_INPUTS, reference=reference)
+    for row in fields.A[:, :N_INPUTS].reshape(-1, *SHAPE):
+        rows, columns, _ = np.nonzero(row)
+        assert np.ptp(rows) < 3
+        assert np.ptp(columns) < 3
+        assert np.count_nonzero(row) == 2 * (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+    deviation = (reference @ fields.A[:, :N_INPUTS].T).std(axis=0)
+    np.testing.assert_allclose(deviation, 0.7)
+    assert draw(family.set_params(rank=None), 64, 2, n_inputs=N_INPUTS).B is None
+    with pytest.raises(ValueError, match="patch_size=.* must lie between 1 and 5"):
+        draw(LocalFields(SHAPE, patch_size=(2, 6)), 64, 7, n_inputs=N_INPUTS)

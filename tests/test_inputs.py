@@ -75,6 +75,16 @@ def test_columns_with_one_prevailing_value_keep_their_rare_ones():
     assert fit(column, "robust").gain == fit(column, "standard").gain > 0
 
 
+def test_common_scaling_has_one_mean_and_one_deviation():
+    images = np.random.default_rng(0).normal(3.0, 2.0, (50, 4)) * [1, 2, 0, 1]
+    scaled = fit(images, "common").scaled(images)
+    assert abs(scaled.mean()) < 1e-12
+    assert abs(scaled.std() - 1) < 1e-12
+    np.testing.assert_allclose(scaled * images.std() + images.mean(), images, atol=1e-12)
+    as_bytes = images.clip(0, 255).astype(np.uint8)
+    assert fit(as_bytes, "common")(as_bytes).dtype == np.float32
+
+
 @pytest.mark.parametrize("value", [0.0, 0.1, -3.0, 1e8, 1e-8, 1e300])
 @pytest.mark.parametrize("scaling", ["standard", "robust"])
 def test_constant_columns_become_zero(scaling, value):

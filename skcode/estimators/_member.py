@@ -76,6 +76,7 @@ def train(
     max_iter = solver.default_max_iter if max_iter is None else max_iter
     member.theta = tame_start(objective, member.theta)
     monitor = member.monitor
+    monitor.start(max_iter)
     try:
         result = solver.minimize(
             objective,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: entries read at once when statistics are taken, so that memory-mapped data stays on disk
-_CHUNK_ENTRIES = 2**22
+_CHUNK_ENTRIES = 2**18
 #: bound of robustly scaled inputs, in robust standard deviations
 _ROBUST_CLIP = 3.0
 #: scaled inputs beyond this are far out, whatever they are

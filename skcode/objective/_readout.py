@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 #: entries of the features that are held at once
-_CHUNK_ENTRIES = 2**24
-#: smallest ridge, relative to the mean square of a feature, that single precision bears
-_LEAST_RIDGE = 1e-5
+_CHUNK_ENTRIES = 2**22
+#: smallest ridge, in units of rounding, that a Cholesky factorisation bears
+_LEAST_RIDGE = 100
 
 
 def newton_readout(objective: Any, theta: NDArray) -> NDArray:
@@ -44,7 +44,7 @@ def newton_readout(objective: Any, theta: NDArray) -> NDArray:
         gram += f @ f.T
     gram *= curvature
     ridge = objective.ridge[model.n_controls + readout.index[0]]
-    floor = _LEAST_RIDGE * float(np.trace(gram)) / n_features
+    floor = _LEAST_RIDGE * np.finfo(gram.dtype).eps * float(np.trace(gram)) / n_features
     gram[np.diag_indices(n_features)] += np.maximum(ridge, floor)
     gradient += ridge[:, None] * parameters[readout.index].T
     step = cho_solve(cho_factor(gram, overwrite_a=True), gradient.astype(gram.dtype))

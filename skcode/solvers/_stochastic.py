@@ -102,7 +102,7 @@ class StochasticSolver(Solver):
                 theta = 0.5 * (theta + memory["safe"]) if near else 1e-3 * theta
                 memory.update(self.start(theta), damp=0.5 * memory.get("damp", 1.0))
                 loss, grad = objective.batch_value_and_grad(theta, index)
-            total, seen = total + loss * len(index), seen + len(index)
+            total += loss * len(index)
             memory["safe"] = theta
             rate = self.learning_rate_init * damp * memory.get("damp", 1.0)
             if self.learning_rate == "cosine":
@@ -112,6 +112,7 @@ class StochasticSolver(Solver):
                 memory["steps"] = memory.get("steps", 0) + 1
                 rate /= memory["steps"] ** self.power_t
             theta = theta + self.step(grad, rate, memory)
+            seen += len(index)
         return theta, total / objective.n_samples
 
     def _batches(self, n: int, rng: np.random.Generator) -> Iterator[NDArray]:
