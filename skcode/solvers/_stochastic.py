@@ -68,6 +68,8 @@ class StochasticSolver(Solver):
                 if self.learning_rate != "adaptive" or damp * self.learning_rate_init < 1e-6:
                     return SolverResult(theta, epoch + 1, True, "the loss stalled")
                 damp, stalled = damp / 5, 0
+        if self.learning_rate == "cosine":
+            return SolverResult(theta, max_iter, True, "the schedule ended")
         return SolverResult(theta, max_iter, False, "max_iter reached")
 
     def run_epoch(
