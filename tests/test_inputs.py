@@ -22,7 +22,7 @@ def test_weighted_moments_are_numpys_and_weights_repeat_rows(monkeypatch):
     mean, deviation = weighted_moments(X, COUNTS * 1.0)
     np.testing.assert_allclose(mean, REPEATED.mean(axis=0), rtol=1e-13)
     np.testing.assert_allclose(deviation, REPEATED.std(axis=0), rtol=1e-13)
-    monkeypatch.setattr("skcode.inputs._input_map._CHUNK_ROWS", 7)
+    monkeypatch.setattr("skcode.inputs._input_map._CHUNK_ENTRIES", 21)
     np.testing.assert_allclose(weighted_moments(X, COUNTS * 1.0), (mean, deviation), rtol=1e-13)
 
 
@@ -75,6 +75,16 @@ def test_columns_with_one_prevailing_value_keep_their_rare_ones():
     assert fit(column, "robust").gain == fit(column, "standard").gain > 0
 
 
+def test_common_scaling_has_one_mean_and_one_deviation():
+    images = np.random.default_rng(0).normal(3.0, 2.0, (50, 4)) * [1, 2, 0, 1]
+    scaled = fit(images, "common").scaled(images)
+    assert abs(scaled.mean()) < 1e-12
+    assert abs(scaled.std() - 1) < 1e-12
+    np.testing.assert_allclose(scaled * images.std() + images.mean(), images, atol=1e-12)
+    as_bytes = images.clip(0, 255).astype(np.uint8)
+    assert fit(as_bytes, "common")(as_bytes).dtype == np.float32
+
+
 @pytest.mark.parametrize("value", [0.0, 0.1, -3.0, 1e8, 1e-8, 1e300])
 @pytest.mark.parametrize("scaling", ["standard", "robust"])
 def test_constant_columns_become_zero(scaling, value):
@@ -107,7 +117,7 @@ def test_the_state_is_augmented_by_zeros_in_the_dtype_of_the_data(scaling):
         assert states.dtype == dtype
         assert states.T.flags.c_contiguous
         np.testing.assert_array_equal(states[:, 3:], 0)
-        assert np.all(np.ptp(states[:, :3], axis=0) > 0.1)
+        assert np.all(np.ptp(states[:, :3], axis=0) > 0.1 * (scaling != "common"))
 
 
 def test_the_clip_is_smooth_odd_monotone_and_bounded():

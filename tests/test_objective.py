@@ -55,6 +55,30 @@ def test_the_gradient_is_the_limit_of_differences(loss, readout):
     assert relative_error(grad, gradient_by_differences(objective.value, theta)) < 1e-7
 
 
+@pytest.mark.parametrize("chunk", [1, 10**6])
+def test_the_newton_readout_is_ridge_regression_for_the_squared_loss(chunk, monkeypatch):
+    monkeypatch.setattr("skcode.objective._readout._CHUNK_ENTRIES", chunk)
+    objective, theta = problem(n_block=25)
+    start = objective.newton_readout(theta)
+    n_controls = objective.model.n_controls
+    np.testing.assert_array_equal(start[:n_controls], theta[:n_controls])
+    grad = objective.value_and_grad(start)[1][n_controls:]
+    assert np.abs(grad).max() < 1e-12 * np.abs(objective.value_and_grad(theta)[1]).max()
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_the_newton_readout_lowers_a_cross_entropy(loss):
+    objective, theta = problem(loss)
+    theta[objective.model.n_controls :] = 0
+    assert objective.value(objective.newton_readout(theta)) < objective.value(theta)
+
+
+def test_the_newton_readout_needs_a_linear_readout():
+    objective, theta = problem(readout="displacement")
+    with pytest.raises(ValueError, match="start_readout=True needs readout='linear'"):
+        objective.newton_readout(theta)
+
+
 @every_readout
 @every_loss
 def test_value_and_gradient_are_those_of_the_traced_composition(loss, readout):

@@ -48,6 +48,9 @@ from skcode.utils._doc_link import DocLinkMixin
 #: rows from which families that are placed by data take their places
 _REFERENCE_ROWS = 1024
 
+#: types of X that are taken as they are; bytes, of images, are computed with in float32
+INPUT_TYPES = [np.float64, np.float32, np.uint8]
+
 
 def _spawn(random_state: np.random.RandomState) -> np.random.Generator:
     return np.random.default_rng(random_state.randint(np.iinfo(np.int32).max))
@@ -267,10 +270,10 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         reference = input_map(rows)[:, :p].astype(np.float64)
         family = choose_family(self.vector_fields)
         fields = family.draw(m, self.n_fields, rng, n_inputs=p, reference=reference)
-        readout = READOUTS[self.readout](m, task.n_outputs, p)
+        readout = READOUTS[self.readout](m, task.n_outputs, p, fields.observation)
         model = Model(
             input_map,
-            fields.astype(data.X.dtype),
+            fields.astype(input_map.dtype),
             get_tableau(self.integrator),
             choose_depth(self.n_intervals, len(data.X)),
             readout,
@@ -307,7 +310,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
     def _check_X(self, X: Any) -> NDArray:
         check_is_fitted(self)
         with np.errstate(all="ignore"):
-            return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+            return validate_data(self, X, reset=False, dtype=INPUT_TYPES)
 
     def _scores(self, X: Any) -> list[NDArray]:
         """Scores (n, K) of each member; an error where a flow explodes."""

@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from skcode.estimators._base import ControlledODEBase
+from skcode.estimators._base import INPUT_TYPES, ControlledODEBase
 from skcode.estimators._member import mean_of, streams
 from skcode.estimators._tasks import ClassificationTask, MultilabelTask
 from skcode.fields import FieldFamily
@@ -64,9 +64,10 @@ class ControlledODEClassifier(ClassifierMixin, ControlledODEBase):
         Largest number of iterations, or of passes over the data. None is the solver's own choice.
     tol : float
         Tolerance of the stopping rules.
-    scaling : {"robust", "standard"} or None
+    scaling : {"robust", "standard", "common"} or None
         Scaling of the inputs inside the model: "robust" is median and quartiles with a smooth bound
-        at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation.
+        at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation;
+        "common" is one mean and one deviation for all inputs, as images need it.
         Regression targets are standardised unless it is None. Statistics are weighted.
     train_controls : bool
         False keeps the controls at their random start and trains the readout alone.
@@ -191,9 +192,7 @@ class ControlledODEClassifier(ClassifierMixin, ControlledODEBase):
         self.class_weight = class_weight
 
     def _check_Xy(self, X, y, reset):
-        X, y = validate_data(
-            self, X, y, reset=reset, multi_output=True, dtype=[np.float64, np.float32]
-        )
+        X, y = validate_data(self, X, y, reset=reset, multi_output=True, dtype=INPUT_TYPES)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)

@@ -81,6 +81,7 @@ def train(
     max_iter = solver.default_max_iter if max_iter is None else max_iter
     monitor = member.monitor
     monitor.told = told.iterated
+    monitor.start(max_iter)
     try:
         member.theta = tame_start(objective, member.theta)
         told.begin(solver.most_iterations(objective, max_iter))

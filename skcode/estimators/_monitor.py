@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from copy import copy
 from typing import NamedTuple
@@ -59,6 +60,11 @@ class TrainingMonitor:
         self.told: Callable[[], bool] | None = None
         self._best_loss = np.inf
         self._stalled = 0
+        self._started, self._max_iter = time.monotonic(), None
+
+    def start(self, max_iter: int) -> None:
+        """Take the time, and the number of iterations to come."""
+        self._started, self._max_iter = time.monotonic(), len(self.losses) + max_iter
 
     def __call__(self, theta: NDArray, loss: float) -> bool:
         self.theta = np.array(theta)
@@ -69,8 +75,15 @@ class TrainingMonitor:
             if self.validate is not None:
                 line += f", validation loss {self.validation_losses[-1]:.6g}"
                 line += f", score {self.validation_scores[-1]:.4f}"
-            print(line, flush=True)
+            print(line + self._time_left(), flush=True)
         return (self.told is not None and self.told()) or stop
+
+    def _time_left(self) -> str:
+        if self._max_iter is None:
+            return ""
+        passed = time.monotonic() - self._started
+        left = passed / len(self.losses) * (self._max_iter - len(self.losses))
+        return f", {passed:.0f} s passed, at most {left:.0f} s left"
 
     def _watch_validation(self) -> bool:
         assert self.validate is not None

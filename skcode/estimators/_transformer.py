@@ -63,9 +63,10 @@ class ControlledODETransformer(
         Largest number of iterations, or of passes over the data. None is the solver's own choice.
     tol : float
         Tolerance of the stopping rules.
-    scaling : {"robust", "standard"} or None
+    scaling : {"robust", "standard", "common"} or None
         Scaling of the inputs inside the model: "robust" is median and quartiles with a smooth bound
-        at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation.
+        at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation;
+        "common" is one mean and one deviation for all inputs, as images need it.
         Regression targets are standardised unless it is None. Statistics are weighted.
     train_controls : bool
         False keeps the controls at their random start and trains the readout alone.

@@ -95,6 +95,11 @@ class _CompositeFields(Fields):
     def slices(self) -> list[slice]:
         raise NotImplementedError
 
+    @property
+    def observation(self):
+        limited = [part.observation for part in self.parts if part.observation is not None]
+        return limited[0] if limited else None
+
     def astype(self, dtype):
         return type(self)([part.astype(dtype) for part in self.parts])
 

@@ -153,6 +153,11 @@ class Fields(ABC):
         """Standard deviations (d,) of the controls from which training starts."""
         return np.full(self.n_fields, 0.3 / np.sqrt(self.n_fields))
 
+    @property
+    def observation(self) -> Any:
+        """Sparse matrix (q, m) of what a linear readout reads of the state; None for all of it."""
+        return None
+
     @abstractmethod
     def astype(self, dtype: Any) -> Fields:
         """The same fields with arrays of another float type."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: rows read at once when statistics are taken, so that memory-mapped data stays on disk
-_CHUNK_ROWS = 2**16
+#: entries read at once by statistics and scaling, so that memory-mapped data stays on disk
+_CHUNK_ENTRIES = 2**18
 #: bound of robustly scaled inputs, in robust standard deviations
 _ROBUST_CLIP = 3.0
 #: scaled inputs beyond this are far out, whatever they are
@@ -53,7 +53,7 @@ class InputMap:
         """Take centre and gain from weighted data (n, p); "robust" also clips."""
         center, gain = SCALINGS[scaling](X, weight)
         clip = _ROBUST_CLIP if scaling == "robust" else np.inf
-        return cls(center, gain, n_states, clip, X.dtype)
+        return cls(center, gain, n_states, clip, np.result_type(X.dtype, np.float32))
 
     @property
     def n_inputs(self) -> int:
@@ -70,8 +70,7 @@ class InputMap:
         if self.is_identity:
             return X
         z = np.empty(X.shape, self.dtype)
-        for start in range(0, len(X), _CHUNK_ROWS):
-            rows = slice(start, start + _CHUNK_ROWS)
+        for rows in _chunks(X):
             z[rows] = self._scaled(X[rows])
         return z
 
@@ -100,6 +99,11 @@ class InputMap:
         return replace(self, dtype=np.dtype(dtype))
 
 
+def _chunks(X: NDArray) -> list[slice]:
+    n_rows = max(_CHUNK_ENTRIES // X.shape[1], 1)
+    return [slice(i, i + n_rows) for i in range(0, len(X), n_rows)]
+
+
 @np.errstate(over="ignore")
 def weighted_moments(X: NDArray, weight: NDArray) -> tuple[NDArray, NDArray]:
     """Weighted mean and standard deviation of each column, in float64, in two passes.
@@ -107,7 +111,7 @@ def weighted_moments(X: NDArray, weight: NDArray) -> tuple[NDArray, NDArray]:
     Columns are divided by their largest entry on the way, so that no square overflows.
     """
     share = weight / weight.sum()
-    chunks = [slice(i, i + _CHUNK_ROWS) for i in range(0, len(X), _CHUNK_ROWS)]
+    chunks = _chunks(X)
     size = np.max([np.abs(X[c]).max(axis=0) for c in chunks], axis=0).astype(np.float64)
     size[size == 0] = 1.0
     mean = sum(share[c] @ (X[c] / size) for c in chunks)
@@ -159,4 +163,12 @@ def _robust(X, weight):
     return center, _inverse(np.where(narrow, deviation, spread), center)
 
 
-SCALINGS = {None: _identity, "standard": _standard, "robust": _robust}
+def _common(X, weight):
+    """One mean and one deviation for all columns, which keeps images what they are."""
+    mean, deviation = weighted_moments(X, weight)
+    center = np.full_like(mean, mean.mean())
+    deviation = np.sqrt(np.mean(deviation**2 + (mean - center) ** 2))
+    return center, _inverse(np.full_like(mean, deviation), center)
+
+
+SCALINGS = {None: _identity, "standard": _standard, "robust": _robust, "common": _common}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skcode.losses import Loss
 from skcode.objective._model import Model
 from skcode.objective._normal import MOST_EXACT, NormalEquations, assemble, task_normal
+from skcode.objective._readout import newton_readout
 from skcode.utils._blocks import OrderedMap, block_slices, ordered_sum, task_slices
 from skcode.utils._tracing import tracing
 
@@ -122,7 +123,7 @@ class Objective:
         # rows that are elsewhere already are scaled there
         if X.size <= _MOST_SCALED and not self.mapper.ships:
             X, model = model.input_map.scaled(X), model.without_scaling()
-        model = model.with_block(_block_of_rows(model))
+        model = model.with_block(_block_of_rows(model, self.loss))
         return model, self._cut(X, model)
 
     def subset(self, index: NDArray) -> Objective:
@@ -158,6 +159,10 @@ class Objective:
         ]
         return self._finish(theta, *self.mapper.sum(_task_value_and_grad, tasks))
 
+    def newton_readout(self, theta: NDArray) -> NDArray:
+        """Theta after one Newton step of a linear readout, in one pass over the rows."""
+        return newton_readout(self, theta)
+
     @np.errstate(over="ignore")
     def _penalty(self, theta: NDArray) -> float:
         return 0.5 * float(np.sum((np.sqrt(self.ridge) * theta) ** 2))
@@ -185,9 +190,11 @@ def _weighted_loss_vjp(value, scores, loss, y, weight):
 defvjp(_weighted_loss, _weighted_loss_vjp, argnums=(0,))
 
 
-def _block_of_rows(model: Model) -> int:
+def _block_of_rows(model: Model, loss: Loss) -> int:
     """Samples in a block whose Jacobian rows, of all scores, stay within a bound."""
-    sweeps = min(model.readout.n_outputs, MOST_EXACT)
+    sweeps = model.readout.n_outputs
+    if loss.coupled:
+        sweeps = min(sweeps, MOST_EXACT)
     sample = sweeps * model.n_controls * model.dtype.itemsize
     return min(model.n_block, max(64, 2 ** int(np.log2(max(_ROW_BYTES // sample, 1)))))
 

@@ -19,6 +19,8 @@ class Readout(ABC):
         Number K of scores.
     n_inputs : int or None
         Number of leading coordinates that carry inputs; None means all.
+    observation : sparse matrix of shape (q, m) or None
+        What a linear readout reads of the state; None for all of it.
 
     Examples
     --------
@@ -27,10 +29,17 @@ class Readout(ABC):
     {'linear': 12, 'displacement': 1}
     """
 
-    def __init__(self, n_states: int, n_outputs: int, n_inputs: int | None = None):
+    def __init__(
+        self,
+        n_states: int,
+        n_outputs: int,
+        n_inputs: int | None = None,
+        observation: Any = None,
+    ):
         self.n_states = n_states
         self.n_outputs = n_outputs
         self.n_inputs = n_states if n_inputs is None else n_inputs
+        self.observation = observation
 
     @property
     @abstractmethod

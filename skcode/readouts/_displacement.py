@@ -20,6 +20,8 @@ class DisplacementReadout(Readout):
         Number K of scores.
     n_inputs : int or None
         Number of leading coordinates that carry inputs; None means all.
+    observation : sparse matrix or None
+        What a linear readout would read; it does not matter here.
 
     Raises
     ------
@@ -40,13 +42,13 @@ class DisplacementReadout(Readout):
     array([[20.]])
     """
 
-    def __init__(self, n_states: int, n_outputs: int, n_inputs: int | None = None):
+    def __init__(self, n_states, n_outputs, n_inputs=None, observation=None):
         if n_outputs > n_states:
             raise ValueError(
                 f"readout='displacement' reads output j from state j: {n_outputs} outputs need "
                 f"n_states >= {n_outputs}; got n_states={n_states}."
             )
-        super().__init__(n_states, n_outputs, n_inputs)
+        super().__init__(n_states, n_outputs, n_inputs, observation)
 
     separate = False
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+from autograd.extend import defvjp, primitive
 
 from skcode.readouts._base import Readout
 
 
-class LinearReadout(Readout):
-    """The readout R(x) = A X_1 + b with A (K, m) and b (K,) trained.
+@primitive
+def _observed(A, P):
+    """A P for a sparse P."""
+    return (P.T @ A.T).T
 
-    The parameters are A, row by row, then b.
+
+defvjp(_observed, lambda ans, A, P: lambda g: (P @ g.T).T, argnums=(0,))
+
+
+class LinearReadout(Readout):
+    """The readout R(x) = A P X_1 + b with A (K, q) and b (K,) trained.
+
+    The parameters are A, row by row, then b. The observation P is frozen, and the identity unless
+    the fields have one.
 
     Parameters
     ----------
@@ -20,6 +31,8 @@ class LinearReadout(Readout):
         Number K of scores.
     n_inputs : int or None
         Number of leading coordinates that carry inputs; None means all.
+    observation : sparse matrix of shape (q, m) or None
+        The matrix P; None is the identity.
 
     Examples
     --------
@@ -34,42 +47,56 @@ class LinearReadout(Readout):
     separate = True
 
     @property
+    def n_features(self) -> int:
+        """The number q of what is read."""
+        return self.n_states if self.observation is None else self.observation.shape[0]
+
+    @property
     def n_parameters(self):
-        return self.n_outputs * (self.n_states + 1)
+        return self.n_outputs * (self.n_features + 1)
 
     @property
     def penalised(self):
-        return np.arange(self.n_parameters) < self.n_outputs * self.n_states
+        return np.arange(self.n_parameters) < self.n_outputs * self.n_features
 
     def initial(self, constant):
-        return np.concatenate([np.zeros(self.n_outputs * self.n_states), constant])
+        return np.concatenate([np.zeros(self.n_outputs * self.n_features), constant])
 
     def split(self, parameters):
-        """A (K, m) and b (K,)."""
-        cut = self.n_outputs * self.n_states
-        return parameters[:cut].reshape((self.n_outputs, self.n_states)), parameters[cut:]
+        """A (K, q) and b (K,)."""
+        cut = self.n_outputs * self.n_features
+        return parameters[:cut].reshape((self.n_outputs, self.n_features)), parameters[cut:]
+
+    def _weights(self, A):
+        """A P, (K, m)."""
+        return A if self.observation is None else _observed(A, self.observation)
 
     def scores(self, parameters, x1, x0):
         A, b = self.split(parameters)
-        return x1 @ A.T + b
+        return x1 @ self._weights(A).T + b
 
     def state_gradient(self, parameters):
-        return self.split(parameters)[0]
+        return self._weights(self.split(parameters)[0])
 
     def features(self, x1, x0):
+        if self.observation is not None:
+            x1 = (self.observation @ x1).astype(x1.dtype, copy=False)
         ones = np.ones((1, x1.shape[1]), x1.dtype)
         return np.concatenate([x1, ones])[None]
 
     @property
     def index(self):
-        A = np.arange(self.n_outputs * self.n_states).reshape(self.n_outputs, self.n_states)
-        b = self.n_outputs * self.n_states + np.arange(self.n_outputs)
+        A = np.arange(self.n_outputs * self.n_features).reshape(self.n_outputs, -1)
+        b = self.n_outputs * self.n_features + np.arange(self.n_outputs)
         return np.hstack([A, b[:, None]])
 
     @property
     def groups(self):
-        row = ["input weights"] * self.n_inputs
-        row += ["state weights"] * (self.n_states - self.n_inputs)
+        if self.observation is None:
+            row = ["input weights"] * self.n_inputs
+            row += ["state weights"] * (self.n_states - self.n_inputs)
+        else:
+            row = ["state weights"] * self.n_features
         return row * self.n_outputs + [""] * self.n_outputs
 
     def attributes(self, parameters):

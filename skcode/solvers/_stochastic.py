@@ -23,7 +23,11 @@ class StochasticSolver(Solver):
 
     The rate of pass t is ``learning_rate_init`` ("constant"), divided by ``(1 + step)**power_t``
     ("invscaling"), divided by five whenever the loss stalls for `n_iter_no_change` passes
-    ("adaptive"), or multiplied by (1 + cos(pi t / max_iter)) / 2 ("cosine").
+    ("adaptive"), or multiplied by (1 + cos(pi t / max_iter)) / 2 ("cosine", where t
+    runs from step to step).
+
+    With `start_readout`, `fit` begins with one pass in which a linear readout takes a Newton step:
+    the least squares readout of the fields as they are drawn, in closed form.
 
     Steps into an exploding flow are taken back, half the way at a time, and halve the rate.
 
@@ -50,6 +54,7 @@ class StochasticSolver(Solver):
     power_t: float
     batch_size: int | str
     shuffle: bool
+    start_readout: bool
 
     @abstractmethod
     def start(self, theta: NDArray) -> dict[str, Any]:
@@ -62,12 +67,13 @@ class StochasticSolver(Solver):
     def minimize(self, objective, theta, *, max_iter, tol, n_iter_no_change, rng, monitor):
         self.check_parameters()
         self.check_objective(objective)
+        if self.start_readout:
+            theta = objective.newton_readout(theta)
         memory, damp = self.start(theta), 1.0
         best, stalled = np.inf, 0
         for epoch in range(max_iter):
-            factor = 0.5 * (1 + np.cos(np.pi * epoch / max_iter))
-            damp_epoch = damp * (factor if self.learning_rate == "cosine" else 1.0)
-            theta, loss = self.run_epoch(objective, theta, memory, rng, damp_epoch)
+            passed = (epoch / max_iter, 1 / max_iter)
+            theta, loss = self.run_epoch(objective, theta, memory, rng, damp, passed)
             if monitor(theta, loss):
                 return SolverResult(theta, epoch + 1, True, "stopped by the monitor")
             stalled = 0 if loss < best - tol else stalled + 1
@@ -76,6 +82,8 @@ class StochasticSolver(Solver):
                 if self.learning_rate != "adaptive" or damp * self.learning_rate_init < 1e-6:
                     return SolverResult(theta, epoch + 1, True, "the loss stalled")
                 damp, stalled = damp / 5, 0
+        if self.learning_rate == "cosine":
+            return SolverResult(theta, max_iter, True, "the schedule ended")
         return SolverResult(theta, max_iter, False, "max_iter reached")
 
     def run_epoch(
@@ -85,9 +93,13 @@ class StochasticSolver(Solver):
         memory: dict[str, Any],
         rng: np.random.Generator,
         damp: float = 1.0,
+        passed: tuple[float, float] = (0.0, 0.0),
     ) -> tuple[NDArray, float]:
-        """One pass over the data: new parameters and the mean loss on the way."""
-        total = 0.0
+        """One pass over the data: new parameters and the mean loss on the way.
+
+        `passed` is the share of the training before this pass, and that of the pass itself.
+        """
+        total, seen = 0.0, 0
         for index in self._batches(objective.n_samples, rng):
             loss, grad = objective.batch_value_and_grad(theta, index)
             for attempt in range(_MOST_RETREATS):
@@ -109,10 +121,14 @@ class StochasticSolver(Solver):
             total += loss * len(index)
             memory["safe"] = theta
             rate = self.learning_rate_init * damp * memory.get("damp", 1.0)
+            if self.learning_rate == "cosine":
+                share = passed[0] + passed[1] * seen / objective.n_samples
+                rate *= 0.5 * (1 + np.cos(np.pi * share))
             if self.learning_rate == "invscaling":
                 memory["steps"] = memory.get("steps", 0) + 1
                 rate /= memory["steps"] ** self.power_t
             theta = theta + self.step(grad, rate, memory)
+            seen += len(index)
         return theta, total / objective.n_samples
 
     def _batches(self, n: int, rng: np.random.Generator) -> Iterator[NDArray]:
@@ -152,6 +168,8 @@ class SGD(StochasticSolver):
         Samples in a minibatch; "auto" is ``min(200, n_samples)``.
     shuffle : bool
         Whether the rows are shuffled before each pass.
+    start_readout : bool
+        Whether `fit` starts with a Newton step of the linear readout, one more pass.
 
     References
     ----------
@@ -178,6 +196,7 @@ class SGD(StochasticSolver):
         nesterov: bool = True,
         batch_size: int | str = "auto",
         shuffle: bool = True,
+        start_readout: bool = False,
     ):
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
@@ -186,6 +205,7 @@ class SGD(StochasticSolver):
         self.nesterov = nesterov
         self.batch_size = batch_size
         self.shuffle = shuffle
+        self.start_readout = start_readout
 
     def start(self, theta):
         return {"velocity": np.zeros_like(theta)}
@@ -220,6 +240,8 @@ class Adam(StochasticSolver):
         Samples in a minibatch; "auto" is ``min(200, n_samples)``.
     shuffle : bool
         Whether the rows are shuffled before each pass.
+    start_readout : bool
+        Whether `fit` starts with a Newton step of the linear readout, one more pass.
 
     References
     ----------
@@ -246,6 +268,7 @@ class Adam(StochasticSolver):
         epsilon: float = 1e-8,
         batch_size: int | str = "auto",
         shuffle: bool = True,
+        start_readout: bool = False,
     ):
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
@@ -255,6 +278,7 @@ class Adam(StochasticSolver):
         self.epsilon = epsilon
         self.batch_size = batch_size
         self.shuffle = shuffle
+        self.start_readout = start_readout
 
     def start(self, theta):
         return {"first": np.zeros_like(theta), "second": np.zeros_like(theta), "count": 0}

@@ -1,0 +1,53 @@
+"""One Newton step of a linear readout, streamed: the closed form from which training may start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+#: entries of the features that are held at once
+_CHUNK_ENTRIES = 2**22
+#: smallest ridge, in units of rounding, that a Cholesky factorisation bears
+_LEAST_RIDGE = 100
+
+
+def newton_readout(objective: Any, theta: NDArray) -> NDArray:
+    """Parameters after one Newton step of the readout at fixed controls.
+
+    All scores share one matrix: the mean of f f^T over the rows, times the mean curvature of the
+    loss, plus the ridge. It is the least squares solution for the squared loss. Features f are held
+    for a bounded number of rows at a time.
+    """
+    model, loss = objective.model, objective.loss
+    readout = model.readout
+    if not readout.separate:
+        raise ValueError("start_readout=True needs readout='linear'.")
+    n_features = readout.index.shape[1]
+    gram = np.zeros((n_features, n_features), model.dtype)
+    gradient = np.zeros((n_features, readout.n_outputs))
+    curvature = 0.0
+    parameters = model.split(theta)[1].astype(model.dtype)
+    n_chunk = max(_CHUNK_ENTRIES // model.fields.n_states // model.n_block, 1) * model.n_block
+    for start in range(0, objective.n_samples, n_chunk):
+        rows = slice(start, start + n_chunk)
+        X, y = objective.X[rows], objective.y[rows]
+        weight = objective.weight[rows].astype(model.dtype)
+        x1, x0 = model.states(theta, X, objective.mapper), model.input_map(X)
+        scores = readout.scores(parameters, x1, x0)
+        f = readout.features(np.ascontiguousarray(x1.T), x0.T)[0]
+        gradient += f @ (weight[:, None] * loss.gradient(scores, y))
+        curvature += float(weight @ np.mean(loss.curvature(scores, y), axis=1))
+        f *= np.sqrt(weight)
+        gram += f @ f.T
+    gram *= curvature
+    ridge = objective.ridge[model.n_controls + readout.index[0]]
+    floor = _LEAST_RIDGE * np.finfo(gram.dtype).eps * float(np.trace(gram)) / n_features
+    gram[np.diag_indices(n_features)] += np.maximum(ridge, floor)
+    gradient += ridge[:, None] * parameters[readout.index].T
+    step = cho_solve(cho_factor(gram, overwrite_a=True), gradient.astype(gram.dtype))
+    theta = theta.copy()
+    theta[model.n_controls + readout.index] -= step.T
+    return theta
