@@ -72,7 +72,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+SLOW = {"matching of three points", "matching with neural fields"}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.slow) if c in SLOW else c for c in CASES]
+)
 def test_the_residual_is_that_of_the_differential_equation(case):
     readout, fields, N, m, tol = CASES[case]
     X, Y = points(N, m)
@@ -84,6 +89,24 @@ def test_the_residual_is_that_of_the_differential_equation(case):
     assert result.controls.shape[1] == fields.n_fields
     assert (readout == "displacement") or result.scale == 1.0
     assert abs(recomputed(fields, X, Y, result, readout)).max() <= 2 * tol
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fields", "N", "m"),
+    [
+        (UniversalFields(), 10, 2),
+        (UniversalFields(), 20, 2),
+        (NeuralFields("polynomial", rank=None), 10, 2),
+        (UniversalFields(), 20, 10),
+    ],
+)
+def test_many_points(fields, N, m):
+    X, Y = points(N, m)
+    drawn = fields.draw(m, 7, rng=0)
+    result = interpolate(drawn, X, Y, readout="displacement", tol=1e-8)
+    assert result.success, result.message
+    assert abs(recomputed(drawn, X, Y, result, "displacement")).max() <= 2e-8
 
 
 def test_steering_along_a_bracket():

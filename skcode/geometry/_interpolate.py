@@ -326,7 +326,7 @@ def _as_fields(fields: Any, X: NDArray) -> Fields:
     drawn = drawn_fields(fields)
     if isinstance(drawn, Fields):
         return drawn
-    return FunctionFields(vector_fields(fields)).draw(X.shape[-1])
+    return FunctionFields(vector_fields(fields)).draw(X.shape[-1] if X.ndim else 1)
 
 
 def _check(fields, X, Y, readout, n_intervals, tol, max_loops) -> None:
