@@ -323,4 +323,4 @@ class _ConvolutionalKernel(Kernel):
     def _multiply_derivative(self, q, tape):
         hidden = tape.z[self.fields.layout.n_inputs : -1]
         scratch = self.gathered[: len(q)]
-        self.fields.activation.multiply_derivative(q, hidden, tape.ds, scratch)
+        q *= self.fields.activation.derivative(hidden, tape.ds, scratch)

@@ -353,7 +353,7 @@ class _FilterKernel(Kernel):
         z = self._filter(group, self.patches, self.responses)
         ds = np.empty_like(z) if activation.keeps_derivative else None
         activation.forward(z, ds)
-        activation.multiply_derivative(q, z, ds, np.empty_like(q))
+        q *= activation.derivative(z, ds, np.empty_like(q))
 
     def _rounds(self, p):
         """Fields, the channels that they write to, and the adjoint (C, windows, n) of those."""

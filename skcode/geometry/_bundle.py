@@ -216,7 +216,7 @@ class NeuralBundle(_ValueBundle):
         ds = np.empty_like(s) if self.activation.keeps_derivative else None
         self.activation.forward(s, ds)
         q = np.repeat(np.repeat(bound.T, self.rank, axis=0), x.shape[1], axis=1)
-        self.activation.multiply_derivative(q, s, ds, np.empty_like(s))
+        q *= self.activation.derivative(s, ds, np.empty_like(s))
         return (self.BA @ q).transpose(2, 1, 0).reshape(*x.shape, self.n_states)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve_triangular, svdvals
+from scipy.linalg import solve_triangular, svdvals
 
 from skcode.geometry._bundle import Bundle
 
@@ -78,8 +78,8 @@ class Linearisation:
         for start in range(0, M, size):
             A, B = self.A[start : start + size], self.B[start : start + size]
             to_end = _products(A)
-            S = cholesky(np.eye(len(L)) + mu**2 * (L @ L.T), lower=True)
-            kept = solve_triangular(S, L, lower=True).reshape(-1, N, m, 1)
+            S = np.linalg.cholesky(np.eye(len(L)) + mu**2 * (L @ L.T))
+            kept = _lower_solve(S, L).reshape(-1, N, m, 1)
             F = to_end[0] @ A[0]
             G = np.moveaxis(to_end @ B, 3, 1).reshape(-1, N * m)
             Q, L = np.linalg.qr(np.vstack([(F @ kept).reshape(-1, N * m), G]))
@@ -93,7 +93,7 @@ class Linearisation:
         for Q, S in reversed(self.factors):
             a, dw = np.split(Q @ y, [len(S)])
             pieces.append(dw)
-            y = solve_triangular(S, a, lower=True, trans="T")
+            y = _lower_solve(S, a, trans="T")
         return np.concatenate(pieces[::-1]).reshape(self.shape)
 
     def arrival(self, defects: NDArray) -> NDArray:
@@ -105,6 +105,11 @@ class Linearisation:
         dw = self._controls(miss)
         push = (self.B @ dw[:, None, :, None])[..., 0] + defects
         return dw, _respond(self.A, push)
+
+
+def _lower_solve(S: NDArray, b: NDArray, trans: str = "N") -> NDArray:
+    """S^{-1} b or S^{-T} b; old versions of scipy refuse systems of size 0."""
+    return solve_triangular(S, b, lower=True, trans=trans) if len(S) else b
 
 
 def _products(A: NDArray) -> NDArray:
