@@ -15,8 +15,10 @@ from skcode.utils._arrow import ArrowFactor
 _FIRST_CONTROL_PRECISION = 1.0
 _FIRST_READOUT_PRECISION = 1e-2
 _FIRST_NOISE_PRECISION = 2.0
-#: less damping would only make the next rejection dearer
-_LEAST_DAMPING = 1e-4
+#: so little that steps near the optimum converge quadratically
+_LEAST_DAMPING = 1e-8
+#: where damping starts to grow after a rejection: climbing from the least would take evaluations
+_RETREAT_DAMPING = 1e-4
 #: steps of each phase after the first, when rows come in growing subsets
 _LATE_STEPS = 3
 
@@ -245,7 +247,7 @@ class State:
         for _ in range(8):
             factor = self.factor(damping)
             if factor is None:
-                damping = 10 * max(damping, _LEAST_DAMPING)
+                damping = 10 * max(damping, _RETREAT_DAMPING)
                 continue
             delta = np.where(self.held, 0, -factor.solve(gradient))
             curvature = scale * self.equations.matrix.quadratic(delta)
@@ -261,7 +263,7 @@ class State:
                     self.damping = damping * max(1 / 3, 1 - (2 * ratio - 1) ** 3)
                     self.damping = max(self.damping, _LEAST_DAMPING)
                 return decrease
-            damping = 4 * max(damping, _LEAST_DAMPING)
+            damping = 4 * max(damping, _RETREAT_DAMPING)
         if follow:
             self.damping = damping
         return 0.0
