@@ -55,10 +55,11 @@ def main():
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(exported, options)
+    from_pickle, from_skops = pickle.loads(pickled), skops.io.loads(dumped, trusted=trusted)
     callables = {
-        "pickle": (pickled, lambda m=pickle.loads(pickled): m.predict(row)),
+        "pickle": (pickled, lambda: from_pickle.predict(row)),
         "joblib, compressed": (compressed, lambda: from_joblib.predict(row)),
-        "skops": (dumped, lambda m=skops.io.loads(dumped, trusted=trusted): m.predict(row)),
+        "skops": (dumped, lambda: from_skops.predict(row)),
         "ONNX": (exported, lambda: session.run(None, {"X": row})[0]),
     }
     print(f"{model.n_parameters_} trained numbers, {len(model._members)} members")
