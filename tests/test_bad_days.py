@@ -134,6 +134,7 @@ def test_a_fork_while_another_thread_fits(state):
 # -- interrupts ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_an_interrupt_at_any_time(solver, n_jobs):
@@ -274,6 +275,7 @@ print("again:", np.array_equal(again, model.set_params(n_jobs=1).fit(X, y).predi
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_a_memory_map_is_written(tmp_path):
     """No file may exceed 100 kB: what the disk says of a write to it comes back."""
     command = [sys.executable, "-W", "ignore", "-c", FULL_DISK, str(tmp_path)]

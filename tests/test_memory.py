@@ -56,6 +56,20 @@ def fit_within(limit, path, n, p=50, growth=8):
     return float(done.stdout)
 
 
+@pytest.mark.slow
+def test_a_memory_map_of_a_gigabyte_is_never_copied(tmp_path):
+    """File and own memory together stay within 1.5 GiB."""
+    n, p = 5_000_000, 50
+    limit = 3 * 2**29 - 4 * n * p
+    assert fit_within(limit, tmp_path / "X.npy", n, p, growth=32) > 0.5
+
+
+@pytest.mark.slow
+def test_half_a_million_rows_in_little_memory(tmp_path):
+    """The libraries alone take about 200 MB, the file another 100 MB."""
+    assert fit_within(300 * 2**20, tmp_path / "X.npy", 500_000, growth=32) > 0.5
+
+
 # -- streams ---------------------------------------------------------------------------------------
 
 
@@ -68,6 +82,7 @@ def stream():
     return X[:8000], y[:8000], X[8000:], y[8000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "encode"),
     [(ControlledODERegressor, np.asarray), (ControlledODEClassifier, lambda y: y > 0)],
@@ -78,7 +93,7 @@ def test_a_stream_reaches_the_score_of_a_fit(stream, estimator, encode):
     options = {"n_fields": 32, "n_members": 1, "random_state": 0}
     fitted = estimator(**options).fit(X, y).score(X_test, y_test)
     streamed = estimator(**options, solver=Adam(batch_size=50))
-    for rate, passes in ((0.02, 6), (0.004, 2)):
+    for rate, passes in ((0.02, 8), (0.004, 6), (0.001, 2)):
         streamed.set_params(solver__learning_rate_init=rate)
         for _ in range(passes):
             for start in range(0, len(X), 2000):
