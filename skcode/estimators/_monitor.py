@@ -60,7 +60,8 @@ class TrainingMonitor:
         self.told: Callable[[], bool] | None = None
         self._best_loss = np.inf
         self._stalled = 0
-        self._started, self._max_iter = time.monotonic(), None
+        self._started = time.monotonic()
+        self._max_iter: int | None = None
 
     def start(self, max_iter: int) -> None:
         """Take the time, and the number of iterations to come."""

@@ -110,7 +110,7 @@ class ConvolutionalFields(FieldFamily):
     def _check(self) -> None:
         for name in ("cell", "kernel_size", "rank"):
             value = getattr(self, name)
-            if not (isinstance(value, Integral) and value >= 1):
+            if not (isinstance(value, Integral) and int(value) >= 1):
                 raise ValueError(f"{name}={value} must be at least 1.")
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size={self.kernel_size} must be odd.")

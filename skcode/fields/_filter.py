@@ -135,7 +135,7 @@ class FilterFields(FieldFamily):
         """Smallest and largest side of a filter, after a check of all parameters."""
         for name in ("stride", "pooling"):
             value = getattr(self, name)
-            if not (isinstance(value, Integral) and value >= 1):
+            if not (isinstance(value, Integral) and int(value) >= 1):
                 raise ValueError(f"{name}={value} must be at least 1.")
         if self.activation not in ACTIVATIONS:
             raise ValueError(
@@ -227,8 +227,8 @@ class FilterDrawn(Fields):
         return self._replace(shift=mean, gain=gain)
 
     def _replace(self, **changes) -> FilterDrawn:
-        names = ("A", "activation", "reads", "means", "shift", "gain")
-        names = (*names, "n_states", "n_inputs", "skip_pixels")
+        arrays = ("A", "activation", "reads", "means", "shift", "gain")
+        names = (*arrays, "n_states", "n_inputs", "skip_pixels")
         return FilterDrawn(**{name: getattr(self, name) for name in names} | changes)
 
     @property

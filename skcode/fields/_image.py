@@ -110,8 +110,8 @@ def window_means(grid: tuple[int, int], side: int) -> NDArray:
     for i in range(side):
         for j in range(side):
             means[i, j, _window(i, side, grid[0]), _window(j, side, grid[1])] = 1
-    means = means.reshape(side**2, -1)
-    return means / means.sum(axis=1, keepdims=True)
+    flat = means.reshape(side**2, -1)
+    return flat / flat.sum(axis=1, keepdims=True)
 
 
 def _window(i: int, side: int, length: int) -> slice:
