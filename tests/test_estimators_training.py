@@ -551,3 +551,8 @@ def test_auto_is_gauss_newton_while_its_matrix_is_small():
     several.fit(rng.standard_normal((200, 3)), labels)
     assert several.n_parameters_ > 4000
     assert isinstance(several.solver_, GaussNewton)
+
+
+def test_only_regression_keeps_the_posterior(friedman, classes):
+    assert regressor().fit(*friedman)._members[0].posterior is not None
+    assert classifier().fit(*classes)._members[0].posterior is None

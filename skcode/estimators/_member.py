@@ -114,8 +114,9 @@ def train(
             stacklevel=4,
         )
     member.theta, member.n_iter = monitor.chosen(result.theta), max(result.n_iter, 1)
-    # an iterate that the validation part chose has no posterior of its own
-    member.posterior = result.posterior if member.theta is result.theta else None
+    # an iterate that the validation part chose has no posterior; only regression asks for one
+    kept = objective.loss.has_noise and member.theta is result.theta
+    member.posterior = result.posterior if kept else None
     try:
         return not told.end()
     except KeyboardInterrupt:
