@@ -27,6 +27,7 @@ model = ControlledODEClassifier(
     alpha=1e-3,
     random_state=0,
 ).fit(X, y)
+assert model.score(X, y) > 0.98
 print(f"accuracy {model.score(X, y):.3f} with {model.n_parameters_} trained numbers")
 
 # %%

@@ -95,7 +95,8 @@ def test_fitted_models_survive_copies(solver, early_stopping, tmp_path):
 
 
 def test_a_pickled_model_holds_no_rows():
-    sizes = [len(pickle.dumps(regressor(max_iter=2).fit(*regression(n)))) for n in (100, 3000)]
+    model = regressor(n_intervals=2, max_iter=2)
+    sizes = [len(pickle.dumps(model.fit(*regression(n)))) for n in (100, 3000)]
     assert abs(sizes[1] - sizes[0]) < 2000
 
 

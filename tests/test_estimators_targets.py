@@ -159,7 +159,7 @@ def test_columns_of_controls_are_labelled():
     model = ControlledODERegressor(n_fields=5, n_members=1, max_iter=1).fit(X, y)
     labels = model.vector_fields_.labels
     assert labels == [f"diagonal[{j}]" for j in range(3)] + [f"neural[{i}]" for i in range(5)]
-    assert model.controls_.shape == (model.n_intervals, len(labels))
+    assert model.controls_.shape == (2, len(labels))
     ensemble = ControlledODERegressor(n_fields=5, n_members=3, max_iter=1).fit(X, y)
     assert [fields.labels for fields in ensemble.vector_fields_] == 3 * [labels]
 

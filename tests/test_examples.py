@@ -22,6 +22,7 @@ def test_script_has_a_title_and_asserts_what_it_says(path):
 
 
 def test_guide_links_to_every_script():
-    guide = (ROOT / "docs" / "lecture.md").read_text(encoding="utf-8")
+    pages = [ROOT / "docs" / name for name in ("lecture.md", "pictures.md")]
+    guide = "".join(page.read_text(encoding="utf-8") for page in pages)
     assert [path.name for path in SCRIPTS if f"(../examples/{path.name})" not in guide] == []
     assert len(SCRIPTS) >= 9
