@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from skcode.solvers import LBFGS, SGD, SOLVERS, Adam
+from skcode import ControlledODERegressor
+from skcode.solvers import LBFGS, SGD, SOLVERS, Adam, StochasticSolver
 from skcode.solvers._stochastic import SCHEDULES
 
 N, P = 30, 4
@@ -303,3 +304,43 @@ def test_solvers_are_specifications(name):
     assert twin.get_params() == solver.get_params()
     assert set(vars(solver)) == set(solver.get_params())
     assert solver.default_max_iter >= 1
+
+
+def test_a_posterior_survives_single_precision():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 5))
+    y = X[:, 0] * X[:, 1] + 0.3 * rng.standard_normal(300)
+    model = ControlledODERegressor(n_members=1, n_fields=16, random_state=0)
+    # a thousand times the weight: the matrix is singular to single precision
+    std = model.fit(X, y, sample_weight=np.full(300, 1e3)).predict(X, return_std=True)[1]
+    assert np.isfinite(std).all()
+
+
+@pytest.mark.parametrize("alpha", [1e-4, 1e-2])
+def test_a_fixed_penalty_has_its_noise_from_the_residuals(alpha):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 3))
+    y = 50 * X[:, 0] + rng.standard_normal(300)
+    model = ControlledODERegressor(n_members=1, n_fields=8, alpha=alpha, random_state=0)
+    mean, std = model.fit(X, y).predict(X, return_std=True)
+    residual = np.std(y - mean)
+    assert 0.8 * residual < np.mean(std) < 2 * residual
+
+
+def test_a_documented_step_rule_fits():
+    class SignDescent(StochasticSolver):
+        learning_rate, learning_rate_init = "constant", 1e-2
+        power_t, batch_size, shuffle = 0.5, "auto", True
+
+        def start(self, theta):
+            return {}
+
+        def step(self, grad, rate, memory):
+            return -rate * np.sign(grad)
+
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 3))
+    model = ControlledODERegressor(
+        n_members=1, n_fields=8, solver=SignDescent(), max_iter=30, tol=0.05, random_state=0
+    )
+    assert model.fit(X, X[:, 0]).score(X, X[:, 0]) > 0.5

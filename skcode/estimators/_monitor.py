@@ -84,7 +84,7 @@ class TrainingMonitor:
             return ""
         passed = time.monotonic() - self._started
         left = passed / len(self.losses) * (self._max_iter - len(self.losses))
-        return f", {passed:.0f} s passed, at most {left:.0f} s left"
+        return f", {passed:.0f} s passed, at most {max(left, 0):.0f} s left"
 
     def _watch_validation(self) -> bool:
         assert self.validate is not None

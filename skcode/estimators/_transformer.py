@@ -27,8 +27,8 @@ class ControlledODETransformer(
     r"""Features X_1 of a controlled neural ODE.
 
     Without targets the controls are random: random features of depth `n_intervals`. With targets
-    they are trained as in `ControlledODERegressor` (continuous targets) or
-    `ControlledODEClassifier` (classes), and the readout is dropped.
+    they are trained as in `ControlledODERegressor` (targets of a float type) or
+    `ControlledODEClassifier` (classes: all other types), and the readout is dropped.
 
     Parameters
     ----------
@@ -223,7 +223,8 @@ class ControlledODETransformer(
 
     def _learn_task(self, y, weight):
         kind = type_of_target(y)
-        if kind.startswith("continuous"):
+        # floats are numbers, even where all of them are whole
+        if y.dtype.kind == "f" and not kind.startswith("multilabel"):
             return RegressionTask.learn(y, weight, scaling=self.scaling is not None)
         if kind.startswith("multilabel"):
             return MultilabelTask(y.shape[1])

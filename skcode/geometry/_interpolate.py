@@ -167,7 +167,7 @@ def interpolate(
             if found is None:
                 continue
             result = _finish(many, X, Y, *found, readout, tol, report)
-            if best is None or result.error < best.error:
+            if best is None or np.isnan(best.error) or result.error < best.error:
                 best = result
             if best.success:
                 break

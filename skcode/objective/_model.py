@@ -15,6 +15,9 @@ from skcode.inputs import InputMap
 from skcode.readouts import Readout
 from skcode.utils._blocks import OrderedMap, block_slices, task_slices
 
+#: shapes of blocks whose buffers are kept for the next sweep
+_MOST_SHAPES = 8
+
 
 class Model:
     """x -> R(X_1), X_0 = E(x), dX = sum_i u^i V_i(X) dt: everything that is not trained.
@@ -102,13 +105,14 @@ class Model:
     def sweep(self, n: int, lead: tuple[int, ...] = ()) -> Iterator[Sweep]:
         """Borrow a sweep for n samples; its buffers are used again by the next borrower."""
         # list.pop and list.append are atomic: two threads never hold the same sweep
-        idle = self._idle.setdefault((n, lead), [])
         try:
-            sweep = idle.pop()
-        except IndexError:
+            sweep = self._idle[n, lead].pop()
+        except (KeyError, IndexError):
             sweep = Sweep(self.fields, self.tableau, self.n_intervals, 1, n, self.dtype, lead)
         yield sweep
-        idle.append(sweep)
+        # batches of many sizes must not pile up
+        if (n, lead) in self._idle or len(self._idle) < _MOST_SHAPES:
+            self._idle.setdefault((n, lead), []).append(sweep)
 
     def trace_scores(self, theta: Any, X: NDArray, sweep: Sweep) -> Any:
         """Scores (n, K) of one block, traceable by autograd in theta."""

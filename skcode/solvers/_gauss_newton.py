@@ -225,9 +225,22 @@ class State:
         shift[self.held] += 1e12 * (1 + diagonal[self.held])
         return self.equations.matrix.scaled(self.total * self.noise).factor(shift)
 
+    def undamped_factor(self) -> ArrowFactor | None:
+        """Factor without damping, or with the least that rounding of the sweeps asks for."""
+        for damping in (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
+            factor = self.factor(damping)
+            if factor is not None:
+                return factor
+        return None
+
     def posterior(self) -> Posterior | None:
-        """The Laplace approximation at theta."""
-        factor = self.factor()
+        """The Laplace approximation at theta; ends the use of this state."""
+        if self.objective.alpha is not None and self.objective.loss.has_noise:
+            # a fixed penalty is one in units of the noise, of which the residuals tell
+            n = self.total * self.objective.model.readout.n_outputs
+            self.noise = n / max(2 * self.total * self.equations.value, 1e-9 * n)
+            self.precision = self.noise * self.precision
+        factor = self.undamped_factor()
         return None if factor is None else Posterior(self.theta.copy(), factor, self.noise)
 
     def solve_readout(self, n_steps: int) -> None:
@@ -287,7 +300,7 @@ class Evidence:
     def update(self) -> int:
         """Compare the iterate, update the precisions, return the steps since the highest."""
         state = self.state
-        factor = state.factor()
+        factor = state.undamped_factor()
         if factor is None:
             return self._stalled
         self._compare(factor)

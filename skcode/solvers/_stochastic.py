@@ -54,7 +54,7 @@ class StochasticSolver(Solver):
     power_t: float
     batch_size: int | str
     shuffle: bool
-    start_readout: bool
+    start_readout: bool = False
 
     @abstractmethod
     def start(self, theta: NDArray) -> dict[str, Any]:
