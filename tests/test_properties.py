@@ -26,7 +26,7 @@ from skcode.fields import DiagonalFields, LinearFields, NeuralFields, Polynomial
 PATIENCE = 120
 #: what data may do to a model with valid parameters, as its errors say it
 EXCUSES = re.compile(
-    "explode|overflow|too large for"
+    "explode|overflow|too large for|needs n_states >= 2"
     "|validation_fraction=.* is empty"
     "|at least 2 classes"
     "|readout='displacement' reads output j from state j"
