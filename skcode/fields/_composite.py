@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import autograd.numpy as anp
@@ -92,8 +93,9 @@ class _CompositeFields(Fields):
         self.n_states = parts[0].n_states
 
     @property
+    @abstractmethod
     def slices(self) -> list[slice]:
-        raise NotImplementedError
+        """The controls that each part reads."""
 
     @property
     def observation(self):
