@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ class InputMap:
             z /= np.hypot(1, z / self.clip)
         return z
 
-    @property
+    @cached_property
     def is_identity(self) -> bool:
         return not np.any(self.center) and bool(np.all(self.gain == 1)) and self.clip == np.inf
 

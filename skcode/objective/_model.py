@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skcode.fields import Fields
-from skcode.flow import Sweep, Tableau, block_size, sweep_flow
+from skcode.flow import Sweep, Tableau, block_size
 from skcode.inputs import InputMap
 from skcode.readouts import Readout
 from skcode.utils._blocks import OrderedMap, block_slices, task_slices
@@ -113,13 +113,6 @@ class Model:
         # batches of many sizes must not pile up
         if (n, lead) in self._idle or len(self._idle) < _MOST_SHAPES:
             self._idle.setdefault((n, lead), []).append(sweep)
-
-    def trace_scores(self, theta: Any, X: NDArray, sweep: Sweep) -> Any:
-        """Scores (n, K) of one block, traceable by autograd in theta."""
-        controls, parameters = self.split(theta)
-        x0 = self.input_map(X)
-        x1 = sweep_flow(controls, x0, sweep)
-        return self.readout.scores(parameters.astype(self.dtype), x1, x0)
 
     def block_states(self, theta: NDArray, X: NDArray) -> NDArray:
         """Final states (n, m) of one block."""

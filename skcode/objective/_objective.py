@@ -6,13 +6,13 @@ from functools import cached_property
 
 import numpy as np
 from autograd import value_and_grad
-from autograd.extend import defvjp, primitive
 from numpy.typing import NDArray
 
 from skcode.losses import Loss
 from skcode.objective._model import Model
 from skcode.objective._normal import MOST_EXACT, NormalEquations, assemble, task_normal
 from skcode.objective._readout import newton_readout
+from skcode.objective._trace import sweep_scores, weighted_loss
 from skcode.utils._blocks import OrderedMap, block_slices, ordered_sum, task_slices
 from skcode.utils._tracing import tracing
 
@@ -177,19 +177,6 @@ class Objective:
         return value, grad
 
 
-@primitive
-def _weighted_loss(scores: NDArray, loss: Loss, y: NDArray, weight: NDArray) -> float:
-    """sum_n s_n l(s_n, y_n) as one node of the trace, whose adjoint is the loss's own gradient."""
-    return float(weight @ loss.value(scores, y))
-
-
-def _weighted_loss_vjp(value, scores, loss, y, weight):
-    return lambda g: ((g * weight)[:, None] * loss.gradient(scores, y)).astype(scores.dtype)
-
-
-defvjp(_weighted_loss, _weighted_loss_vjp, argnums=(0,))
-
-
 def _block_of_rows(model: Model, loss: Loss) -> int:
     """Samples in a block whose Jacobian rows, of all scores, stay within a bound."""
     sweeps = model.readout.n_outputs
@@ -206,7 +193,8 @@ def _task_value_and_grad(model: Model, loss: Loss, theta, X, y, weight):
         with model.sweep(s.stop - s.start) as sweep:
 
             def total(theta):
-                return _weighted_loss(model.trace_scores(theta, X[s], sweep), loss, y[s], weight[s])
+                scores = sweep_scores(theta, model, X[s], sweep)
+                return weighted_loss(scores, loss, y[s], weight[s])
 
             with tracing():
                 value, grad = value_and_grad(total)(theta)
