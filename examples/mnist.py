@@ -128,9 +128,12 @@ def filter_model(
 ) -> ControlledODEClassifier:
     """Filters of a quarter of the image, pooled over 4 x 4 windows, within a number of parameters.
 
-    Where channels are few, eight filters with trained weights share a channel; else one does.
+    Where channels are few, eight filters with trained weights share a channel; else one does. Where
+    parameters abound, several members with filters of their own do better than one wide one.
     """
     n_classes = len(np.unique(images.y))
+    n_members = max(n_parameters // 30_000, 1)
+    n_parameters //= n_members
     family = FilterFields(images.shape, kernel_size=max(3, images.shape[0] // 4), pooling=4)
     per_channel = 8 if n_parameters < 5000 else 1
     n_channels = (n_parameters - n_classes) // (16 * n_classes + per_channel)
@@ -141,7 +144,7 @@ def filter_model(
         n_fields=per_channel * n_channels,
         n_intervals=1,
         n_states=family.n_states(n_channels),
-        n_members=1,
+        n_members=n_members,
         scaling="common",
         solver=Adam(
             "cosine",
