@@ -294,7 +294,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         known = task if fresh else self._task
         data, task = self._prepare(X, y, sample_weight, known, reset=fresh)
         self.solver_ = solver = Adam() if self.solver == "auto" else self._solver(0, 0)
-        solver.check_parameters()
+        solver._validate_params()
         stream = getattr(self, "_stream", None) or check_random_state(self.random_state)
         with OrderedMap(self.n_jobs) as mapper:
             members = self._draw_members(data, task, stream) if fresh else self._members

@@ -73,12 +73,15 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
     True
     """
 
+    #: what `check_objective` checks of the parameters, as scikit-learn's estimators do
+    _parameter_constraints: dict = {}
     needs: tuple[str, ...] = ()
     #: iterations when the user names no number
     default_max_iter: int = 200
 
     def check_objective(self, objective: Any) -> None:
-        """Raise a clear error if the objective lacks what this solver calls."""
+        """Raise a clear error if a parameter is wrong, or the objective lacks what is called."""
+        self._validate_params()
         missing = [name for name in self.needs if not hasattr(objective, name)]
         if missing:
             raise TypeError(

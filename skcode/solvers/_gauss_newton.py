@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval
 
 from skcode.solvers._base import Solver, SolverResult
 from skcode.utils._arrow import ArrowFactor
@@ -55,7 +57,7 @@ class GaussNewton(Solver):
         More rows than these are not used at once: the first steps take a random subset of this
         size, later ones subsets that grow, and the last steps take all rows.
     growth : float
-        Factor by which the subsets grow.
+        Factor by which the subsets grow; 1 uses all rows from the start.
 
     References
     ----------
@@ -76,6 +78,15 @@ class GaussNewton(Solver):
 
     needs = ("normal_equations", "subset", "groups", "total_weight", "ridge", "alpha")
     default_max_iter = 100
+
+    _parameter_constraints = {
+        "damping": [Interval(Real, 0, None, closed="neither")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "rate": [Interval(Real, 0, 1, closed="right")],
+        "evidence_steps": [Interval(Integral, 1, None, closed="left")],
+        "first_rows": [Interval(Integral, 1, None, closed="left")],
+        "growth": [Interval(Real, 1, None, closed="left")],
+    }
 
     def __init__(
         self,

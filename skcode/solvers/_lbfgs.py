@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 from scipy.optimize import minimize
+from sklearn.utils._param_validation import Interval
 
 from skcode.solvers._base import Solver, SolverResult
 
@@ -35,6 +38,11 @@ class LBFGS(Solver):
 
     needs = ("value_and_grad",)
     default_max_iter = 300
+
+    _parameter_constraints = {
+        "memory": [Interval(Integral, 1, None, closed="left")],
+        "max_fun": [Interval(Integral, 1, None, closed="left"), None],
+    }
 
     def __init__(self, memory: int = 10, max_fun: int | None = None):
         self.memory = memory
