@@ -241,7 +241,9 @@ def test_adaptive_training_ends_when_the_rate_is_gone():
 )
 def test_exploding_steps_are_taken_back(solver):
     objective, recorder = LeastSquares(wall=3.0), Recorder()
-    result = minimize(solver, objective, monitor=recorder, max_iter=300, tol=0.0, patience=300)
+    with pytest.warns(RuntimeWarning, match="steps are taken back.*scaling='robust'") as told:
+        result = minimize(solver, objective, monitor=recorder, max_iter=300, tol=0.0, patience=300)
+    assert len(told) == 1
     assert np.isfinite(recorder.losses).all()
     np.testing.assert_allclose(result.theta, objective.optimum, atol=0.3)
     assert recorder.losses[-1] < 0.05 * recorder.losses[0]
@@ -258,7 +260,8 @@ def test_a_wall_that_some_batches_do_not_see_is_no_trap():
 
     solver = SGD(learning_rate_init=5.0, momentum=0.0, batch_size=5, shuffle=False)
     recorder = Recorder()
-    minimize(solver, Cliff(), monitor=recorder, max_iter=3, tol=0.0, patience=99)
+    with pytest.warns(RuntimeWarning, match="steps are taken back"):
+        minimize(solver, Cliff(), monitor=recorder, max_iter=3, tol=0.0, patience=99)
     assert np.isfinite(recorder.losses).all()
 
 

@@ -336,6 +336,11 @@ class ControlledODEClassifier(ClassifierMixin, ControlledODEBase):
         ValueError
             If the classes differ from those of the first call, or y holds others.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is not supported by partial_fit, which does not see all "
+                "rows: pass the dict that sklearn.utils.class_weight.compute_class_weight gives."
+            )
         task = None
         if classes is not None:
             multilabel = type_of_target(y).startswith("multilabel")

@@ -17,6 +17,7 @@ from skcode.estimators._tasks import Task
 from skcode.losses import Loss
 from skcode.objective import Model, Objective
 from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
+from skcode.solvers._base import warn_of_explosion
 from skcode.utils._blocks import OrderedMap
 
 
@@ -40,6 +41,11 @@ class Member:
     #: memory of a stochastic solver between two calls of partial_fit
     memory: dict[str, Any] | None = None
 
+    def copy(self) -> Member:
+        """A member that is trained further without a change to this one."""
+        memory = None if self.memory is None else dict(self.memory)
+        return replace(self, monitor=self.monitor.copy(), memory=memory)
+
 
 def initial_theta(model: Model, loss: Loss, data: Data, rng: np.random.Generator) -> NDArray:
     """Independent normal controls, scaled by family, and the best constant prediction."""
@@ -52,8 +58,10 @@ def initial_theta(model: Model, loss: Loss, data: Data, rng: np.random.Generator
 def tame_start(objective: Objective, theta: NDArray) -> NDArray:
     """Halve the controls until the flow of the data is finite; at zero it is the identity."""
     theta = theta.copy()
-    for _ in range(60):
+    for halved in range(60):
         if np.isfinite(objective.value(theta)):
+            if halved:
+                warn_of_explosion(f"the controls were divided by {2.0**halved:.3g}")
             return theta
         theta[: objective.model.n_controls] /= 2
     raise ValueError(
@@ -108,8 +116,8 @@ def train(
         monitor.validate = monitor.told = None
     if not result.converged:
         warnings.warn(
-            f"{type(solver).__name__} stopped at max_iter={max_iter} before it converged: "
-            "raise max_iter, or tol.",
+            f"{type(solver).__name__} with max_iter={max_iter} did not converge "
+            f"({result.message}): raise max_iter, or tol.",
             ConvergenceWarning,
             stacklevel=4,
         )
@@ -216,7 +224,8 @@ def published(members: list[Member]) -> dict[str, Any]:
             "loss_": monitor.losses[-1] if monitor.losses else np.nan,
             "validation_loss_curve_": list(monitor.validation_losses) or None,
             "validation_scores_": list(scores) or None,
-            "best_validation_score_": max(scores) if scores else None,
+            # a score that is not defined is NaN, which fmax passes over
+            "best_validation_score_": float(np.fmax.reduce(scores)) if scores else None,
         }
         for name, value in attributes.items():
             columns.setdefault(name, []).append(value)

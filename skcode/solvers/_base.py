@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +12,17 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from skcode.utils._doc_link import DocLinkMixin
+
+
+def warn_of_explosion(done: str) -> None:
+    """Tell that the flow exploded in training, what was done, and what helps."""
+    warnings.warn(
+        f"The flow or the loss overflows in training: {done}. The model may be poor. Scale X "
+        "(scaling='robust'), lower the degree or the scale of the vector fields, or use bounded "
+        "ones (vector_fields='neural').",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 class Monitor(Protocol):

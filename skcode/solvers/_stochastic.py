@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skcode.solvers._base import Solver, SolverResult
+from skcode.solvers._base import Solver, SolverResult, warn_of_explosion
 
 #: how often a step into an exploding flow is taken back, half the way at a time
 _MOST_RETREATS = 60
@@ -119,6 +119,8 @@ class StochasticSolver(Solver):
                         "back to. Scale X (scaling='robust') or use bounded vector fields "
                         "(vector_fields='neural')."
                     )
+                if "damp" not in memory:
+                    warn_of_explosion("steps are taken back, and learning_rate_init is lowered")
                 # first back to where the last batch was finite, then to zero
                 near = attempt < _MOST_RETREATS // 3 and "safe" in memory
                 if not np.isfinite(theta).all():
