@@ -33,8 +33,9 @@ def drawn_from(estimator: Any) -> dict[str, Any]:
 def check_unchanged(estimator: Any) -> None:
     """Raise an error that names a parameter which an existing model cannot follow."""
     before, now = estimator._drawn_from, drawn_from(estimator)
-    for name, value in now.items():
-        old = before.get(name)
+    # a family before its parameters
+    for name in sorted(now, key=lambda name: name.count("__")):
+        value, old = now[name], before.get(name)
         if value is not old and not np.array_equal(value, old):
             raise ValueError(
                 f"{name}={value!r} was {old!r} when the model was drawn, and a model that is "
