@@ -31,7 +31,6 @@ from skcode.estimators._member import (
     published,
     reached,
     snapshot,
-    stream_epoch,
     train,
     validator,
 )
@@ -44,7 +43,7 @@ from skcode.flow import TABLEAUS, get_tableau, trajectory
 from skcode.inputs import SCALINGS, InputMap
 from skcode.objective import Model, Objective, ensemble_scores
 from skcode.readouts import READOUTS
-from skcode.solvers import SOLVERS, Adam, Solver
+from skcode.solvers import SOLVERS, Solver
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._doc_link import DocLinkMixin
 
@@ -55,7 +54,7 @@ _REFERENCE_ROWS = 1024
 INPUT_TYPES = [np.float64, np.float32, np.uint8]
 
 
-def _spawn(random_state: np.random.RandomState) -> np.random.Generator:
+def spawn(random_state: np.random.RandomState) -> np.random.Generator:
     return np.random.default_rng(random_state.randint(np.iinfo(np.int32).max))
 
 
@@ -237,7 +236,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
                     max_iter=self.max_iter,
                     tol=self.tol,
                     n_iter_no_change=self.n_iter_no_change,
-                    rng=_spawn(random_state),
+                    rng=spawn(random_state),
                     told=tasks.member(snapshot, members[: k + 1], task),
                 )
                 if not completed:
@@ -287,8 +286,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         # one map for all, so that predictions scale their rows once
         input_map = InputMap.fit(data.X, data.weight, m, self.scaling)
         return [
-            self._draw(data, task, input_map, _spawn(random_state))
-            for _ in range(self._n_members())
+            self._draw(data, task, input_map, spawn(random_state)) for _ in range(self._n_members())
         ]
 
     def _draw(
@@ -326,30 +324,6 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
             setattr(self, name, value)
         if solver is not None:
             self.solver_ = solver
-
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, task: Task | None = None) -> None:
-        """One pass of the stochastic solver over these rows."""
-        if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True.")
-        fresh = not hasattr(self, "_members")
-        if not fresh:
-            check_unchanged(self)
-        known = task if fresh else self._task
-        solver = Adam() if self.solver == "auto" else choose_solver(self.solver, 0, 0)
-        solver._validate_params()
-        with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
-            data, task = self._prepare(X, y, sample_weight, known, reset=fresh)
-            stream = getattr(self, "_stream", None) or check_random_state(self.random_state)
-            if fresh:
-                members = self._draw_members(data, task, stream)
-            else:
-                members = [member.copy() for member in self._members]
-            for k, member in enumerate(members):
-                objective = self._objective(member.model, task, data, mapper)
-                loss = stream_epoch(member, objective, solver, _spawn(stream))
-                member.monitor.verbose, member.monitor.name = self.verbose, self._label(k)
-                member.monitor(member.theta, loss)
-        self._adopt(task, members, solver, stream)
 
     # -- prediction ------------------------------------------------------------------------------
 

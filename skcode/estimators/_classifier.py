@@ -14,13 +14,14 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from skcode.estimators._base import INPUT_TYPES, ControlledODEBase
-from skcode.estimators._member import mean_of, streams
+from skcode.estimators._member import mean_of
+from skcode.estimators._stream import StreamingBase, streams
 from skcode.estimators._tasks import ClassificationTask, MultilabelTask
 from skcode.fields import FieldFamily
 from skcode.solvers import Solver
 
 
-class ControlledODEClassifier(ClassifierMixin, ControlledODEBase):
+class ControlledODEClassifier(ClassifierMixin, StreamingBase):
     r"""Classification by a controlled neural ODE.
 
     .. math:: X_0 = E(x), \quad dX_t = \sum_{i=1}^d u^i_t V_i(X_t)\,dt, \quad

@@ -16,7 +16,7 @@ from skcode.estimators._monitor import TrainingMonitor, Validation
 from skcode.estimators._tasks import Task
 from skcode.losses import Loss
 from skcode.objective import Model, Objective
-from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
+from skcode.solvers import Solver
 from skcode.solvers._base import warn_of_explosion
 from skcode.utils._blocks import OrderedMap
 
@@ -147,32 +147,6 @@ def reached(members: list[Member], k: int) -> list[Member]:
     One without an iteration would only dilute the others.
     """
     return members[: max(k + bool(members[k].monitor.losses), 1)]
-
-
-def streams(estimator: Any) -> bool:
-    """Whether partial_fit exists: with a stochastic solver, or where the solver is automatic."""
-    solver = estimator.solver
-    kind = type(solver) if isinstance(solver, Solver) else SOLVERS.get(solver, Adam)
-    if not issubclass(kind, StochasticSolver):
-        raise AttributeError(
-            f"partial_fit needs a stochastic solver ('sgd', 'adam') or 'auto'; solver={solver!r}."
-        )
-    return True
-
-
-def stream_epoch(
-    member: Member, objective: Objective, solver: StochasticSolver, rng: np.random.Generator
-) -> float:
-    """One pass over the rows of an objective, in place; the memory outlives the call."""
-    kind = type(solver).__name__
-    if member.memory is None:
-        member.theta = tame_start(objective, member.theta)
-    if member.memory is None or member.memory["kind"] != kind:
-        member.memory = {**solver.start(member.theta), "kind": kind}
-    member.theta, loss = solver.run_epoch(objective, member.theta, member.memory, rng)
-    member.n_iter += 1
-    member.posterior = None
-    return loss
 
 
 def validator(
