@@ -1,4 +1,9 @@
-"""Bad input gets scikit-learn's kind of error or a sound model; never a NaN, never a warning."""
+"""Bad input gets scikit-learn's kind of error or a sound model; never a NaN.
+
+Warnings are errors: none comes unless a flow explodes.
+"""
+
+import warnings
 
 import numpy as np
 import pytest
@@ -413,6 +418,8 @@ def test_a_member_that_does_not_exist(member):
 
 # -- flows that explode --------------------------------------------------------------------------
 
+tamed = pytest.mark.filterwarnings("ignore:The flow or the loss overflows:RuntimeWarning")
+far = pytest.mark.filterwarnings("ignore:The flow all but explodes:RuntimeWarning")
 EXPLOSIVE = [
     "polynomial",
     PolynomialFields(degree=3),
@@ -424,6 +431,8 @@ EXPLOSIVE = [
 ]
 
 
+@tamed
+@far
 @pytest.mark.parametrize("integrator", ["euler", "rk4"])
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("family", EXPLOSIVE, ids=str)
@@ -439,6 +448,8 @@ def test_explosive_fields(family, solver, integrator, size):
     sound_or_clear_error(classifier(vector_fields=family, **options), size * X, y > 0, words)
 
 
+@far
+@tamed
 @pytest.mark.parametrize("family", EXPLOSIVE, ids=str)
 @pytest.mark.parametrize("solver", ["gauss-newton", "adam"])
 def test_unbounded_fields_are_sound_with_the_default_scaling(family, solver):
@@ -447,6 +458,7 @@ def test_unbounded_fields_are_sound_with_the_default_scaling(family, solver):
     assert_sound(model, 1e6 * X)
 
 
+@tamed
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_explosive_streams_end(solver):
     # the start is finite on the first batch and explodes on the second
@@ -462,6 +474,63 @@ def test_explosive_streams_end(solver):
         model.partial_fit(X, 1e200 * y)
 
 
+@tamed
+@far
+@pytest.mark.parametrize(
+    ("solver", "size", "done"),
+    # the start explodes, or the flow is finite and the Gauss-Newton matrix is not
+    [(solver, 1e37, "the controls were divided by 2.68e.08") for solver in SOLVERS]
+    + [("gauss-newton", 1e5, "the controls were divided by 1.05e.06"), ("sgd", 1e5, "steps")],
+)
+def test_what_keeps_a_training_finite_is_told(solver, size, done):
+    X, y = data(40)
+    model = regressor(vector_fields=PolynomialFields(degree=3), scaling=None, solver=solver)
+    with pytest.warns(RuntimeWarning, match=f"overflows in training: {done}.*scaling='robust'"):
+        # what is reached then may be too far out for the solver
+        sound_or_clear_error(model, size * X, y, ["explodes", "overflows"])
+    # warnings are errors: nothing to tell of here
+    model.set_params(solver="lbfgs").fit(X, y)
+
+
+@pytest.mark.parametrize("scaling", ["standard", None])
+@pytest.mark.parametrize("degree", [2, 3])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_finite_nonsense_far_from_the_data_is_told(estimator, degree, scaling):
+    X, y = data()
+    y = y > 0 if estimator is ControlledODEClassifier else y
+    family = PolynomialFields(degree=degree)
+    model = small(estimator, vector_fields=family, scaling=scaling, n_intervals=4).fit(X, y)
+    names = ("transform", "decision_function", "predict")
+    predict = next(getattr(model, name) for name in names if hasattr(model, name))
+    near, seen = np.abs(predict(X)).max(), set()
+    for size in 10.0 ** np.arange(0, 150):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            try:
+                largest = np.abs(predict(size * X)).max()
+            except ValueError as error:
+                assert "explodes" in str(error)
+                seen.add("error")
+                continue
+        if told:
+            assert "scaling='robust'" in str(told[0].message)
+            assert largest > 100 * near * size
+        else:
+            # nothing beyond what grows with the inputs
+            assert largest < 1e6 * size
+        seen.add("warning" if told else "silence")
+    assert seen == {"error", "warning", "silence"}
+
+
+@pytest.mark.parametrize("size", [1e3, 1e12, 1e100])
+@pytest.mark.parametrize("scaling", ["robust", "standard", None])
+@pytest.mark.parametrize("family", [None, "neural", "affine", "diagonal"])
+def test_linear_growth_is_nothing_to_tell(family, scaling, size):
+    X, y = data()
+    model = regressor(vector_fields=family, scaling=scaling).fit(X, y)
+    assert np.isfinite(model.predict(size * X)).all()
+
+
 def test_explosive_trajectories_are_errors():
     X, y = data(40)
     model = regressor(vector_fields=PolynomialFields(degree=3), scaling=None).fit(X, y)
@@ -471,6 +540,8 @@ def test_explosive_trajectories_are_errors():
         model.trajectory(1e150 * X)
 
 
+@far
+@tamed
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("alpha", [None, 0.0, 1e-3, 1e6])
 @pytest.mark.parametrize("family", ["diagonal", "neural", "universal"])
@@ -483,6 +554,8 @@ def test_displacement_whatever_the_start(family, alpha, solver):
         assert sound or (solver == "sgd" and alpha == 1e6)
 
 
+@far
+@tamed
 @pytest.mark.parametrize("alpha", [0.0, 1e-300, 1e12, 1e300])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_penalties_of_any_size(solver, alpha):

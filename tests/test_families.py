@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from helpers import FAMILIES, N_FIELDS, N_STATES, draw, drift, pendulum
 from sklearn.base import clone
+from sklearn.utils._param_validation import InvalidParameterError
 
 from skcode.fields import (
     AffineFields,
+    ConvolutionalFields,
     DiagonalFields,
+    FilterFields,
     FunctionFields,
     LinearFields,
+    LocalFields,
     NeuralFields,
     PolynomialFields,
     StackFields,
@@ -207,16 +211,11 @@ def test_nested_parameters_are_cloned_and_set():
 @pytest.mark.parametrize(
     ("family", "match"),
     [
-        (NeuralFields("tang"), "activation='tang' must be one of"),
-        (NeuralFields(rank=0), "rank=0 must be None or at least 1"),
-        (NeuralFields("polynomial", degree=0), "degree=0 must be at least 1"),
-        (NeuralFields(sparse=1.5), r"sparse=1.5 must lie in \[0, 1\]"),
-        (NeuralFields(max_active=0), "max_active=0 must be at least 1"),
-        (PolynomialFields(degree=0), "degree=0 must be at least 1"),
         (PolynomialFields(degree=60), "degree=60 in 3 states needs 39711 monomials"),
         (FunctionFields([]), "functions must hold at least one callable"),
         (FunctionFields([drift, lambda x: x[:, :1]]), r"functions\[1\] must map states \(N, 3\)"),
         (FunctionFields([lambda x: x.sum()]), r"functions\[0\] must map states"),
+        (FunctionFields(["drift"]), r"functions\[0\]='drift' must be callable"),
         (UniversalFields() + LinearFields(), "must draw the same number of fields"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -225,6 +224,67 @@ def test_bad_parameters_are_named(family, match, monkeypatch):
     monkeypatch.setattr(PolynomialFields, "_most_coefficients", 10**5)
     with pytest.raises(ValueError, match=match):
         draw(family)
+
+
+SIZES, COUNTS = [-1.0, np.nan, np.inf, "a"], [0, 1.5, "a"]
+WRONG = {
+    NeuralFields(): {
+        "activation": ["tang", None],
+        "rank": COUNTS,
+        "scale": SIZES,
+        "bias_scale": SIZES,
+        "degree": COUNTS,
+        "sparse": [-0.1, 1.5],
+        "steepness": SIZES,
+        "max_active": COUNTS,
+        "centred": ["yes"],
+    },
+    PolynomialFields(): {"degree": COUNTS, "scale": SIZES},
+    LinearFields(): {"scale": SIZES},
+    AffineFields(): {"scale": SIZES, "bias_scale": SIZES},
+    UniversalFields(): {"scale": SIZES},
+    DiagonalFields(): {},
+    FunctionFields([drift]): {"functions": [3, drift]},
+    ConvolutionalFields((1, 3)): {
+        "image_shape": [3],
+        "cell": COUNTS,
+        "kernel_size": COUNTS,
+        "activation": ["polynomial"],
+        "rank": COUNTS,
+        "scale": SIZES,
+        "bias_scale": SIZES,
+        "pooling": COUNTS,
+    },
+    FilterFields((1, 3)): {
+        "image_shape": [3],
+        "kernel_size": COUNTS,
+        "stride": COUNTS,
+        "pooling": COUNTS,
+        "activation": ["polynomial"],
+        "bias_scale": SIZES,
+        "skip_pixels": ["no"],
+    },
+    LocalFields((1, 3)): {
+        "image_shape": [3],
+        "patch_size": [3],
+        "activation": ["polynomial"],
+        "rank": COUNTS,
+        "scale": SIZES,
+        "bias_scale": SIZES,
+    },
+    LinearFields() + AffineFields(): {"first": ["linear"], "second": [None]},
+    LinearFields() | AffineFields(): {"first": ["linear"], "second": [None]},
+}
+
+
+@pytest.mark.parametrize("family", WRONG, ids=lambda family: type(family).__name__)
+def test_every_parameter_of_a_family_is_checked(family):
+    assert set(WRONG[family]) == set(family.get_params(deep=False))
+    for name, values in WRONG[family].items():
+        for value in values:
+            message = f"The '{name}' parameter of {type(family).__name__} must be"
+            with pytest.raises(InvalidParameterError, match=message):
+                draw(clone(family).set_params(**{name: value}))
 
 
 @pytest.mark.parametrize("n_fields", [None, 0, -1])

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.utils._param_validation import InvalidParameterError
 
 from skcode import ControlledODERegressor
-from skcode.solvers import LBFGS, SGD, SOLVERS, Adam, StochasticSolver
+from skcode.solvers import LBFGS, SGD, SOLVERS, Adam, GaussNewton, StochasticSolver
 from skcode.solvers._stochastic import SCHEDULES
 
 N, P = 30, 4
@@ -240,7 +241,9 @@ def test_adaptive_training_ends_when_the_rate_is_gone():
 )
 def test_exploding_steps_are_taken_back(solver):
     objective, recorder = LeastSquares(wall=3.0), Recorder()
-    result = minimize(solver, objective, monitor=recorder, max_iter=300, tol=0.0, patience=300)
+    with pytest.warns(RuntimeWarning, match="steps are taken back.*scaling='robust'") as told:
+        result = minimize(solver, objective, monitor=recorder, max_iter=300, tol=0.0, patience=300)
+    assert len(told) == 1
     assert np.isfinite(recorder.losses).all()
     np.testing.assert_allclose(result.theta, objective.optimum, atol=0.3)
     assert recorder.losses[-1] < 0.05 * recorder.losses[0]
@@ -257,7 +260,8 @@ def test_a_wall_that_some_batches_do_not_see_is_no_trap():
 
     solver = SGD(learning_rate_init=5.0, momentum=0.0, batch_size=5, shuffle=False)
     recorder = Recorder()
-    minimize(solver, Cliff(), monitor=recorder, max_iter=3, tol=0.0, patience=99)
+    with pytest.warns(RuntimeWarning, match="steps are taken back"):
+        minimize(solver, Cliff(), monitor=recorder, max_iter=3, tol=0.0, patience=99)
     assert np.isfinite(recorder.losses).all()
 
 
@@ -278,23 +282,48 @@ def test_a_mismatch_names_what_the_objective_lacks(name):
         minimize(solver, object())
 
 
+_SCHEDULED = {
+    "learning_rate": ["linear", 0.1],
+    "learning_rate_init": [0.0, np.nan, np.inf, "a"],
+    "power_t": [-0.5, None],
+    "batch_size": [0, "all", 10.5],
+    "shuffle": ["no"],
+    "start_readout": [None],
+}
+WRONG = {
+    GaussNewton: {
+        "damping": [0.0, -1.0, "a"],
+        "patience": [0, 2.5],
+        "rate": [0.0, 1.5],
+        "evidence_steps": [0, None],
+        "first_rows": [0, "all"],
+        "growth": [0.5, np.nan],
+    },
+    LBFGS: {"memory": [0, "a"], "max_fun": [0, 1.5]},
+    SGD: {**_SCHEDULED, "momentum": [1.0, -0.1, "a"], "nesterov": ["yes"]},
+    Adam: {**_SCHEDULED, "beta_1": [1.0, None], "beta_2": [-0.1], "epsilon": [0.0]},
+}
+
+
 @pytest.mark.parametrize(
-    ("solver", "match"),
+    ("solver", "name"),
     [
-        (SGD("linear"), "learning_rate='linear' must be one of"),
-        (Adam(learning_rate_init=0.0), "learning_rate_init=0.0 must be positive"),
-        (SGD(learning_rate_init=np.nan), "learning_rate_init=nan must be positive"),
-        (SGD(momentum=1.0), r"momentum=1.0 must lie in \[0, 1\)"),
-        (Adam(beta_1=1.0), r"beta_1=1.0 must lie in \[0, 1\)"),
-        (Adam(beta_2=-0.1), r"beta_2=-0.1 must lie in \[0, 1\)"),
-        (SGD(batch_size=0), "batch_size=0 must be 'auto' or at least 1"),
-        (SGD(batch_size="all"), "batch_size='?all'? must be 'auto' or at least 1"),
+        (solver, name)
+        for kind, names in WRONG.items()
+        for name, values in names.items()
+        for solver in (kind(**{name: value}) for value in values)
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_bad_parameters_are_named(solver, match):
-    with pytest.raises(ValueError, match=match):
+def test_bad_parameters_are_named(solver, name):
+    message = f"The '{name}' parameter of {type(solver).__name__} must be"
+    with pytest.raises(InvalidParameterError, match=message):
         minimize(solver, LeastSquares())
+
+
+def test_every_parameter_of_a_solver_is_checked():
+    for kind in SOLVERS.values():
+        assert set(kind._parameter_constraints) == set(kind().get_params()) == set(WRONG[kind])
 
 
 @pytest.mark.parametrize("name", SOLVERS)

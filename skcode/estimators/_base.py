@@ -16,11 +16,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skcode.estimators._callbacks import CallbackSupportMixin, FitTasks
 from skcode.estimators._choices import (
     FAMILIES,
+    check_nested,
     choose_depth,
     choose_dimension,
     choose_family,
     choose_solver,
 )
+from skcode.estimators._drawn import check_unchanged, drawn_from
+from skcode.estimators._far import check_reach
 from skcode.estimators._member import (
     Data,
     Member,
@@ -28,20 +31,19 @@ from skcode.estimators._member import (
     published,
     reached,
     snapshot,
-    stream_epoch,
     train,
     validator,
 )
 from skcode.estimators._monitor import TrainingMonitor
 from skcode.estimators._preparation import canonical, hold_out, positive_rows
-from skcode.estimators._state import TravelMixin
+from skcode.estimators._state import TravelMixin, unchanged_by_failure
 from skcode.estimators._tasks import Task
 from skcode.fields import FieldFamily
 from skcode.flow import TABLEAUS, get_tableau, trajectory
 from skcode.inputs import SCALINGS, InputMap
 from skcode.objective import Model, Objective, ensemble_scores
 from skcode.readouts import READOUTS
-from skcode.solvers import SOLVERS, Adam, Solver
+from skcode.solvers import SOLVERS, Solver
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._doc_link import DocLinkMixin
 
@@ -52,7 +54,7 @@ _REFERENCE_ROWS = 1024
 INPUT_TYPES = [np.float64, np.float32, np.uint8]
 
 
-def _spawn(random_state: np.random.RandomState) -> np.random.Generator:
+def spawn(random_state: np.random.RandomState) -> np.random.Generator:
     return np.random.default_rng(random_state.randint(np.iinfo(np.int32).max))
 
 
@@ -128,6 +130,28 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         self.random_state = random_state
         self.verbose = verbose
 
+    def set_params(self, **params: Any):
+        """Set parameters of the estimator, of its family of fields or of its solver.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by name; ``vector_fields__scale`` and ``solver__momentum`` are parameters of
+            what those are.
+
+        Returns
+        -------
+        self
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        check_nested(self, params)
+        return super().set_params(**params)
+
     @abstractmethod
     def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[NDArray, NDArray]:
         """Validate X and y together."""
@@ -181,16 +205,22 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
             raise ValueError("X_val and y_val must be given together.")
         if X_val is None and sample_weight_val is not None:
             raise ValueError("sample_weight_val needs X_val and y_val.")
-        fresh = not (self.warm_start and hasattr(self, "_members"))
-        data, task = self._prepare(X, y, sample_weight, None if fresh else self._task)
-        given = None
-        if X_val is not None:
-            X_val, y_val = self._check_Xy(X_val, y_val, reset=False)
-            X_val, y_val, weight = positive_rows(X_val, y_val, sample_weight_val)
-            given = Data(X_val, task.encode(y_val), weight)
-        random_state = check_random_state(self.random_state)
-        with OrderedMap(self.n_jobs) as mapper:
-            members = self._draw_members(data, task, random_state) if fresh else self._members
+        # features drawn without targets have no task to go on with
+        fresh = not (self.warm_start and getattr(self, "_task", None))
+        if not fresh:
+            check_unchanged(self)
+        with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
+            data, task = self._prepare(X, y, sample_weight, None if fresh else self._task)
+            given = None
+            if X_val is not None:
+                X_val, y_val = self._check_Xy(X_val, y_val, reset=False)
+                X_val, y_val, weight = positive_rows(X_val, y_val, sample_weight_val)
+                given = Data(X_val, task.encode(y_val), weight)
+            random_state = check_random_state(self.random_state)
+            if fresh:
+                members = self._draw_members(data, task, random_state)
+            else:
+                members = [member.copy() for member in self._members]
             tasks = FitTasks(self, len(members), X, y, sample_weight)
             for k, member in enumerate(members):
                 part, validation = data, given
@@ -198,22 +228,21 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
                     part, validation = hold_out(data, task, self.validation_fraction, k)
                 self._watch(member, task, validation, mapper, k)
                 objective = self._objective(member.model, task, part, mapper)
+                solver = choose_solver(self.solver, member.model.n_normal_entries, len(part.X))
                 completed = train(
                     member,
                     objective,
-                    self._solver(member.model.n_normal_entries, len(part.X)),
+                    solver,
                     max_iter=self.max_iter,
                     tol=self.tol,
                     n_iter_no_change=self.n_iter_no_change,
-                    rng=_spawn(random_state),
+                    rng=spawn(random_state),
                     told=tasks.member(snapshot, members[: k + 1], task),
                 )
                 if not completed:
                     members = reached(members, k) if fresh else members
                     break
-        # set at the end alone: a fit that fails leaves no trace
-        self._task, self._members, self._stream = task, members, None
-        self._publish()
+        self._adopt(task, members, solver)
         tasks.end()
         return self
 
@@ -240,15 +269,15 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
             self.tol,
             self.n_iter_no_change,
             self.verbose,
-            f"[{type(self).__name__}] member {number + 1}, ",
+            self._label(number),
         )
+
+    def _label(self, number: int) -> str:
+        """What the printed lines of a member begin with."""
+        return f"[{type(self).__name__}] member {number + 1}, "
 
     def _n_members(self) -> int:
         return self.n_members
-
-    def _solver(self, n_entries: int, n_samples: int) -> Solver:
-        self.solver_ = choose_solver(self.solver, n_entries, n_samples)
-        return self.solver_
 
     def _draw_members(
         self, data: Data, task: Task, random_state: np.random.RandomState
@@ -257,8 +286,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         # one map for all, so that predictions scale their rows once
         input_map = InputMap.fit(data.X, data.weight, m, self.scaling)
         return [
-            self._draw(data, task, input_map, _spawn(random_state))
-            for _ in range(self._n_members())
+            self._draw(data, task, input_map, spawn(random_state)) for _ in range(self._n_members())
         ]
 
     def _draw(
@@ -283,27 +311,19 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
     def _objective(self, model: Model, task: Task, data: Data, mapper: OrderedMap) -> Objective:
         return Objective(model, task.loss, *data, self.alpha, mapper, self.train_controls)
 
-    def _publish(self) -> None:
-        """Set the fitted attributes; an ensemble adds a leading axis, or is a list."""
-        for name, value in published(self._members).items():
-            setattr(self, name, value)
-
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, task: Task | None = None) -> None:
-        """One pass of the stochastic solver over these rows."""
-        fresh = not hasattr(self, "_members")
-        known = task if fresh else self._task
-        data, task = self._prepare(X, y, sample_weight, known, reset=fresh)
-        self.solver_ = solver = Adam() if self.solver == "auto" else self._solver(0, 0)
-        solver.check_parameters()
-        stream = getattr(self, "_stream", None) or check_random_state(self.random_state)
-        with OrderedMap(self.n_jobs) as mapper:
-            members = self._draw_members(data, task, stream) if fresh else self._members
-            for member in members:
-                objective = self._objective(member.model, task, data, mapper)
-                loss = stream_epoch(member, objective, solver, _spawn(stream))
-                member.monitor(member.theta, loss)
+    def _adopt(
+        self, task: Task | None, members: list[Member], solver: Solver | None, stream: Any = None
+    ) -> None:
+        """Become the fitted model, at the end alone: a fit that fails leaves no trace."""
+        stale = published(self._members) if hasattr(self, "_members") else {}
+        for name in (*stale, "solver_"):
+            vars(self).pop(name, None)
         self._task, self._members, self._stream = task, members, stream
-        self._publish()
+        self._drawn_from = drawn_from(self)
+        for name, value in published(members).items():
+            setattr(self, name, value)
+        if solver is not None:
+            self.solver_ = solver
 
     # -- prediction ------------------------------------------------------------------------------
 
@@ -313,22 +333,13 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
             return validate_data(self, X, reset=False, dtype=INPUT_TYPES)
 
     def _scores(self, X: Any) -> list[NDArray]:
-        """Scores (n, K) of each member; an error where a flow explodes."""
+        """Scores (n, K) of each member; an error or a warning where a flow explodes."""
         X = self._check_X(X)
         pairs = [(member.model, member.theta) for member in self._members]
         with OrderedMap(self.n_jobs) as mapper:
-            return [self._finite(scores) for scores in ensemble_scores(pairs, X, mapper)]
-
-    def _finite(self, values: NDArray) -> NDArray:
-        finite = np.isfinite(values)
-        if not finite.all():
-            exploded = ~finite.all(axis=1)
-            raise ValueError(
-                f"The flow of {exploded.sum()} samples explodes (the first is row "
-                f"{int(np.argmax(exploded))}): they lie far from the training data. Scale or clip "
-                "them, or refit with bounded vector fields (vector_fields='neural')."
-            )
-        return values
+            scores = ensemble_scores(pairs, X, mapper)
+        first = pairs[0][0].input_map
+        return [check_reach(s, self._task.reach, X, first) for s in scores]
 
     def trajectory(self, X: ArrayLike, member: int = 0) -> NDArray:
         """States at the interval ends.
@@ -351,13 +362,13 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
             If there is no such member, or the flow explodes for a sample.
         """
         X = self._check_X(X)
-        if member not in range(len(self._members)):
+        if not isinstance(member, Integral) or member not in range(len(self._members)):
             raise ValueError(f"member={member!r} must lie in 0..{len(self._members) - 1}.")
         model, theta = self._members[member].model, self._members[member].theta
         with OrderedMap(self.n_jobs):
             x, controls = model.input_map(X), model.split(theta)[0]
             states = trajectory(model.fields, x, controls, model.tableau)
-        self._finite(states[-1])
+        check_reach(states[-1], np.inf, X, model.input_map)
         return states
 
     def __sklearn_is_fitted__(self) -> bool:

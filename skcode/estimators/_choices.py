@@ -33,6 +33,13 @@ FAMILIES: dict[str, type[FieldFamily]] = {
     "universal": UniversalFields,
 }
 
+#: what to set where a name or None stands, to reach the parameters behind it
+_INSTANCES = {
+    "vector_fields": "DiagonalFields() | NeuralFields(rank=1, sparse=0.5, centred=True), which is "
+    "what None stands for",
+    "solver": "Adam()",
+}
+
 
 def choose_family(vector_fields: Any) -> FieldFamily:
     """The family asked for; None is the recommended stack.
@@ -45,6 +52,19 @@ def choose_family(vector_fields: Any) -> FieldFamily:
     if isinstance(vector_fields, str):
         return FAMILIES[vector_fields]()
     return clone(vector_fields)
+
+
+def check_nested(estimator: Any, params: dict[str, Any]) -> None:
+    """Raise an error that says what to set first, where a part has no parameters yet."""
+    for name in params:
+        part, _, nested = name.partition("__")
+        if nested and part in _INSTANCES:
+            value = params.get(part, getattr(estimator, part))
+            if not hasattr(value, "set_params"):
+                raise ValueError(
+                    f"{name} cannot be set while {part}={value!r}: first set {part} to an "
+                    f"instance, such as {_INSTANCES[part]}."
+                )
 
 
 def choose_depth(n_intervals: int | None, n_rows: int) -> int:

@@ -14,13 +14,14 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from skcode.estimators._base import INPUT_TYPES, ControlledODEBase
-from skcode.estimators._member import mean_of, streams
+from skcode.estimators._member import mean_of
+from skcode.estimators._stream import StreamingBase, streams
 from skcode.estimators._tasks import ClassificationTask, MultilabelTask
 from skcode.fields import FieldFamily
 from skcode.solvers import Solver
 
 
-class ControlledODEClassifier(ClassifierMixin, ControlledODEBase):
+class ControlledODEClassifier(ClassifierMixin, StreamingBase):
     r"""Classification by a controlled neural ODE.
 
     .. math:: X_0 = E(x), \quad dX_t = \sum_{i=1}^d u^i_t V_i(X_t)\,dt, \quad
@@ -336,6 +337,11 @@ class ControlledODEClassifier(ClassifierMixin, ControlledODEBase):
         ValueError
             If the classes differ from those of the first call, or y holds others.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is not supported by partial_fit, which does not see all "
+                "rows: pass the dict that sklearn.utils.class_weight.compute_class_weight gives."
+            )
         task = None
         if classes is not None:
             multilabel = type_of_target(y).startswith("multilabel")

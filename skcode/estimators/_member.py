@@ -16,7 +16,8 @@ from skcode.estimators._monitor import TrainingMonitor, Validation
 from skcode.estimators._tasks import Task
 from skcode.losses import Loss
 from skcode.objective import Model, Objective
-from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
+from skcode.solvers import Solver
+from skcode.solvers._base import warn_of_explosion
 from skcode.utils._blocks import OrderedMap
 
 
@@ -40,6 +41,11 @@ class Member:
     #: memory of a stochastic solver between two calls of partial_fit
     memory: dict[str, Any] | None = None
 
+    def copy(self) -> Member:
+        """A member that is trained further without a change to this one."""
+        memory = None if self.memory is None else dict(self.memory)
+        return replace(self, monitor=self.monitor.copy(), memory=memory)
+
 
 def initial_theta(model: Model, loss: Loss, data: Data, rng: np.random.Generator) -> NDArray:
     """Independent normal controls, scaled by family, and the best constant prediction."""
@@ -52,8 +58,10 @@ def initial_theta(model: Model, loss: Loss, data: Data, rng: np.random.Generator
 def tame_start(objective: Objective, theta: NDArray) -> NDArray:
     """Halve the controls until the flow of the data is finite; at zero it is the identity."""
     theta = theta.copy()
-    for _ in range(60):
+    for halved in range(60):
         if np.isfinite(objective.value(theta)):
+            if halved:
+                warn_of_explosion(f"the controls were divided by {2.0**halved:.3g}")
             return theta
         theta[: objective.model.n_controls] /= 2
     raise ValueError(
@@ -108,8 +116,8 @@ def train(
         monitor.validate = monitor.told = None
     if not result.converged:
         warnings.warn(
-            f"{type(solver).__name__} stopped at max_iter={max_iter} before it converged: "
-            "raise max_iter, or tol.",
+            f"{type(solver).__name__} with max_iter={max_iter} did not converge "
+            f"({result.message}): raise max_iter, or tol.",
             ConvergenceWarning,
             stacklevel=4,
         )
@@ -139,32 +147,6 @@ def reached(members: list[Member], k: int) -> list[Member]:
     One without an iteration would only dilute the others.
     """
     return members[: max(k + bool(members[k].monitor.losses), 1)]
-
-
-def streams(estimator: Any) -> bool:
-    """Whether partial_fit exists: with a stochastic solver, or where the solver is automatic."""
-    solver = estimator.solver
-    kind = type(solver) if isinstance(solver, Solver) else SOLVERS.get(solver, Adam)
-    if not issubclass(kind, StochasticSolver):
-        raise AttributeError(
-            f"partial_fit needs a stochastic solver ('sgd', 'adam') or 'auto'; solver={solver!r}."
-        )
-    return True
-
-
-def stream_epoch(
-    member: Member, objective: Objective, solver: StochasticSolver, rng: np.random.Generator
-) -> float:
-    """One pass over the rows of an objective, in place; the memory outlives the call."""
-    kind = type(solver).__name__
-    if member.memory is None:
-        member.theta = tame_start(objective, member.theta)
-    if member.memory is None or member.memory["kind"] != kind:
-        member.memory = {**solver.start(member.theta), "kind": kind}
-    member.theta, loss = solver.run_epoch(objective, member.theta, member.memory, rng)
-    member.n_iter += 1
-    member.posterior = None
-    return loss
 
 
 def validator(
@@ -216,7 +198,8 @@ def published(members: list[Member]) -> dict[str, Any]:
             "loss_": monitor.losses[-1] if monitor.losses else np.nan,
             "validation_loss_curve_": list(monitor.validation_losses) or None,
             "validation_scores_": list(scores) or None,
-            "best_validation_score_": max(scores) if scores else None,
+            # a score that is not defined is NaN, which fmax passes over
+            "best_validation_score_": float(np.fmax.reduce(scores)) if scores else None,
         }
         for name, value in attributes.items():
             columns.setdefault(name, []).append(value)

@@ -100,7 +100,7 @@ class TrainingMonitor:
     def copy(self) -> TrainingMonitor:
         """The curves as they stand, without what watches."""
         other = copy(self)
-        other.validate = other.told = None
+        other.validate = other.told = other._max_iter = None
         for name in ("losses", "validation_losses", "validation_scores"):
             setattr(other, name, list(getattr(self, name)))
         return other

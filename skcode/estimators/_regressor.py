@@ -10,8 +10,8 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from skcode.estimators._base import ControlledODEBase
-from skcode.estimators._member import mean_of, streams
+from skcode.estimators._member import mean_of
+from skcode.estimators._stream import StreamingBase, streams
 from skcode.estimators._tasks import RegressionTask
 from skcode.fields import FieldFamily
 from skcode.objective import score_variance
@@ -19,7 +19,7 @@ from skcode.solvers import Solver
 from skcode.utils._blocks import OrderedMap
 
 
-class ControlledODERegressor(RegressorMixin, ControlledODEBase):
+class ControlledODERegressor(RegressorMixin, StreamingBase):
     r"""Regression by a controlled neural ODE.
 
     .. math:: X_0 = E(x), \quad dX_t = \sum_{i=1}^d u^i_t V_i(X_t)\,dt, \quad \hat y = R(X_1)

@@ -7,6 +7,8 @@ skops load a model that trusts one class alone, and lets a reader say which vers
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -70,6 +72,20 @@ def _find(path: str) -> type:
     if not (isinstance(found, type) and found.__module__ == module):
         raise ValueError(f"{path} is no class of skcode.")
     return found
+
+
+@contextmanager
+def unchanged_by_failure(estimator: Any) -> Iterator[None]:
+    """Put back what scikit-learn's validation sets at once, if the fit fails later."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        for name in ("n_features_in_", "feature_names_in_"):
+            vars(estimator).pop(name, None)
+            if name in before:
+                setattr(estimator, name, before[name])
+        raise
 
 
 class TravelMixin:

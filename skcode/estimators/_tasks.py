@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,14 @@ class Task(ABC):
         The loss of scores against encoded targets.
     n_outputs : int
         Number K of scores.
+    reach : float
+        Size of the scores that the targets ask for.
     """
 
     loss: Loss
     n_outputs: int
+    #: what log-odds reach where classes are as good as certain
+    reach: float = 100.0
 
     @abstractmethod
     def encode(self, y: NDArray) -> NDArray:
@@ -48,6 +52,7 @@ class RegressionTask(Task):
     mean: NDArray
     scale: NDArray
     y_ndim: int
+    reach: float = 1.0
 
     loss = SquaredError()
 
@@ -56,11 +61,13 @@ class RegressionTask(Task):
         """Mean and scale of targets (n,) or (n, K); none where `scaling` is off."""
         Y = y.reshape(len(y), -1).astype(np.float64, copy=False)
         mean, deviation = weighted_moments(Y, weight)
-        if not scaling:
-            return cls(np.zeros_like(mean), np.ones_like(mean), y.ndim)
-        constant = deviation <= 1e-12 * np.abs(mean) + np.finfo(np.float64).tiny
-        # a constant is learnt as it is: scale 0
-        return cls(mean, np.where(constant, 0.0, deviation), y.ndim)
+        if scaling:
+            constant = deviation <= 1e-12 * np.abs(mean) + np.finfo(np.float64).tiny
+            # a constant is learnt as it is: scale 0
+            task = cls(mean, np.where(constant, 0.0, deviation), y.ndim)
+        else:
+            task = cls(np.zeros_like(mean), np.ones_like(mean), y.ndim)
+        return replace(task, reach=max(float(np.abs(task.encode(Y)).max()), 1.0))
 
     @property
     def n_outputs(self):
@@ -184,7 +191,9 @@ class MultilabelTask(Task):
 
     def link(self, probabilities: NDArray) -> NDArray:
         """Scores of given probabilities, the inverse of `probabilities`."""
-        return logit(probabilities)
+        # the closest to 0 and 1 that are not those
+        info = np.finfo(probabilities.dtype)
+        return logit(np.clip(probabilities, info.tiny, 1 - info.epsneg))
 
     def decision(self, scores: NDArray) -> NDArray:
         """Scores (n, n_labels)."""

@@ -13,8 +13,10 @@ from sklearn.utils.validation import validate_data
 
 from skcode.estimators._base import ControlledODEBase
 from skcode.estimators._callbacks import FitTasks
+from skcode.estimators._far import check_reach
 from skcode.estimators._member import Data
 from skcode.estimators._preparation import canonical, positive_rows
+from skcode.estimators._state import unchanged_by_failure
 from skcode.estimators._tasks import ClassificationTask, MultilabelTask, RegressionTask
 from skcode.fields import FieldFamily
 from skcode.solvers import Solver
@@ -200,15 +202,16 @@ class ControlledODETransformer(
         if y is not None and self.train_controls:
             return super().fit(X, y, sample_weight)
         tasks = FitTasks(self, 0, X, y, sample_weight)
-        X = validate_data(self, X, dtype=[np.float64, np.float32])
-        X, zeros, weight = positive_rows(X, np.zeros((len(X), 1)), sample_weight)
-        task = RegressionTask(np.zeros(1), np.ones(1), 1)
-        data = Data(*canonical(X, zeros, weight))
-        random_state = check_random_state(self.random_state)
-        with OrderedMap(self.n_jobs):
-            members = self._draw_members(data, task, random_state)
-        self._task, self._members = task, members
-        self._publish()
+        with unchanged_by_failure(self), OrderedMap(self.n_jobs):
+            X = validate_data(self, X, dtype=[np.float64, np.float32])
+            X, zeros, weight = positive_rows(X, np.zeros((len(X), 1)), sample_weight)
+            data = Data(*canonical(X, zeros, weight))
+            members = self._draw_members(
+                data,
+                RegressionTask(np.zeros(1), np.ones(1), 1),
+                check_random_state(self.random_state),
+            )
+        self._adopt(None, members, None)
         tasks.end()
         return self
 
@@ -248,7 +251,9 @@ class ControlledODETransformer(
         X = self._check_X(X)
         member = self._members[0]
         with OrderedMap(self.n_jobs) as mapper:
-            return self._finite(member.model.states(member.theta, X, mapper))
+            states = member.model.states(member.theta, X, mapper)
+        input_map = member.model.input_map
+        return check_reach(states, max(input_map.size, 1.0), X, input_map)
 
     @property
     def _n_features_out(self) -> int:

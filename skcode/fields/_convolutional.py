@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import autograd.numpy as anp
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS, Activation
 from skcode.fields._family import FieldFamily
@@ -66,6 +67,17 @@ class ConvolutionalFields(FieldFamily):
     (3, 5, 128)
     """
 
+    _parameter_constraints = {
+        "image_shape": ["array-like"],
+        "cell": [Interval(Integral, 1, None, closed="left")],
+        "kernel_size": [Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "rank": [Interval(Integral, 1, None, closed="left")],
+        "scale": [Interval(Real, 0, None, closed="left")],
+        "bias_scale": [Interval(Real, 0, None, closed="left")],
+        "pooling": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
     def __init__(
         self,
         image_shape: tuple[int, ...],
@@ -108,19 +120,9 @@ class ConvolutionalFields(FieldFamily):
         return ConvolutionalDrawn(A, B, activation, d, layout, self.kernel_size, self.pooling)
 
     def _check(self) -> None:
-        for name in ("cell", "kernel_size", "rank"):
-            value = getattr(self, name)
-            if not (isinstance(value, Integral) and int(value) >= 1):
-                raise ValueError(f"{name}={value} must be at least 1.")
+        self._validate_params()
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size={self.kernel_size} must be odd.")
-        if self.pooling is not None and not (
-            isinstance(self.pooling, Integral) and self.pooling >= 1
-        ):
-            raise ValueError(f"pooling={self.pooling} must be None or at least 1.")
-        if self.activation not in ACTIVATIONS:
-            names = sorted(ACTIVATIONS)
-            raise ValueError(f"activation={self.activation!r} must be one of {names}.")
 
 
 class ConvolutionalDrawn(Fields):

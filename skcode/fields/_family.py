@@ -32,6 +32,9 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
     4
     """
 
+    #: what `draw` checks of the parameters, as scikit-learn's estimators do
+    _parameter_constraints: dict = {}
+
     def draw(
         self,
         n_states: int,
@@ -65,8 +68,9 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If the numbers contradict each other or the family.
+            If the numbers contradict each other or the family, or a parameter is out of its range.
         """
+        self._validate_params()
         n_inputs = n_states if n_inputs is None else n_inputs
         if not 1 <= n_inputs <= n_states:
             raise ValueError(f"n_inputs={n_inputs} must lie between 1 and n_states={n_states}.")
@@ -112,6 +116,8 @@ class SumFamily(FieldFamily):
     4
     """
 
+    _parameter_constraints = {"first": [FieldFamily], "second": [FieldFamily]}
+
     def __init__(self, first: FieldFamily, second: FieldFamily):
         self.first = first
         self.second = second
@@ -152,6 +158,8 @@ class StackFamily(FieldFamily):
     ['diagonal[0]', 'diagonal[1]', 'neural[0]', 'neural[1]', 'neural[2]']
     """
 
+    _parameter_constraints = {"first": [FieldFamily], "second": [FieldFamily]}
+
     def __init__(self, first: FieldFamily, second: FieldFamily):
         self.first = first
         self.second = second
@@ -160,6 +168,7 @@ class StackFamily(FieldFamily):
         return self.first.count(n_fields, n_inputs) + self.second.count(n_fields, n_inputs)
 
     def draw(self, n_states, n_fields=None, rng=None, *, n_inputs=None, reference=None):
+        self._validate_params()
         rng = as_generator(rng)
         return StackFields(
             [

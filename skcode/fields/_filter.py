@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import autograd.numpy as anp
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS, Activation
 from skcode.fields._family import FieldFamily
@@ -66,6 +67,16 @@ class FilterFields(FieldFamily):
     >>> fields.value(np.ones((3, m))).shape
     (3, 10, 84)
     """
+
+    _parameter_constraints = {
+        "image_shape": ["array-like"],
+        "kernel_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "stride": [Interval(Integral, 1, None, closed="left")],
+        "pooling": [Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "bias_scale": [Interval(Real, 0, None, closed="left")],
+        "skip_pixels": ["boolean"],
+    }
 
     def __init__(
         self,
@@ -133,15 +144,7 @@ class FilterFields(FieldFamily):
         return fields.normalised(reference)
 
     def _sizes(self, shape: tuple[int, int, int]) -> tuple[int, int]:
-        """Smallest and largest side of a filter, after a check of all parameters."""
-        for name in ("stride", "pooling"):
-            value = getattr(self, name)
-            if not (isinstance(value, Integral) and int(value) >= 1):
-                raise ValueError(f"{name}={value} must be at least 1.")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation={self.activation!r} must be one of {sorted(ACTIVATIONS)}."
-            )
+        """Smallest and largest side of a filter, checked against the image."""
         low, high = np.broadcast_to(self.kernel_size, 2)
         if not 1 <= low <= high <= min(shape[:2]):
             raise ValueError(

@@ -31,6 +31,10 @@ class FunctionFields(FieldFamily):
     array([[[-0.,  1.]]])
     """
 
+    _parameter_constraints = {
+        "functions": ["array-like"],
+    }
+
     def __init__(self, functions: Sequence[Callable]):
         self.functions = functions
 
@@ -43,6 +47,8 @@ class FunctionFields(FieldFamily):
         drawn = FunctionDrawn(tuple(self.functions), n_states)
         probe = np.full((2, n_states), 0.5)
         for i, function in enumerate(drawn.functions):
+            if not callable(function):
+                raise ValueError(f"functions[{i}]={function!r} must be callable.")
             shape = np.shape(function(probe))
             if shape != probe.shape:
                 raise ValueError(

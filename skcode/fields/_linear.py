@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import autograd.numpy as anp
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval
 
 from skcode.fields._family import FieldFamily
 from skcode.fields._fields import Fields, Kernel
@@ -24,6 +27,10 @@ class LinearFields(FieldFamily):
     >>> LinearFields().draw(n_states=3, n_fields=2, rng=0).matrices.shape
     (2, 3, 4)
     """
+
+    _parameter_constraints = {
+        "scale": [Interval(Real, 0, None, closed="left")],
+    }
 
     def __init__(self, scale: float = 1.0):
         self.scale = scale
@@ -51,6 +58,11 @@ class AffineFields(FieldFamily):
     >>> AffineFields().draw(n_states=3, n_fields=2, rng=0).matrices.shape
     (2, 3, 4)
     """
+
+    _parameter_constraints = {
+        "scale": [Interval(Real, 0, None, closed="left")],
+        "bias_scale": [Interval(Real, 0, None, closed="left")],
+    }
 
     def __init__(self, scale: float = 1.0, bias_scale: float = 1.0):
         self.scale = scale

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
+
 import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS
 from skcode.fields._family import FieldFamily
@@ -47,6 +50,15 @@ class LocalFields(FieldFamily):
     True
     """
 
+    _parameter_constraints = {
+        "image_shape": ["array-like"],
+        "patch_size": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "rank": [Interval(Integral, 1, None, closed="left"), None],
+        "scale": [Interval(Real, 0, None, closed="left")],
+        "bias_scale": [Interval(Real, 0, None, closed="left")],
+    }
+
     def __init__(
         self,
         image_shape: tuple[int, ...],
@@ -70,10 +82,6 @@ class LocalFields(FieldFamily):
             raise ValueError(
                 f"patch_size={self.patch_size} must lie between 1 and {min(shape[:2])}, the side "
                 "of the image."
-            )
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation={self.activation!r} must be one of {sorted(ACTIVATIONS)}."
             )
         m, d, r = n_states, n_fields, self.rank or n_states
         A = np.zeros((d * r, m + 1))

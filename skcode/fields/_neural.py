@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import autograd.numpy as anp
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS, Activation, PolynomialActivation
 from skcode.fields._family import FieldFamily
@@ -63,6 +64,18 @@ class NeuralFields(FieldFamily):
     (2, 5, 3)
     """
 
+    _parameter_constraints = {
+        "activation": [StrOptions({*ACTIVATIONS, "polynomial"})],
+        "rank": [Interval(Integral, 1, None, closed="left"), None],
+        "scale": [Interval(Real, 0, None, closed="left")],
+        "bias_scale": [Interval(Real, 0, None, closed="left")],
+        "degree": [Interval(Integral, 1, None, closed="left")],
+        "sparse": [Interval(Real, 0, 1, closed="both")],
+        "steepness": [Interval(Real, 0, None, closed="left")],
+        "max_active": [Interval(Integral, 1, None, closed="left")],
+        "centred": ["boolean"],
+    }
+
     def __init__(
         self,
         activation: str = "tanh",
@@ -86,7 +99,6 @@ class NeuralFields(FieldFamily):
         self.centred = centred
 
     def _draw(self, n_states, n_fields, rng, n_inputs, reference):
-        self._check()
         m, d, r, p = n_states, n_fields, self.rank or n_states, n_inputs
         A = rng.standard_normal((d * r, m)) * self.scale
         A[:, :p] /= np.sqrt(p)
@@ -109,26 +121,10 @@ class NeuralFields(FieldFamily):
         A = np.hstack([A, b[:, None]])
         return NeuralDrawn(A, B, self._draw_activation(d, r, rng), d)
 
-    def _check(self) -> None:
-        if self.rank is not None and not (isinstance(self.rank, Integral) and self.rank >= 1):
-            raise ValueError(f"rank={self.rank} must be None or at least 1.")
-        for name in ("scale", "bias_scale", "steepness"):
-            if not np.isfinite(getattr(self, name)):
-                raise ValueError(f"{name}={getattr(self, name)} must be finite.")
-        if not 0 <= self.sparse <= 1:
-            raise ValueError(f"sparse={self.sparse} must lie in [0, 1].")
-        if self.max_active < 1:
-            raise ValueError(f"max_active={self.max_active} must be at least 1.")
-
     def _draw_activation(self, d: int, r: int, rng: np.random.Generator) -> Activation:
         if self.activation == "polynomial":
-            if self.degree < 1:
-                raise ValueError(f"degree={self.degree} must be at least 1.")
             c = rng.standard_normal((self.degree + 1, d)) / np.sqrt(self.degree + 1)
             return PolynomialActivation(np.repeat(c, r, axis=1)[:, :, None])
-        if self.activation not in ACTIVATIONS:
-            names = sorted([*ACTIVATIONS, "polynomial"])
-            raise ValueError(f"activation={self.activation!r} must be one of {names}.")
         return ACTIVATIONS[self.activation]
 
 

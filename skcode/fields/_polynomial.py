@@ -7,10 +7,12 @@ the same for five fields and for fifty.
 from __future__ import annotations
 
 from itertools import combinations_with_replacement
+from numbers import Integral, Real
 
 import autograd.numpy as anp
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval
 
 from skcode.fields._family import FieldFamily
 from skcode.fields._fields import Fields, Kernel
@@ -225,13 +227,16 @@ class PolynomialFields(FieldFamily):
     #: above this many coefficients a drawn family would not fit a small machine's memory
     _most_coefficients = 10**8
 
+    _parameter_constraints = {
+        "degree": [Interval(Integral, 1, None, closed="left")],
+        "scale": [Interval(Real, 0, None, closed="left")],
+    }
+
     def __init__(self, degree: int = 2, scale: float = 1.0):
         self.degree = degree
         self.scale = scale
 
     def _draw(self, n_states, n_fields, rng, n_inputs, reference):
-        if self.degree < 1:
-            raise ValueError(f"degree={self.degree} must be at least 1.")
         n_monomials = 1
         for k in range(1, self.degree + 1):
             n_monomials = n_monomials * (n_states + k) // k
@@ -273,6 +278,10 @@ class UniversalFields(FieldFamily):
            [9., 0., 0.],
            [3., 6., 9.]])
     """
+
+    _parameter_constraints = {
+        "scale": [Interval(Real, 0, None, closed="left")],
+    }
 
     def __init__(self, scale: float = 1.0):
         self.scale = scale

@@ -36,6 +36,8 @@ class InputMap:
         Bound of the scaled inputs; infinity for none.
     dtype : dtype
         Float type of the states.
+    size : float
+        Largest scaled input among those that the map was fitted to.
 
     References
     ----------
@@ -48,13 +50,17 @@ class InputMap:
     n_states: int
     clip: float = np.inf
     dtype: Any = np.float64
+    size: float = 1.0
 
     @classmethod
     def fit(cls, X: NDArray, weight: NDArray, n_states: int, scaling: str | None) -> InputMap:
         """Take centre and gain from weighted data (n, p); "robust" also clips."""
         center, gain = SCALINGS[scaling](X, weight)
         clip = _ROBUST_CLIP if scaling == "robust" else np.inf
-        return cls(center, gain, n_states, clip, np.result_type(X.dtype, np.float32))
+        fitted = cls(center, gain, n_states, clip, np.result_type(X.dtype, np.float32))
+        # each column is scaled monotonically
+        ends = fitted.scaled(np.stack([X.min(axis=0), X.max(axis=0)]))
+        return replace(fitted, size=float(np.abs(ends).max()))
 
     @property
     def n_inputs(self) -> int:

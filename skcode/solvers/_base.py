@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +12,17 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from skcode.utils._doc_link import DocLinkMixin
+
+
+def warn_of_explosion(done: str) -> None:
+    """Tell that the flow exploded in training, what was done, and what helps."""
+    warnings.warn(
+        f"The flow or the loss overflows in training: {done}. The model may be poor. Scale X "
+        "(scaling='robust'), lower the degree or the scale of the vector fields, or use bounded "
+        "ones (vector_fields='neural').",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 class Monitor(Protocol):
@@ -73,12 +85,15 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
     True
     """
 
+    #: what `check_objective` checks of the parameters, as scikit-learn's estimators do
+    _parameter_constraints: dict = {}
     needs: tuple[str, ...] = ()
     #: iterations when the user names no number
     default_max_iter: int = 200
 
     def check_objective(self, objective: Any) -> None:
-        """Raise a clear error if the objective lacks what this solver calls."""
+        """Raise a clear error if a parameter is wrong, or the objective lacks what is called."""
+        self._validate_params()
         missing = [name for name in self.needs if not hasattr(objective, name)]
         if missing:
             raise TypeError(

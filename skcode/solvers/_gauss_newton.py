@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval
 
-from skcode.solvers._base import Solver, SolverResult
+from skcode.solvers._base import Solver, SolverResult, warn_of_explosion
 from skcode.utils._arrow import ArrowFactor
 
 #: prior precisions from which the evidence updates start
@@ -55,7 +57,7 @@ class GaussNewton(Solver):
         More rows than these are not used at once: the first steps take a random subset of this
         size, later ones subsets that grow, and the last steps take all rows.
     growth : float
-        Factor by which the subsets grow.
+        Factor by which the subsets grow; 1 uses all rows from the start.
 
     References
     ----------
@@ -76,6 +78,15 @@ class GaussNewton(Solver):
 
     needs = ("normal_equations", "subset", "groups", "total_weight", "ridge", "alpha")
     default_max_iter = 100
+
+    _parameter_constraints = {
+        "damping": [Interval(Real, 0, None, closed="neither")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "rate": [Interval(Real, 0, 1, closed="right")],
+        "evidence_steps": [Interval(Integral, 1, None, closed="left")],
+        "first_rows": [Interval(Integral, 1, None, closed="left")],
+        "growth": [Interval(Real, 1, None, closed="left")],
+    }
 
     def __init__(
         self,
@@ -132,12 +143,12 @@ class GaussNewton(Solver):
         """Rows and steps of each phase: growing random subsets first, all rows last."""
         if objective.alpha is None:
             max_iter = min(max_iter, self.evidence_steps)
-        n_samples = objective.n_samples
-        rows = [n_samples]
-        while self.growth > 1 and rows[0] > self.first_rows:
-            rows.insert(0, max(int(rows[0] / self.growth), min(self.first_rows, n_samples)))
-        late = min(_LATE_STEPS, max_iter)
-        first = max(max_iter - late * (len(rows) - 1), 1)
+        rows = [objective.n_samples]
+        # a phase has a step at least
+        while self.growth > 1 and rows[0] > self.first_rows and len(rows) < max_iter:
+            rows.insert(0, max(int(rows[0] / self.growth), self.first_rows))
+        late = min(_LATE_STEPS, max_iter // len(rows))
+        first = max_iter - late * (len(rows) - 1)
         return [(r, first if i == 0 else late) for i, r in enumerate(rows)]
 
 
@@ -172,9 +183,11 @@ class State:
         self._retreat()
 
     def _retreat(self) -> None:
-        """Halve the controls until the normal equations are finite."""
-        for _ in range(60):
+        """Halve the controls until the normal equations are finite, and tell of it."""
+        for halved in range(60):
             if np.isfinite(self.equations.value):
+                if halved:
+                    warn_of_explosion(f"the controls were divided by {2.0**halved:.3g}")
                 return
             self.theta[self.is_control] /= 2
             self.linearise()

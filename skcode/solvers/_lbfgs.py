@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 from scipy.optimize import minimize
+from sklearn.utils._param_validation import Interval
 
 from skcode.solvers._base import Solver, SolverResult
 
 
 class LBFGS(Solver):
     """L-BFGS of scipy on the full objective.
+
+    It ends when no entry of the gradient exceeds `tol`, or when `n_iter_no_change` iterations have
+    together lowered the objective by less than `tol`.
 
     Parameters
     ----------
@@ -36,6 +42,11 @@ class LBFGS(Solver):
     needs = ("value_and_grad",)
     default_max_iter = 300
 
+    _parameter_constraints = {
+        "memory": [Interval(Integral, 1, None, closed="left")],
+        "max_fun": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
     def __init__(self, memory: int = 10, max_fun: int | None = None):
         self.memory = memory
         self.max_fun = max_fun
@@ -57,11 +68,17 @@ class LBFGS(Solver):
                 lowest, best = value, theta.copy()
             return value, grad
 
-        stopped = False
+        values, stopped = [float(scale)], ""
 
         def callback(intermediate_result):
             nonlocal stopped
-            stopped = monitor(intermediate_result.x, float(intermediate_result.fun))
+            values.append(float(intermediate_result.fun))
+            if monitor(intermediate_result.x, values[-1]):
+                stopped = "stopped by the monitor"
+            elif (
+                len(values) > n_iter_no_change and values[-1] > values[-1 - n_iter_no_change] - tol
+            ):
+                stopped = "the loss stalled"
             if stopped:
                 raise StopIteration
 
@@ -79,8 +96,7 @@ class LBFGS(Solver):
                 "ftol": 64 * np.finfo(float).eps,
             },
         )
-        converged = stopped or result.status != 1
+        converged = bool(stopped) or result.status != 1
         # a line search that ran into a wall may end on it
         last = result.x if np.isfinite(result.x).all() and result.fun < wall else best
-        message = "stopped by the monitor" if stopped else str(result.message)
-        return SolverResult(last, int(result.nit), bool(converged), message)
+        return SolverResult(last, int(result.nit), converged, stopped or str(result.message))

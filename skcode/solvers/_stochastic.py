@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from skcode.solvers._base import Solver, SolverResult
+from skcode.solvers._base import Solver, SolverResult, warn_of_explosion
 
 #: how often a step into an exploding flow is taken back, half the way at a time
 _MOST_RETREATS = 60
@@ -46,6 +47,14 @@ class StochasticSolver(Solver):
     array([-0.1,  0.1])
     """
 
+    _parameter_constraints = {
+        "learning_rate": [StrOptions(set(SCHEDULES))],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "start_readout": ["boolean"],
+    }
     needs = ("batch_value_and_grad", "n_samples")
     default_max_iter = 200
 
@@ -65,7 +74,6 @@ class StochasticSolver(Solver):
         """The update to add to theta."""
 
     def minimize(self, objective, theta, *, max_iter, tol, n_iter_no_change, rng, monitor):
-        self.check_parameters()
         self.check_objective(objective)
         if self.start_readout:
             theta = objective.newton_readout(theta)
@@ -111,6 +119,8 @@ class StochasticSolver(Solver):
                         "back to. Scale X (scaling='robust') or use bounded vector fields "
                         "(vector_fields='neural')."
                     )
+                if "damp" not in memory:
+                    warn_of_explosion("steps are taken back, and learning_rate_init is lowered")
                 # first back to where the last batch was finite, then to zero
                 near = attempt < _MOST_RETREATS // 3 and "safe" in memory
                 if not np.isfinite(theta).all():
@@ -137,16 +147,6 @@ class StochasticSolver(Solver):
         for start in range(0, n, size):
             # sorted within the batch: memory-mapped rows are read in order
             yield np.sort(order[start : start + size])
-
-    def check_parameters(self) -> None:
-        """Raise a clear error for parameters out of their range."""
-        if self.learning_rate not in SCHEDULES:
-            raise ValueError(f"learning_rate={self.learning_rate!r} must be one of {SCHEDULES}.")
-        if not self.learning_rate_init > 0:
-            raise ValueError(f"learning_rate_init={self.learning_rate_init} must be positive.")
-        counts = isinstance(self.batch_size, Integral) and self.batch_size >= 1
-        if self.batch_size != "auto" and not counts:
-            raise ValueError(f"batch_size={self.batch_size!r} must be 'auto' or at least 1.")
 
 
 class SGD(StochasticSolver):
@@ -187,6 +187,12 @@ class SGD(StochasticSolver):
     True
     """
 
+    _parameter_constraints = {
+        **StochasticSolver._parameter_constraints,
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "nesterov": ["boolean"],
+    }
+
     def __init__(
         self,
         learning_rate: str = "constant",
@@ -214,11 +220,6 @@ class SGD(StochasticSolver):
         velocity = self.momentum * memory["velocity"] - rate * grad
         memory["velocity"] = velocity
         return self.momentum * velocity - rate * grad if self.nesterov else velocity
-
-    def check_parameters(self):
-        super().check_parameters()
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum={self.momentum} must lie in [0, 1).")
 
 
 class Adam(StochasticSolver):
@@ -258,6 +259,13 @@ class Adam(StochasticSolver):
     True
     """
 
+    _parameter_constraints = {
+        **StochasticSolver._parameter_constraints,
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(
         self,
         learning_rate: str = "constant",
@@ -290,9 +298,3 @@ class Adam(StochasticSolver):
         first = memory["first"] / (1 - self.beta_1 ** memory["count"])
         second = memory["second"] / (1 - self.beta_2 ** memory["count"])
         return -rate * first / (np.sqrt(second) + self.epsilon)
-
-    def check_parameters(self):
-        super().check_parameters()
-        for name in ("beta_1", "beta_2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must lie in [0, 1).")

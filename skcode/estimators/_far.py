@@ -1,0 +1,43 @@
+"""Flows that explode, or all but explode, far from the training data."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skcode.inputs import InputMap
+
+#: values so many times beyond those of the training are no predictions any more
+_FAR = 1e3
+
+
+def check_reach(values: NDArray, reach: float, X: NDArray, input_map: InputMap) -> NDArray:
+    """The values (n, K) of rows X; an error where they are not finite, a warning where absurd.
+
+    Absurd are values far beyond `reach`, in proportion to inputs beyond those of the training.
+    """
+    # NaN and infinity are not less than anything
+    if np.abs(values).max() < _FAR * reach:
+        return values
+    exploded = ~np.isfinite(values).all(axis=1)
+    if exploded.any():
+        raise ValueError(
+            f"The flow of {exploded.sum()} samples explodes (the first is row "
+            f"{int(np.argmax(exploded))}): they lie far from the training data. Scale or clip "
+            "them, or refit with bounded vector fields (vector_fields='neural')."
+        )
+    with np.errstate(all="ignore"):
+        grown = np.abs(input_map.scaled(X)).max(axis=1) / max(input_map.size, 1e-300)
+        far = np.abs(values).max(axis=1) > _FAR * reach * np.maximum(grown, 1)
+    if far.any():
+        warnings.warn(
+            f"The flow all but explodes for {far.sum()} samples (the first is row "
+            f"{int(np.argmax(far))}), and what is made of them means nothing: they lie far from "
+            "the training data, or the training diverged. Scale or clip them, or refit with "
+            "scaling='robust' or bounded vector fields (vector_fields='neural').",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    return values
