@@ -20,6 +20,7 @@ from skcode.estimators._choices import (
     choose_depth,
     choose_dimension,
     choose_family,
+    choose_members,
     choose_solver,
 )
 from skcode.estimators._drawn import check_unchanged, drawn_from
@@ -66,7 +67,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
     _task: Any
     _parameter_constraints: dict = {
         "vector_fields": [StrOptions(set(FAMILIES)), FieldFamily, None],
-        "n_members": [Interval(Integral, 1, None, closed="left")],
+        "n_members": [Interval(Integral, 1, None, closed="left"), None],
         "n_fields": [Interval(Integral, 1, None, closed="left")],
         "n_intervals": [Interval(Integral, 1, None, closed="left"), None],
         "n_states": [Interval(Integral, 1, None, closed="left"), None],
@@ -276,8 +277,8 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         """What the printed lines of a member begin with."""
         return f"[{type(self).__name__}] member {number + 1}, "
 
-    def _n_members(self) -> int:
-        return self.n_members
+    def _n_members(self, n_rows: int) -> int:
+        return choose_members(self.n_members, n_rows)
 
     def _draw_members(
         self, data: Data, task: Task, random_state: np.random.RandomState
@@ -286,7 +287,8 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         # one map for all, so that predictions scale their rows once
         input_map = InputMap.fit(data.X, data.weight, m, self.scaling)
         return [
-            self._draw(data, task, input_map, spawn(random_state)) for _ in range(self._n_members())
+            self._draw(data, task, input_map, spawn(random_state))
+            for _ in range(self._n_members(len(data.X)))
         ]
 
     def _draw(

@@ -21,8 +21,9 @@ from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver
 _MOST_ENTRIES = 9_000_000
 #: ... and for more parameters L-BFGS up to this many rows, then Adam
 _MOST_FULL_BATCH_ROWS = 20_000
-#: distinct rows from which the depth is three intervals, below it two
-_DEEP_ROWS = 1000
+#: distinct rows from which there is ample data: three intervals and four members, below it two
+#: intervals and eight members
+_AMPLE_ROWS = 1000
 
 FAMILIES: dict[str, type[FieldFamily]] = {
     "neural": NeuralFields,
@@ -71,7 +72,14 @@ def choose_depth(n_intervals: int | None, n_rows: int) -> int:
     """The number M of intervals."""
     if n_intervals is not None:
         return n_intervals
-    return 3 if n_rows >= _DEEP_ROWS else 2
+    return 3 if n_rows >= _AMPLE_ROWS else 2
+
+
+def choose_members(n_members: int | None, n_rows: int) -> int:
+    """The number of members: few rows leave more to average, and cost less."""
+    if n_members is not None:
+        return n_members
+    return 4 if n_rows >= _AMPLE_ROWS else 8
 
 
 def choose_dimension(n_states: int | None, n_features: int, vector_fields: Any) -> int:

@@ -42,8 +42,9 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
     n_states : int or None
         Dimension m of the state, at least the number p of inputs; the state starts with zeros
         beyond them. None is max(64, p + 32) for the recommended fields and max(p, 2) for others.
-    n_members : int
-        Models that are trained, each with fields of its own, and averaged.
+    n_members : int or None
+        Models that are trained, each with fields of its own, and averaged. None is 4 from 1,000
+        distinct rows on, and 8 for fewer.
     integrator : {"euler", "midpoint", "heun", "rk4"}
         The scheme, with one step for each interval.
     readout : {"linear", "displacement"}
@@ -108,7 +109,7 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
     n_features_in_, feature_names_in_ : int, ndarray of shape (p,)
         Number of inputs, and their names where they have names.
 
-    With ``n_members > 1`` the array attributes have a leading axis for the members, and the others
+    With several members the array attributes have a leading axis for the members, and the others
     are lists.
 
     Notes
@@ -140,7 +141,7 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
         n_fields: int = 64,
         n_intervals: int | None = None,
         n_states: int | None = None,
-        n_members: int = 4,
+        n_members: int | None = None,
         integrator: str = "euler",
         readout: str = "linear",
         solver: str | Solver = "auto",

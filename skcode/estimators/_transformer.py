@@ -215,7 +215,7 @@ class ControlledODETransformer(
         tasks.end()
         return self
 
-    def _n_members(self):
+    def _n_members(self, n_rows):
         return 1
 
     def _check_Xy(self, X, y, reset):
