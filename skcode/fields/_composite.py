@@ -108,6 +108,29 @@ class _CompositeFields(Fields):
     def bind(self, u: NDArray) -> list:
         return [part.bind(u[s]) for part, s in zip(self.parts, self.slices, strict=True)]
 
+    @classmethod
+    def abreast(cls, fields):
+        binds = []
+        for parts in zip(*(f.parts for f in fields), strict=True):
+            alike = len({(type(part), part.n_fields) for part in parts}) == 1
+            binds.append(type(parts[0]).abreast(parts) if alike else None)
+        if None in binds:
+            return None
+
+        def bind(bounds):
+            of_parts = zip(binds, zip(*bounds, strict=True), strict=True)
+            first, *others = [bind(bound) for bind, bound in of_parts]
+
+            def velocities(x):
+                v = first(x)
+                for other in others:
+                    v += other(x)
+                return v
+
+            return velocities
+
+        return bind
+
     def kernel(self, n, dtype, lead=()):
         kernels = [part.kernel(n, dtype, lead) for part in self.parts]
         return _CompositeKernel(kernels, self.slices, lead + (self.n_states, n), dtype)

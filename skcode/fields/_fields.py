@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+#: what `Fields.abreast` makes
+Abreast = Callable[[Sequence[Any]], Callable[[NDArray], NDArray]]
 
 
 def homogeneous(x: NDArray, dtype: Any = None) -> NDArray:
@@ -169,6 +173,15 @@ class Fields(ABC):
     @abstractmethod
     def kernel(self, n: int, dtype: Any, lead: tuple[int, ...] = ()) -> Kernel:
         """A kernel for blocks of n samples."""
+
+    @classmethod
+    def abreast(cls, fields: Sequence[Any]) -> Abreast | None:
+        """Several drawn fields of this class, shape and number in one array; None for no way.
+
+        The function returned takes what `bind` made of the controls of each, and gives the function
+        that takes x (E, m + 1, n) to V_u(x) (E, m, n), number e by ``fields[e]``.
+        """
+        return None
 
     @property
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Real
 
 import autograd.numpy as anp
@@ -111,6 +112,10 @@ class AffineDrawn(Fields):
         d, m, _ = self.matrices.shape
         return (u @ self.matrices.reshape(d, -1)).reshape(m, m + 1)
 
+    @classmethod
+    def abreast(cls, fields):
+        return lambda bounds: partial(np.matmul, np.stack(bounds))
+
     def kernel(self, n, dtype, lead=()):
         return _AffineKernel(self)
 
@@ -193,6 +198,22 @@ class DiagonalDrawn(Fields):
 
     def bind(self, u):
         return u[:, None]
+
+    @classmethod
+    def abreast(cls, fields):
+        d = fields[0].n_fields
+
+        def bind(bounds):
+            u = np.stack(bounds)
+
+            def velocities(x):
+                v = np.zeros_like(x[:, :-1])
+                np.multiply(u, x[:, :d], out=v[:, :d])
+                return v
+
+            return velocities
+
+        return bind
 
     def kernel(self, n, dtype, lead=()):
         return _DiagonalKernel(self.n_fields)

@@ -185,6 +185,26 @@ class NeuralDrawn(Fields):
         Bu = None if self.B is None else self.B * u_rows
         return _Bound(u, Bu, (self.A[:, :-1] * u_rows[:, None]).T)
 
+    @classmethod
+    def abreast(cls, fields):
+        activation = fields[0].activation
+        alike = len({(type(f.activation), f.rank, f.B is None) for f in fields}) == 1
+        if fields[0].B is None or vars(activation) or not alike:
+            return None
+        A = np.stack([f.A for f in fields])
+
+        def bind(bounds):
+            Bu = np.stack([bound.Bu for bound in bounds])
+
+            def velocities(x):
+                s = A @ x
+                activation.forward(s, None)
+                return Bu @ s
+
+            return velocities
+
+        return bind
+
     def kernel(self, n, dtype, lead=()):
         kind = _FullRankKernel if self.B is None else _LowRankKernel
         return kind(self, n, dtype, lead)

@@ -87,7 +87,8 @@ class InputMap:
             z = (X.astype(np.float64, copy=False) - self.center) * self.gain
         if np.isfinite(self.clip):
             # hypot does not overflow, and what overflowed before stands at the bound
-            np.nan_to_num(z, copy=False, posinf=_HUGE, neginf=-_HUGE)
+            if not np.isfinite(z).all():
+                np.nan_to_num(z, copy=False, posinf=_HUGE, neginf=-_HUGE)
             z /= np.hypot(1, z / self.clip)
         return z
 

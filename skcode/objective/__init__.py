@@ -1,6 +1,7 @@
 """The training objective: loss of readout of flow, as a function of one parameter vector."""
 
-from skcode.objective._model import Model, ensemble_scores
+from skcode.objective._ensemble import ensemble_scores
+from skcode.objective._model import Model
 from skcode.objective._objective import Objective
 from skcode.objective._variance import score_variance
 

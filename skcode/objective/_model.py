@@ -54,10 +54,12 @@ class Model:
         self.dtype = np.dtype(input_map.dtype)
         self.n_block = block_size(fields, self.dtype)
         self._idle: dict[tuple, list[Sweep]] = {}
+        #: what an ensemble that begins with this model keeps for its predictions
+        self.abreast: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # buffers neither travel nor persist
-        return {**self.__dict__, "_idle": {}}
+        # neither buffers nor what they are made from travel or persist
+        return {**self.__dict__, "_idle": {}, "abreast": None}
 
     def astype(self, dtype: Any) -> Model:
         """The same model, computing in another float type."""
@@ -140,20 +142,6 @@ class Model:
             return function(theta, X)
         tasks = [(function, theta, X[s], self.n_block) for s in task_slices(len(X), self.n_block)]
         return np.concatenate(list(mapper(_map_blocks, tasks)))
-
-
-def ensemble_scores(
-    members: list[tuple[Model, NDArray]], X: NDArray, mapper: OrderedMap
-) -> list[NDArray]:
-    """Scores (n, K) of several models; few rows are scaled once for all that share an input map."""
-    first = members[0][0].input_map
-    if len(X) > min(model.n_block for model, _ in members):
-        return [model.scores(theta, X, mapper) for model, theta in members]
-    x0 = first(X)
-    return [
-        model.block_scores(theta, X, x0 if model.input_map is first else None)
-        for model, theta in members
-    ]
 
 
 def _map_blocks(function, theta, X, n_block):
