@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
 from skcode.fields import DiagonalFields, NeuralFields, PolynomialFields, UniversalFields
@@ -501,6 +502,23 @@ def test_what_keeps_a_training_finite_is_told(solver, size, done):
         sound_or_clear_error(model, size * X, y, ["explodes", "overflows"])
     # warnings are errors: nothing to tell of here
     model.set_params(solver="lbfgs").fit(X, y)
+
+
+@tamed
+@far
+@pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_a_training_that_diverges_is_told(solver):
+    X, y = data(40)
+    family = "affine" if solver == "sgd" else NeuralFields("polynomial", degree=4, scale=10.0)
+    model = regressor(vector_fields=family, scaling=None, solver=solver, max_iter=50)
+    with pytest.warns(ConvergenceWarning) as told:
+        model.fit(10.0 * X, y)
+    (message,) = {str(w.message) for w in told if w.category is ConvergenceWarning}
+    assert f"{type(model.solver_).__name__} diverged" in message
+    assert "scaling='robust'" in message
+    with pytest.warns(ConvergenceWarning, match="did not converge"):
+        regressor(solver=solver, max_iter=3).fit(X, y)
 
 
 @pytest.mark.parametrize("scaling", ["standard", None])
