@@ -320,7 +320,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         """Become the fitted model, at the end alone: a fit that fails leaves no trace."""
         stale = published(self._members) if hasattr(self, "_members") else {}
         for name in (*stale, "solver_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         self._task, self._members, self._stream = task, members, stream
         self._drawn_from = drawn_from(self)
         for name, value in published(members).items():

@@ -124,9 +124,9 @@ def train(
     member.theta, member.n_iter = monitor.chosen(result.theta), max(result.n_iter, 1)
     # what a solver told of the objective may be a mean over a pass
     bound = _DIVERGED * first + tol
-    if monitor.losses[-1] > bound and (last := objective.value(member.theta)) > bound:
+    if monitor.losses[-1] > bound and (now := objective.value(member.theta)) > bound:
         warnings.warn(
-            f"{type(solver).__name__} diverged: the objective is {last:.3g}, and was {first:.3g} "
+            f"{type(solver).__name__} diverged: the objective is {now:.3g}, and was {first:.3g} "
             "at the start. Lower the rate of the solver or alpha, scale X (scaling='robust'), or "
             "use bounded vector fields (vector_fields='neural').",
             ConvergenceWarning,
