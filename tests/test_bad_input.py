@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
 from skcode.fields import DiagonalFields, NeuralFields, PolynomialFields, UniversalFields
@@ -165,6 +166,9 @@ def test_one_class_is_an_error_that_says_so(solver):
 
 def test_targets_of_the_wrong_kind():
     X, y = data()
+    for model in (regressor(), classifier()):
+        with pytest.raises(TypeError, match="Sparse data was passed for y"):
+            model.fit(X, sparse.csr_matrix(np.eye(60, 2, dtype=int)))
     with pytest.raises(ValueError, match="continuous"):
         classifier().fit(X, y)
     with pytest.raises(ValueError, match="[Mm]ulti-?output"):
@@ -175,6 +179,14 @@ def test_targets_of_the_wrong_kind():
         small(ControlledODETransformer).fit(
             X, np.column_stack([np.arange(60) % 3, np.arange(60) % 4])
         )
+
+
+def test_numbers_may_come_as_strings_and_objects():
+    X, y = data()
+    expected = regressor().fit(X, y).predict(X)
+    for kind in (str, object):
+        model = regressor().fit(X.astype(kind), y.astype(kind))
+        np.testing.assert_array_equal(model.predict(X.astype(kind)), expected)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -408,11 +420,11 @@ def test_prediction_before_fit():
     assert not hasattr(ControlledODEClassifier(), "classes_")
 
 
-@pytest.mark.parametrize("member", [2, -3, 0.5, "first"])
+@pytest.mark.parametrize("member", [2, -3, 0.5, 1.0, "first"])
 def test_a_member_that_does_not_exist(member):
     X, y = data()
     model = regressor(n_members=2).fit(X, y)
-    with pytest.raises((ValueError, IndexError, TypeError), match="member"):
+    with pytest.raises(ValueError, match=f"member={member!r} must lie in 0..1"):
         model.trajectory(X, member=member)
 
 
@@ -490,6 +502,23 @@ def test_what_keeps_a_training_finite_is_told(solver, size, done):
         sound_or_clear_error(model, size * X, y, ["explodes", "overflows"])
     # warnings are errors: nothing to tell of here
     model.set_params(solver="lbfgs").fit(X, y)
+
+
+@tamed
+@far
+@pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_a_training_that_diverges_is_told(solver):
+    X, y = data(40)
+    family = "affine" if solver == "sgd" else NeuralFields("polynomial", degree=4, scale=10.0)
+    model = regressor(vector_fields=family, scaling=None, solver=solver, max_iter=50)
+    with pytest.warns(ConvergenceWarning) as told:
+        model.fit(10.0 * X, y)
+    (message,) = {str(w.message) for w in told if w.category is ConvergenceWarning}
+    assert f"{type(model.solver_).__name__} diverged" in message
+    assert "scaling='robust'" in message
+    with pytest.warns(ConvergenceWarning, match="did not converge"):
+        regressor(solver=solver, max_iter=3).fit(X, y)
 
 
 @pytest.mark.parametrize("scaling", ["standard", None])

@@ -352,5 +352,16 @@ def test_the_size_of_weights_counts_rows_only_where_the_data_regularise(friedman
     # else a sum of ten times the rows is ten times the evidence, and a smaller one is relative
     np.testing.assert_allclose(predict(0.1), predict(1.0), rtol=1e-9)
     assert np.abs(predict(10.0) - predict(1.0)).max() > 0.01
+    labels = np.digitize(y, [11, 17])
+    balanced = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+
+    def probabilities(factor):
+        weights = dict(enumerate(factor * balanced))
+        return classifier(class_weight=weights).fit(X, labels).predict_proba(X)
+
+    expected = classifier(class_weight="balanced").fit(X, labels).predict_proba(X)
+    np.testing.assert_allclose(probabilities(1.0), expected, rtol=1e-6)
+    np.testing.assert_allclose(probabilities(0.1), expected, rtol=1e-6)
+    assert np.abs(probabilities(10.0) - expected).max() > 0.01
     repeated = regressor().fit(np.repeat(X, 10, axis=0), np.repeat(y, 10)).predict(X)
     np.testing.assert_array_equal(regressor().fit(X, y, np.full(len(X), 10.0)).predict(X), repeated)

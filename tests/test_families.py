@@ -287,10 +287,10 @@ def test_every_parameter_of_a_family_is_checked(family):
                 draw(clone(family).set_params(**{name: value}))
 
 
-@pytest.mark.parametrize("n_fields", [None, 0, -1])
+@pytest.mark.parametrize("n_fields", [None, 0, -1, 2.0, "3"])
 @pytest.mark.parametrize("family", [NeuralFields(), LinearFields() | NeuralFields()])
 def test_free_families_need_a_positive_number_of_fields(family, n_fields):
-    with pytest.raises(ValueError, match=f"needs n_fields >= 1; got {n_fields}"):
+    with pytest.raises(ValueError, match=f"needs n_fields >= 1; got {n_fields!r}"):
         draw(family, n_fields=n_fields)
 
 

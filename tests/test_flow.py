@@ -141,12 +141,24 @@ def test_wrong_shapes_are_named(run, x, controls, match):
 
 
 @pytest.mark.parametrize("run", [flow, trajectory])
+def test_lists_and_whole_numbers_are_arrays(run):
+    fields = draw("linear", seed=0)
+    x, controls = [[1, 2, 3], [0, 1, 0]], [[1, 0, 2, -1], [0, 1, 0, 3]]
+    expected = run(fields, np.array(x, float), np.array(controls, float))
+    np.testing.assert_array_equal(run(fields, x, controls), expected)
+    np.testing.assert_array_equal(run(fields, np.array(x), np.array(controls)), expected)
+
+
+@pytest.mark.parametrize("run", [flow, trajectory])
 def test_wrong_schemes_and_steps_are_named(run):
     fields, x, controls = problem("linear")
     with pytest.raises(ValueError, match="integrator='eulr' must be one of"):
         run(fields, x, controls, "eulr")
-    with pytest.raises(ValueError, match="n_steps=0 must be at least 1"):
-        run(fields, x, controls, n_steps=0)
+    for n_steps in (0, 1.5, "2"):
+        with pytest.raises(
+            ValueError, match=f"n_steps={n_steps} must be a whole number, at least 1"
+        ):
+            run(fields, x, controls, n_steps=n_steps)
 
 
 @pytest.mark.parametrize(

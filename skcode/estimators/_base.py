@@ -187,7 +187,10 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,) or None
-            Weights; an integer weight does what repeating the row does.
+            Weights; an integer weight does what repeating the row does. With a number for `alpha`
+            only their ratios count. With ``alpha=None`` Gauss-Newton takes their sum for the number
+            of observations, at least that of the distinct rows: larger weights are more evidence,
+            and a sum below that number is raised to it.
         X_val, y_val, sample_weight_val : array-likes or None
             A validation set of your own, in place of a part of the training data. Its curve is
             recorded; with ``early_stopping=True`` it stops the training.
@@ -319,7 +322,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         """Become the fitted model, at the end alone: a fit that fails leaves no trace."""
         stale = published(self._members) if hasattr(self, "_members") else {}
         for name in (*stale, "solver_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         self._task, self._members, self._stream = task, members, stream
         self._drawn_from = drawn_from(self)
         for name, value in published(members).items():

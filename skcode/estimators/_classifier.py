@@ -65,7 +65,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
     max_iter : int or None
         Largest number of iterations, or of passes over the data. None is the solver's own choice.
     tol : float
-        Tolerance of the stopping rules.
+        Tolerance of the stopping rules, in units of the loss.
     scaling : {"robust", "standard", "common"} or None
         Scaling of the inputs inside the model: "robust" is median and quartiles with a smooth bound
         at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation;
@@ -74,16 +74,22 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
     train_controls : bool
         False keeps the controls at their random start and trains the readout alone.
     class_weight : dict, "balanced" or None
-        Factors of the sample weights by class.
+        Factors of the sample weights by class. "balanced" is N / (K N_k) with the weights N and
+        N_k of all rows and of class k, and keeps the sum of the weights; a dict may change it,
+        which counts as told at `fit`.
     warm_start : bool
-        Whether `fit` continues from where the last fit ended.
+        Whether `fit` continues from where the last fit ended. Solver, penalty and stopping may
+        change in between; what the model is drawn from (`vector_fields`, `n_fields`,
+        `n_intervals`, `n_states`, `n_members`, `integrator`, `readout`, `scaling`) may not.
     early_stopping : bool
         Whether to hold out a part of the data, stop when its loss does not fall any more, and keep
         the best iterate. Every member holds out a part of its own.
     validation_fraction : float
         Share of the distinct rows held out by early stopping, stratified by class.
     n_iter_no_change : int
-        Iterations without progress by `tol` after which training stops.
+        Iterations without progress by `tol` after which training stops: progress of the validation
+        loss with early stopping, else of the objective with "lbfgs", "sgd" and "adam". Gauss-Newton
+        has rules of its own.
     n_jobs : int or None
         Workers for blocks of samples, as in joblib. Results do not depend on it.
     random_state : int, RandomState or None
@@ -315,7 +321,12 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ):
-        """One pass over a batch of rows; the first batch sets the scales and draws the fields.
+        """One pass over a batch of rows.
+
+        The first batch sets the scales, draws the fields and, with ``n_intervals=None``, decides
+        the depth by the number of its rows: name `n_intervals`, or begin with a large batch. Rates
+        are constant or "invscaling": "cosine" and "adaptive" need the whole of a training and are
+        constant here.
 
         Parameters
         ----------
@@ -336,7 +347,8 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         Raises
         ------
         ValueError
-            If the classes differ from those of the first call, or y holds others.
+            If the classes differ from those of the first call, or y holds others; with
+            ``early_stopping=True`` or ``class_weight="balanced"``.
         """
         if self.class_weight == "balanced":
             raise ValueError(

@@ -20,6 +20,9 @@ from skcode.solvers import Solver
 from skcode.solvers._base import warn_of_explosion
 from skcode.utils._blocks import OrderedMap
 
+#: factor on the objective of the start beyond which a training is worse than none
+_DIVERGED = 2.0
+
 
 class Data(NamedTuple):
     """Rows ready for an objective: inputs, targets as the loss wants them, weights."""
@@ -55,14 +58,18 @@ def initial_theta(model: Model, loss: Loss, data: Data, rng: np.random.Generator
     return np.concatenate([controls, model.readout.initial(constant)])
 
 
-def tame_start(objective: Objective, theta: NDArray) -> NDArray:
-    """Halve the controls until the flow of the data is finite; at zero it is the identity."""
+def tame_start(objective: Objective, theta: NDArray) -> tuple[NDArray, float]:
+    """Halve the controls until the flow of the data is finite; at zero it is the identity.
+
+    Returned are the parameters and the objective there.
+    """
     theta = theta.copy()
     for halved in range(60):
-        if np.isfinite(objective.value(theta)):
+        value = objective.value(theta)
+        if np.isfinite(value):
             if halved:
                 warn_of_explosion(f"the controls were divided by {2.0**halved:.3g}")
-            return theta
+            return theta, value
         theta[: objective.model.n_controls] /= 2
     raise ValueError(
         "The flow of the training data explodes even for tiny controls, or the loss overflows. "
@@ -91,7 +98,7 @@ def train(
     monitor.told = told.iterated
     monitor.start(max_iter)
     try:
-        member.theta = tame_start(objective, member.theta)
+        member.theta, first = tame_start(objective, member.theta)
         told.begin(solver.most_iterations(objective, max_iter))
         result = solver.minimize(
             objective,
@@ -114,14 +121,24 @@ def train(
     finally:
         # neither the validation part nor the callbacks are kept with the model
         monitor.validate = monitor.told = None
-    if not result.converged:
+    member.theta, member.n_iter = monitor.chosen(result.theta), max(result.n_iter, 1)
+    # what a solver told of the objective may be a mean over a pass
+    bound = _DIVERGED * first + tol
+    if monitor.losses[-1] > bound and (now := objective.value(member.theta)) > bound:
+        warnings.warn(
+            f"{type(solver).__name__} diverged: the objective is {now:.3g}, and was {first:.3g} "
+            "at the start. Lower the rate of the solver or alpha, scale X (scaling='robust'), or "
+            "use bounded vector fields (vector_fields='neural').",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    elif not result.converged:
         warnings.warn(
             f"{type(solver).__name__} with max_iter={max_iter} did not converge "
             f"({result.message}): raise max_iter, or tol.",
             ConvergenceWarning,
             stacklevel=4,
         )
-    member.theta, member.n_iter = monitor.chosen(result.theta), max(result.n_iter, 1)
     # an iterate that the validation part chose has no posterior; only regression asks for one
     kept = objective.loss.has_noise and member.theta is result.theta
     member.posterior = result.posterior if kept else None

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.utils.validation import _check_sample_weight
 
 from skcode.estimators._member import Data
@@ -18,6 +19,8 @@ _CANONICAL_ROWS = 50_000
 
 def positive_rows(X: NDArray, y: NDArray, sample_weight: Any) -> tuple[NDArray, NDArray, NDArray]:
     """Rows of positive weight, and the weights in float64."""
+    if sparse.issparse(y):
+        raise TypeError("Sparse data was passed for y, but dense data is required: y.toarray().")
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     with np.errstate(over="ignore"):
         overflows = np.isinf(weight.sum())

@@ -35,7 +35,7 @@ def stream_epoch(
     """One pass over the rows of an objective, in place; the memory outlives the call."""
     kind = type(solver).__name__
     if member.memory is None:
-        member.theta = tame_start(objective, member.theta)
+        member.theta, _ = tame_start(objective, member.theta)
     if member.memory is None or member.memory["kind"] != kind:
         member.memory = {**solver.start(member.theta), "kind": kind}
     member.theta, loss = solver.run_epoch(objective, member.theta, member.memory, rng)

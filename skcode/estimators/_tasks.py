@@ -74,7 +74,8 @@ class RegressionTask(Task):
         return len(self.mean)
 
     def encode(self, y):
-        Y = y.reshape(len(y), -1)
+        # numbers may come as strings, as in X
+        Y = y.reshape(len(y), -1).astype(np.float64, copy=False)
         if Y.shape[1] != self.n_outputs:
             raise ValueError(f"y has {Y.shape[1]} outputs; the model has {self.n_outputs}.")
         gain = np.where(self.scale == 0, 0.0, 1 / np.where(self.scale == 0, 1.0, self.scale))

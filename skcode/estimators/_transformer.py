@@ -64,7 +64,7 @@ class ControlledODETransformer(
     max_iter : int or None
         Largest number of iterations, or of passes over the data. None is the solver's own choice.
     tol : float
-        Tolerance of the stopping rules.
+        Tolerance of the stopping rules, in units of the loss.
     scaling : {"robust", "standard", "common"} or None
         Scaling of the inputs inside the model: "robust" is median and quartiles with a smooth bound
         at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation;
@@ -73,14 +73,19 @@ class ControlledODETransformer(
     train_controls : bool
         False keeps the controls at their random start and trains the readout alone.
     warm_start : bool
-        Whether `fit` continues from where the last fit ended.
+        Whether `fit` continues from where the last fit ended. Solver, penalty and stopping may
+        change in between; what the model is drawn from (`vector_fields`, `n_fields`,
+        `n_intervals`, `n_states`, `integrator`, `readout`, `scaling`) may not.
+        Without targets there is nothing to continue.
     early_stopping : bool
         Whether to hold out a part of the data, stop when its loss does not fall any more, and keep
         the best iterate. Every member holds out a part of its own.
     validation_fraction : float
         Share of the distinct rows held out by early stopping, stratified by class.
     n_iter_no_change : int
-        Iterations without progress by `tol` after which training stops.
+        Iterations without progress by `tol` after which training stops: progress of the validation
+        loss with early stopping, else of the objective with "lbfgs", "sgd" and "adam". Gauss-Newton
+        has rules of its own.
     n_jobs : int or None
         Workers for blocks of samples, as in joblib. Results do not depend on it.
     random_state : int, RandomState or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -79,9 +80,9 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
 
     def count(self, n_fields: int | None, n_inputs: int) -> int:
         """Number of fields that `draw` returns for this request."""
-        if n_fields is None or n_fields < 1:
-            raise ValueError(f"{type(self).__name__} needs n_fields >= 1; got {n_fields}.")
-        return n_fields
+        if not isinstance(n_fields, Integral) or n_fields < 1:
+            raise ValueError(f"{type(self).__name__} needs n_fields >= 1; got {n_fields!r}.")
+        return int(n_fields)
 
     @abstractmethod
     def _draw(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def flow(
            [0., 1.]])
     """
     _check(fields, x, controls, n_steps)
-    x = x if isbox(x) else as_float(x)
+    x, controls = (z if isbox(z) else as_float(z) for z in (x, controls))
     sweep = Sweep(
         fields,
         get_tableau(integrator),
@@ -75,8 +76,8 @@ def flow(
 
 
 def _check(fields: Fields, x: Any, controls: Any, n_steps: int) -> None:
-    if n_steps < 1:
-        raise ValueError(f"n_steps={n_steps} must be at least 1.")
+    if not isinstance(n_steps, Integral) or n_steps < 1:
+        raise ValueError(f"n_steps={n_steps} must be a whole number, at least 1.")
     if np.ndim(x) != 2 or np.shape(x)[1] != fields.n_states:
         raise ValueError(f"x must have shape (N, {fields.n_states}); got {np.shape(x)}.")
     shape = np.shape(controls)
@@ -215,7 +216,7 @@ def trajectory(
     (5, 2, 2)
     """
     _check(fields, x, controls, n_steps)
-    x, controls = as_float(x), np.asarray(controls)
+    x, controls = as_float(x), as_float(controls)
     sweep = Sweep(fields, get_tableau(integrator), len(controls), n_steps, len(x), x.dtype)
     sweep.forward(controls, x)
     return sweep.states[::n_steps].transpose(0, 2, 1).copy()

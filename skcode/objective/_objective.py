@@ -99,11 +99,11 @@ class Objective:
         tasks = [(self.model, self.loss, theta, *task) for task in self.tasks]
         return self._finish(theta, *self.mapper.sum(_task_value_and_grad, tasks))
 
-    def value(self, theta: NDArray, penalised: bool = True) -> float:
-        """F alone, or without its penalty; infinity where the flow explodes."""
+    def value(self, theta: NDArray) -> float:
+        """F alone; infinity where the flow explodes."""
         tasks = [(self.model, self.loss, theta, *task) for task in self.tasks]
         value = float(self.mapper.sum(_task_value, tasks)[0])
-        value += self._penalty(theta) if penalised else 0.0
+        value += self._penalty(theta)
         return value if np.isfinite(value) else np.inf
 
     def normal_equations(self, theta: NDArray) -> NormalEquations:
