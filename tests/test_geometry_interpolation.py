@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skcode import ControlledODERegressor
 from skcode.fields import FunctionFields, LinearFields, NeuralFields, UniversalFields
-from skcode.geometry import interpolate
+from skcode.geometry import InterpolationResult, interpolate
 
 UNIVERSAL = UniversalFields().draw(2, rng=0)
 
@@ -217,6 +217,23 @@ def test_the_line_keeps_the_order_of_points():
     assert_array_equal(result.residual, X - Y)
     kept = interpolate(fields, X, Y[::-1])
     assert kept.success, kept.message
+
+
+@pytest.mark.parametrize(
+    ("errors", "kept"),
+    [((np.nan, 2.0, 1.0), 1.0), ((2.0, np.nan, 3.0), 2.0), ((np.nan, np.nan, 1.0), 1.0)],
+)
+def test_the_best_attempt_is_kept_and_an_explosion_gives_way(monkeypatch, errors, kept):
+    X, Y = points(2, 2)
+    outcomes = iter(errors)
+
+    def finish(*_):
+        residual = np.full(Y.shape, next(outcomes))
+        return InterpolationResult(np.zeros((3, 5)), 1.0, residual, False, "", 0, 1, 1, 1.0)
+
+    monkeypatch.setattr("skcode.geometry._interpolate._identity", lambda *_: ([], 1.0))
+    monkeypatch.setattr("skcode.geometry._interpolate._finish", finish)
+    assert interpolate(UNIVERSAL, X, Y, n_intervals=3).error == kept
 
 
 def test_a_tolerance_below_rounding_is_not_claimed():

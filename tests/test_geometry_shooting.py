@@ -7,8 +7,9 @@ from numpy.testing import assert_allclose
 
 from skcode.fields import UniversalFields
 from skcode.geometry._bundle import GeneralBundle, NeuralBundle, PolynomialBundle, bundle
-from skcode.geometry._continuation import DetourPath, Report, Solver
+from skcode.geometry._continuation import Report, Solver, chain, easiest_path
 from skcode.geometry._loops import LoopBuilder, LoopDesign
+from skcode.geometry._paths import _energy, plan_paths
 from skcode.geometry._shooting import Iterate, Linearisation, propagate, there_and_back
 
 SMOOTH = [name for name in EVERY_FAMILY if "relu" not in name]
@@ -145,11 +146,51 @@ def test_loops_respect_their_bounds():
         assert s.min() >= 1 / (5.0 * 1.05)
 
 
-def test_detours_keep_points_apart():
+def test_the_energy_of_paths_has_the_gradient_of_differences():
+    rng = np.random.default_rng(0)
+    x, direction, eps = *rng.normal(0, 2, (2, 6, 4, 2)), 1e-6
+    slope = (_energy(x + eps * direction)[0] - _energy(x - eps * direction)[0]) / (2 * eps)
+    assert_allclose(np.sum(_energy(x)[1] * direction), slope, rtol=1e-7)
+
+
+def test_planned_paths_keep_points_apart():
     # straight paths would meet half way
     X = np.array([[0.0, 0.0], [1.0, 1.0]])
-    path = DetourPath(X, X[::-1], 0.5, np.random.default_rng(0))
-    assert_allclose(path(0.0), X)
-    assert_allclose(path(1.0), X[::-1])
+    bend = np.random.default_rng(0).standard_normal(X.shape)
+    path = plan_paths(X, X[::-1], 0.5, bend)
+    assert_allclose(path(0.0), X, atol=1e-14)
+    assert_allclose(path(1.0), X[::-1], atol=1e-14)
     gaps = [np.linalg.norm(np.diff(path(s), axis=0)) for s in np.linspace(0, 1, 21)]
     assert min(gaps) > 0.3
+
+
+def test_a_chain_starts_each_loop_where_the_one_before_ends():
+    many = bundle(UniversalFields().draw(2, rng=0))
+    X, Y = np.random.default_rng(0).random((2, 3, 2))
+    report, rng = Report(), np.random.default_rng(1)
+    path = plan_paths(X, Y, 0.5, np.zeros_like(X))
+    with np.errstate(all="ignore"):  # of the candidates for a loop some explode
+        segments, s = chain(many, path, X, 0.5, 100, 1e-9, rng, report, 60)
+    assert s == 1.0
+    x, turned = X, np.tile(np.eye(2), (3, 1, 1))
+    for segment in segments:
+        assert_allclose(segment.z.x[0], x, atol=1e-15)
+        # the loop really ends there, at steps that are finer still
+        end = propagate(many, segment.z.w[None], x, 2 * segment.solver.n_steps)[0, -1]
+        x = segment.z.x[-1]
+        assert_allclose(end, x, atol=1e-9)
+        for A in segment.line.A:
+            turned = A @ turned
+    assert_allclose(x, Y, atol=1e-7)
+    # following the chain from X on amplifies rounding little
+    assert np.linalg.norm(turned, 2, axis=(1, 2)).max() < 1e4
+
+
+def test_the_easiest_path_is_one_that_loops_can_follow():
+    many = bundle(UniversalFields().draw(2, rng=0))
+    X, Y = np.random.default_rng(0).random((2, 4, 2))
+    report = Report()
+    with np.errstate(all="ignore"):
+        path = easiest_path(many, X, Y, 0.5, 100, np.random.default_rng(0), report)
+    assert_allclose(path([0.0, 1.0]), [X, Y], atol=1e-14)
+    assert report.n_loops > 0

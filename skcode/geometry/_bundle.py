@@ -210,6 +210,15 @@ class NeuralBundle(_ValueBundle):
         #: products (m, m, d r) of the entries, by direction and component
         self.BA = B * self.A.T[:, None, :]
         self.rank = fields.rank
+        self.columns = np.ascontiguousarray(self.A.T)
+        self.B = None if fields.B is None else B.reshape(m, fields.n_fields, -1).transpose(1, 2, 0)
+
+    def values(self, x):
+        s = x.reshape(-1, self.n_states) @ self.columns
+        s += self.b.T
+        self.activation.forward(s, np.empty_like(s) if self.activation.keeps_derivative else None)
+        s = s.reshape(*x.shape[:-1], self.n_fields, 1, self.rank)
+        return (s if self.B is None else s @ self.B)[..., 0, :]
 
     def derivative(self, bound, x):
         s = self.A @ x.reshape(-1, self.n_states).T + self.b

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import pdist
+from scipy.interpolate import CubicSpline
 
 from skcode.geometry._bundle import Bundle
 from skcode.geometry._loops import LoopBuilder, LoopDesign
-from skcode.geometry._shooting import Iterate, Linearisation, there_and_back
+from skcode.geometry._paths import plan_paths
+from skcode.geometry._shooting import Iterate, Linearisation, settle, there_and_back
 
 #: steps of the scheme in an interval, tried in turn until a loop closes
 _STEPS = (1, 2, 4, 8)
@@ -22,6 +23,13 @@ _STILL = 0.3
 _CONVERGES, _KEEP = 0.5, 0.1
 #: the smallest part of a path that is tried
 _SMALLEST = 1e-6
+#: the largest and the smallest part of a path that one loop of a chain is to carry the points
+_PART, _SMALLEST_PART = 0.05, 2e-4
+#: intervals of an excursion in a chain: many short ones bend the flow less than few long ones
+_CHAIN = LoopDesign(excursion=50)
+#: widths of the kernel for planned paths, in units of the distance of neighbours in a cube, the
+#: sizes of the bends that the plans start from, and where plans are probed
+_WIDTHS, _BENDS, _PROBES = (0.55, 1.2), (0.5, 2.0), (0.1, 0.3, 0.5, 0.7, 0.9)
 #: beyond this the smallest singular value is rounding
 _SINGULAR = 1e14
 
@@ -113,9 +121,10 @@ def draw_start(
     n_intervals: int,
     rng: np.random.Generator,
     report: Report,
+    design: LoopDesign,
 ) -> Start | None:
     """A loop at the points X and the equations linearised there; None on explosion."""
-    forth = LoopBuilder(bundle, X, spread, LoopDesign()).draw(n_intervals, rng)
+    forth = LoopBuilder(bundle, X, spread, design).draw(n_intervals, rng)
     report.n_loops += 1
     for n_steps in _STEPS:
         z = there_and_back(bundle, forth, X, n_intervals, n_steps)
@@ -155,7 +164,7 @@ def follow(
 
     Returns the segment and the new s, or None where the loop was of no use.
     """
-    start = draw_start(bundle, X, spread, n_intervals, rng, report)
+    start = draw_start(bundle, X, spread, n_intervals, rng, report, LoopDesign())
     if start is None:
         return None
     z, line, solver = start.z, start.line, start.solver
@@ -181,23 +190,78 @@ def follow(
     return None if s == origin else (Segment(solver, z, line), s)
 
 
-class DetourPath:
-    """Paths from X to Y, one for each point, which stay apart from each other.
+def easiest_path(
+    bundle: Bundle,
+    X: NDArray,
+    Y: NDArray,
+    spread: float,
+    n_intervals: int,
+    rng: np.random.Generator,
+    report: Report,
+) -> CubicSpline:
+    """Of planned paths the one along which loops have to change least for the velocities."""
+    neighbours = 2 * spread * len(X) ** (-1 / X.shape[1])
 
-    :math:`(1 - s) x_i + s y_i + s (1 - s) w_i`, with bends w chosen among random ones so that the
-    smallest distance of two points, relative to that at the ends, is largest.
+    def effort(path):
+        total = 0.0
+        for s in _PROBES:
+            start = draw_start(bundle, path(s), spread, n_intervals, rng, report, _CHAIN)
+            if start is None:
+                return np.inf
+            dw, _ = start.line.solve(path(s, 1), np.zeros(start.line.B.shape[:3]))
+            total += np.linalg.norm(dw)
+        return total
+
+    paths = [
+        plan_paths(X, Y, width * neighbours, bend * spread * rng.standard_normal(X.shape))
+        for width in _WIDTHS
+        for bend in _BENDS
+    ]
+    return min(paths, key=effort) if len(X) > 1 else paths[0]
+
+
+def chain(
+    bundle: Bundle,
+    path: Callable[[float], NDArray],
+    X: NDArray,
+    spread: float,
+    n_intervals: int,
+    tol: float,
+    rng: np.random.Generator,
+    report: Report,
+    max_loops: int,
+) -> tuple[list[Segment], float]:
+    """Loops that carry X along the path, a small part each, and how far along they came.
+
+    The flow of a loop that moves the points far is steep between them, and the flow of the chain is
+    as steep as the product: it would amplify rounding beyond all bounds. Each loop starts where the
+    one before really ends.
     """
+    segments: list[Segment] = []
+    s, ds, x, misses = 0.0, _PART, X, 0
+    while s < 1 and misses < 3 and report.n_loops < max_loops:
+        start = draw_start(bundle, x, spread, n_intervals, rng, report, _CHAIN)
+        link = None if start is None else _link(start, path, s, ds, tol, spread)
+        if link is None:
+            misses += 1
+            continue
+        segment, ds = link
+        segments.append(segment)
+        s, ds, x, misses = min(s + ds, 1.0), min(1.5 * ds, _PART), segment.z.x[-1], 0
+    return segments, s
 
-    def __init__(self, X: NDArray, Y: NDArray, spread: float, rng: np.random.Generator):
-        self.X, self.Y = X, Y
-        self.w = np.zeros_like(X)
-        if len(X) > 1:
-            bends = [np.zeros_like(X), *(rng.normal(0, 2 * spread, X.shape) for _ in range(200))]
-            self.w = max(bends, key=self._clearance)
 
-    def __call__(self, s: float) -> NDArray:
-        return (1 - s) * self.X + s * self.Y + s * (1 - s) * self.w
-
-    def _clearance(self, w: NDArray) -> float:
-        self.w = w
-        return min(pdist(self(s)).min() for s in np.linspace(0, 1, 41))
+def _link(
+    start: Start, path: Callable[[float], NDArray], s: float, ds: float, tol: float, spread: float
+) -> tuple[Segment, float] | None:
+    """Newton from the loop to path(s + ds), where ds is halved until it converges."""
+    while ds > _SMALLEST_PART:
+        t = min(s + ds, 1.0)
+        accuracy = tol if t == 1.0 else 1e-8 * spread
+        z, line, error = start.solver.newton(start.z, start.line, path(t), accuracy, max_iter=8)
+        if error <= accuracy:
+            solver = replace(start.solver, n_steps=2 * start.solver.n_steps)
+            z = Iterate(z.w, settle(solver.bundle, z, line.A, solver.n_steps))
+            return Segment(solver, z, line), ds
+        ds /= 2
+    return None

@@ -11,15 +11,15 @@ from scipy.spatial.distance import pdist
 
 from skcode.fields import Fields, FunctionFields
 from skcode.geometry._bundle import bundle
-from skcode.geometry._continuation import DetourPath, Report, Segment, follow
+from skcode.geometry._continuation import Report, chain, easiest_path, follow
 from skcode.geometry._shooting import Iterate, settle
 from skcode.geometry._vector_field import drawn_fields, vector_fields
 from skcode.utils._random import as_generator
 
 #: with the displacement readout errors of the flow, about 1 / _DIGITS, are worth lambda as much
 _DIGITS = 1e10
-#: steps in an interval at which the search for a converged flow ends
-_MOST_STEPS = 32
+#: how much finer the steps of the scheme become, at most, until the flow has converged
+_FINEST = 32
 #: n_intervals=None tries these multiples of the smallest sensible number, in turn
 _GROWTH = (1, 2, 4, 8)
 
@@ -83,7 +83,7 @@ def interpolate(
     readout: str = "identity",
     n_intervals: int | None = None,
     tol: float = 1e-8,
-    max_loops: int = 60,
+    max_loops: int = 400,
     random_state: Any = 0,
 ) -> InterpolationResult:
     r"""Controls whose flow takes every input to its output, with one set of controls for all.
@@ -157,7 +157,7 @@ def interpolate(
     many = bundle(fields)
     rng = as_generator(random_state)
     attempts = [
-        n_intervals * k if n_intervals is not None else k * _least_intervals(fields, X)
+        n_intervals * k if n_intervals is not None else k * _least_intervals(fields, X, readout)
         for k in ((1, 1, 1) if n_intervals is not None else _GROWTH)
     ]
     best = None
@@ -194,17 +194,8 @@ def _displacement(bundle, X, Y, M, tol, max_loops, rng, report):
 def _identity(bundle, X, Y, M, tol, max_loops, rng, report):
     """A chain of loops along paths from X to Y."""
     spread = _spread(np.vstack([X, Y]))
-    path = DetourPath(X, Y, spread, rng)
-    segments: list[Segment] = []
-    s, x, misses = 0.0, X, 0
-    while s < 1.0 and misses < 3 and report.n_loops < max_loops:
-        step = follow(bundle, path, s, x, spread, M, tol / 10, rng, report)
-        if step is None:
-            misses += 1
-            continue
-        segment, s = step
-        segments.append(segment)
-        x, misses = segment.z.x[-1], 0
+    path = easiest_path(bundle, X, Y, spread, M, rng, report)
+    segments, s = chain(bundle, path, X, spread, M, tol / 10, rng, report, max_loops)
     if not segments:
         return None
     report.notes.append(f"the chain of {len(segments)} loops came {s:.1%} of the way")
@@ -216,29 +207,30 @@ def _finish(bundle, X, Y, segments, scale, readout, tol, report) -> Interpolatio
     shift = X if readout == "displacement" else 0.0
     target = X + Y / scale if readout == "displacement" else Y
     last = segments[-1]
-    n_steps = max(segment.solver.n_steps for segment in segments)
     parts = [segment.z for segment in segments]
 
-    def settled(parts, n_steps):
+    def settled(parts, finer):
         """The chain with the states of its controls from X on, and what they miss."""
         result, x = [], X
         for z, segment in zip(parts, segments, strict=True):
             z = Iterate(z.w, np.concatenate([x[None], z.x[1:]]))
+            n_steps = finer * segment.solver.n_steps
             result.append(Iterate(z.w, settle(bundle, z, segment.line.A, n_steps)))
             x = result[-1].x[-1]
         return result, scale * (x - shift) - Y
 
-    parts, residual = settled(parts, n_steps)
+    finer = 1
+    parts, residual = settled(parts, finer)
     while True:
-        solver = replace(last.solver, n_steps=n_steps)
+        solver = replace(last.solver, n_steps=finer * last.solver.n_steps)
         for _ in range(3):
             if not np.max(abs(residual)) > 0.1 * tol:
                 break
             z, _, _ = solver.newton(parts[-1], last.line, target, 0.03 * tol / scale)
-            parts, residual = settled([*parts[:-1], z], n_steps)
-        coarse, n_steps = residual, 2 * n_steps
-        parts, residual = settled(parts, n_steps)
-        if n_steps >= _MOST_STEPS or not np.max(abs(residual - coarse)) > 0.1 * tol:
+            parts, residual = settled([*parts[:-1], z], finer)
+        coarse, finer = residual, 2 * finer
+        parts, residual = settled(parts, finer)
+        if finer >= _FINEST or not np.max(abs(residual - coarse)) > 0.1 * tol:
             break
     w = np.concatenate([z.w for z in parts])
     error = np.max(abs(residual))
@@ -258,7 +250,7 @@ def _finish(bundle, X, Y, segments, scale, readout, tol, report) -> Interpolatio
         message,
         report.n_iter,
         report.n_loops,
-        n_steps,
+        finer * max(segment.solver.n_steps for segment in segments),
         report.condition,
     )
 
@@ -312,9 +304,10 @@ def _order_failure(fields, X, Y) -> InterpolationResult:
     )
 
 
-def _least_intervals(fields: Fields, X: NDArray) -> int:
+def _least_intervals(fields: Fields, X: NDArray, readout: str) -> int:
     N, m = X.shape
-    return 100 * max(1, int(np.ceil(max(0.4 * N, 0.04 * N * m) / fields.n_fields)))
+    unit = 200 if readout == "identity" else 100
+    return unit * max(1, int(np.ceil(max(0.4 * N, 0.04 * N * m) / fields.n_fields)))
 
 
 def _spread(X: NDArray) -> float:
