@@ -332,9 +332,8 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         with np.errstate(all="ignore"):
             return validate_data(self, X, reset=False, dtype=INPUT_TYPES)
 
-    def _scores(self, X: Any) -> list[NDArray]:
-        """Scores (n, K) of each member; an error or a warning where a flow explodes."""
-        X = self._check_X(X)
+    def _scores(self, X: NDArray) -> list[NDArray]:
+        """Scores (n, K) of each member, of checked rows; an error or a warning where one explodes."""
         pairs = [(member.model, member.theta) for member in self._members]
         with OrderedMap(self.n_jobs) as mapper:
             scores = ensemble_scores(pairs, X, mapper)

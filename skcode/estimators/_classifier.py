@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from skcode.estimators._base import INPUT_TYPES, ControlledODEBase
+from skcode.estimators._choices import scores_poorly
 from skcode.estimators._member import mean_of
 from skcode.estimators._stream import StreamingBase, streams
 from skcode.estimators._tasks import ClassificationTask, MultilabelTask
@@ -244,7 +245,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
             One score for two classes (positive for ``classes_[1]``), else one for each class. An
             ensemble's are the logits, or logarithms, of its mean probabilities.
         """
-        scores = self._scores(X)
+        scores = self._scores(self._check_X(X))
         if len(scores) > 1:
             mean = mean_of([self._task.probabilities(s) for s in scores])
             return self._task.decision(self._task.link(mean))
@@ -263,7 +264,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        scores = self._scores(X)
+        scores = self._scores(self._check_X(X))
         # all members in one call, which is what a single row waits for
         p = self._task.probabilities(np.concatenate(scores))
         return mean_of(np.split(p, len(scores)))
@@ -354,4 +355,5 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
+        tags.classifier_tags.poor_score = scores_poorly(self.vector_fields, self.readout)
         return tags

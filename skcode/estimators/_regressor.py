@@ -10,6 +10,8 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
+from skcode.estimators._choices import scores_poorly
+from skcode.estimators._far import check_reach
 from skcode.estimators._member import mean_of
 from skcode.estimators._stream import StreamingBase, streams
 from skcode.estimators._tasks import RegressionTask
@@ -221,21 +223,25 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
             If the flow explodes for a sample, which unbounded fields may do far from the data; or
             if there is no posterior for `return_std`.
         """
+        X = self._check_X(X)
         scores = self._scores(X)
         mean = mean_of(scores)
         if not return_std:
             return self._task.decode(mean)
-        between = mean_of([(s - mean) ** 2 for s in scores])
-        return self._task.decode(mean), self._task.spread(np.sqrt(self._variance(X) + between))
+        within = self._variance(X)
+        with np.errstate(over="ignore"):
+            between = mean_of([(s - mean) ** 2 for s in scores])
+            deviation = np.sqrt(within + between)
+        check_reach(deviation, np.inf, X, self._members[0].model.input_map)
+        return self._task.decode(mean), self._task.spread(deviation)
 
-    def _variance(self, X: ArrayLike) -> NDArray:
+    def _variance(self, X: NDArray) -> NDArray:
         """Mean over the members of the variance of a new observation, in standardised units."""
         if any(member.posterior is None for member in self._members):
             raise ValueError(
                 "return_std=True needs the posterior that solver='gauss-newton' leaves (without "
                 "early_stopping); this model was trained in another way."
             )
-        X = self._check_X(X)
         with OrderedMap(self.n_jobs) as mapper:
             return mean_of(
                 [
@@ -270,4 +276,5 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = scores_poorly(self.vector_fields, self.readout)
         return tags
