@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -191,7 +191,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
             verbose=verbose,
         )
         self.n_members = n_members
-        self.class_weight = class_weight
+        self.class_weight: Any = class_weight
 
     def _check_Xy(self, X, y, reset):
         X, y = validate_data(self, X, y, reset=reset, multi_output=True, dtype=INPUT_TYPES)
@@ -220,7 +220,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
             names = sorted(unknown, key=str)
             raise ValueError(f"class_weight names classes that are not in y: {names}.")
         factors = [self.class_weight.get(label, 1.0) for label in classes]
-        if not all(isinstance(f, Real) and 0 < f < np.inf for f in factors):
+        if not all(isinstance(f, Real) and 0 < float(f) < np.inf for f in factors):
             raise ValueError(f"class_weight must hold positive numbers; got {self.class_weight}.")
         return np.array(factors, dtype=float)[codes]
 
@@ -314,7 +314,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         y: ArrayLike,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
-    ):
+    ) -> Self:
         """One pass over a batch of rows; the first batch sets the scales and draws the fields.
 
         Parameters
@@ -346,7 +346,8 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         task = None
         if classes is not None:
             multilabel = type_of_target(y).startswith("multilabel")
-            task = MultilabelTask(len(classes)) if multilabel else ClassificationTask.learn(classes)
+            known = np.asarray(classes)
+            task = MultilabelTask(len(known)) if multilabel else ClassificationTask.learn(known)
             if hasattr(self, "_members") and not np.array_equal(task.classes, self.classes_):
                 raise ValueError("classes differ from those of the first call of partial_fit.")
         self._partial_fit(X, y, sample_weight, task)

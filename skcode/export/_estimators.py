@@ -49,7 +49,7 @@ def _(estimator: ControlledODETransformer, graph: Graph, x: str) -> list[Output]
 
 @estimator_nodes.register(ControlledODERegressor)
 @estimator_nodes.register(ControlledODEClassifier)
-def _(estimator, graph: Graph, x: str) -> list[Output]:
+def _(estimator: Any, graph: Graph, x: str) -> list[Output]:
     scores = [_score_nodes(member, graph, x) for member in estimator._members]
     return answer_nodes(estimator._task, graph, scores, estimator._members[0].model.dtype)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +118,7 @@ def _(fields: PolynomialDrawn, graph: Graph, x: str, u: NDArray) -> str:
 
 @field_nodes.register(StackFields)
 @field_nodes.register(SumFields)
-def _(fields, graph: Graph, x: str, u: NDArray) -> str:
+def _(fields: Any, graph: Graph, x: str, u: NDArray) -> str:
     return graph.total(
         [
             field_nodes(part, graph, x, u[s])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +90,7 @@ class Solver:
                 dw, dx = line.solve(*self._errors(z, line, target)[1::-1])
         return z, line, error
 
-    def _errors(self, z: Iterate, line: Linearisation, target: NDArray):
+    def _errors(self, z: Iterate, line: Linearisation, target: NDArray) -> tuple[Any, ...]:
         """Defects, what misses at the end in all, and its largest entry; inf on explosion."""
         defects = self.bundle.flow(z.w, z.x[:-1], self.n_steps) - z.x[1:]
         miss = target - z.x[-1] - line.arrival(defects)

@@ -14,7 +14,7 @@ exact in all directions that leave sum_k a_k s_k unchanged.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,9 @@ def jacobian(model: Model, theta: NDArray, X: NDArray) -> tuple[NDArray, NDArray
     return scores, rows, features
 
 
-def task_normal(model: Model, loss: Loss, theta, X, y, weight):
+def task_normal(
+    model: Model, loss: Loss, theta: NDArray, X: NDArray, y: NDArray, weight: NDArray
+) -> tuple[Any, ...]:
     """Parts of the normal equations, summed over the blocks of one task."""
     blocks = block_slices(len(X), model.n_block)
     many = loss.coupled and model.readout.separate and model.readout.n_outputs > MOST_EXACT

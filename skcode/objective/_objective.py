@@ -186,7 +186,7 @@ def _block_of_rows(model: Model, loss: Loss) -> int:
     return min(model.n_block, max(64, 2 ** int(np.log2(max(_ROW_BYTES // sample, 1)))))
 
 
-def _task_value_and_grad(model: Model, loss: Loss, theta, X, y, weight):
+def _task_value_and_grad(model, loss, theta, X, y, weight):
     """Sum of s_n l_n over the blocks of one task, and its gradient: one trace a block."""
 
     def block(s):
@@ -203,7 +203,7 @@ def _task_value_and_grad(model: Model, loss: Loss, theta, X, y, weight):
     return tuple(ordered_sum(block(s) for s in block_slices(len(X), model.n_block)))
 
 
-def _task_value(model: Model, loss: Loss, theta, X, y, weight):
+def _task_value(model, loss, theta, X, y, weight):
     """Sum of s_n l_n over the blocks of one task."""
     return tuple(
         ordered_sum(

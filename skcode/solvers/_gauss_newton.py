@@ -106,7 +106,8 @@ class GaussNewton(Solver):
 
     def minimize(self, objective, theta, *, max_iter, tol, n_iter_no_change, rng, monitor):
         self.check_objective(objective)
-        state, n_iter, converged, message = None, 0, False, "max_iter reached"
+        state: Any = None
+        n_iter, converged, message = 0, False, "max_iter reached"
         for rows, budget in self._phases(objective, max_iter):
             part = objective
             if rows < objective.n_samples:

@@ -154,8 +154,8 @@ class StochasticSolver(Solver):
             memory.update(self.start(theta), damp=0.5 * memory.get("damp", 1.0))
             values = evaluate(theta)
         raise ValueError(
-            "The flow explodes, or its gradient overflows, wherever the solver steps back to. Scale "
-            "X (scaling='robust') or use bounded vector fields (vector_fields='neural')."
+            "The flow explodes, or its gradient overflows, wherever the solver steps back to. "
+            "Scale X (scaling='robust') or use bounded vector fields (vector_fields='neural')."
         )
 
     def _batches(self, n: int, rng: np.random.Generator) -> Iterator[NDArray]:
