@@ -112,7 +112,7 @@ class Objective:
         The value is infinite where the flow or a product of it overflows.
         """
         model, tasks = self._normal_tasks
-        tasks = [(model, self.loss, theta, *task) for task in tasks]
+        tasks = [(model, self.loss, self.train_controls, theta, *task) for task in tasks]
         equations = assemble(model, self.mapper.sum(task_normal, tasks))
         return equations if equations.is_finite else equations._replace(value=np.inf)
 
