@@ -291,6 +291,8 @@ def test_a_full_disk_while_a_memory_map_is_written(tmp_path):
 # -- explosions ------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:The flow or the loss overflows in training:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:The flow all but explodes:RuntimeWarning")
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("size", [1e3, 1e6])
 @pytest.mark.parametrize("family", [PolynomialFields(degree=3), NeuralFields("polynomial")])

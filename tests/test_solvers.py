@@ -292,9 +292,23 @@ def test_the_last_step_does_not_leave_where_the_loss_is_finite(solver):
         def value(self, theta):
             return 0.0 if np.max(np.abs(theta)) < 0.3 else np.inf
 
-    result = minimize(solver, Edge(), np.zeros(2), None, 1, 0.0, 9)
+    with pytest.warns(RuntimeWarning, match="overflows in training"):
+        result = minimize(solver, Edge(), np.zeros(2), None, 1, 0.0, 9)
     # half way back, until it is inside
     assert 0.1 < np.max(np.abs(result.theta)) < 0.3
+
+
+@pytest.mark.parametrize(("p", "most"), [(1, 2**24 // 8), (1024, 2**14)])
+def test_subsets_of_wide_rows_stay_small(p, most):
+    class Rows:
+        n_samples, alpha = 2**24, None
+        X = np.broadcast_to(np.float32(0), (n_samples, p))
+
+    rows = [rows for rows, _ in GaussNewton()._phases(Rows(), 15)]
+    assert rows[-1] == Rows.n_samples
+    # an eighth of all, or what 64 MB hold in single precision
+    assert rows[-2] == most
+    assert rows == sorted(rows)
 
 
 def test_lbfgs_steps_back_from_a_wall():

@@ -130,7 +130,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         self.random_state = random_state
         self.verbose = verbose
 
-    def set_params(self, **params: Any):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of the estimator, of its family of fields or of its solver.
 
         Parameters
@@ -317,7 +317,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         """Become the fitted model, at the end alone: a fit that fails leaves no trace."""
         stale = published(self._members) if hasattr(self, "_members") else {}
         for name in (*stale, "solver_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         self._task, self._members, self._stream = task, members, stream
         self._drawn_from = drawn_from(self)
         for name, value in published(members).items():
@@ -333,7 +333,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
             return validate_data(self, X, reset=False, dtype=INPUT_TYPES)
 
     def _scores(self, X: NDArray) -> list[NDArray]:
-        """Scores (n, K) of each member, of checked rows; an error or a warning where one explodes."""
+        """Scores (n, K) of each member; an error or a warning where a flow explodes."""
         pairs = [(member.model, member.theta) for member in self._members]
         with OrderedMap(self.n_jobs) as mapper:
             scores = ensemble_scores(pairs, X, mapper)

@@ -23,6 +23,8 @@ _LEAST_DAMPING = 1e-8
 _RETREAT_DAMPING = 1e-4
 #: steps of each phase after the first, when rows come in growing subsets
 _LATE_STEPS = 3
+#: entries of X that a subset may copy: 64 MB in single precision
+_SUBSET_ENTRIES = 2**24
 
 
 class GaussNewton(Solver):
@@ -147,7 +149,8 @@ class GaussNewton(Solver):
         rows = [objective.n_samples]
         # a phase has a step at least
         while self.growth > 1 and rows[0] > self.first_rows and len(rows) < max_iter:
-            rows.insert(0, max(int(rows[0] / self.growth), self.first_rows))
+            fewer = min(int(rows[0] / self.growth), _SUBSET_ENTRIES // objective.X.shape[1])
+            rows.insert(0, max(fewer, self.first_rows))
         late = min(_LATE_STEPS, max_iter // len(rows))
         first = max_iter - late * (len(rows) - 1)
         return [(r, first if i == 0 else late) for i, r in enumerate(rows)]
