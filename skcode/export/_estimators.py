@@ -162,8 +162,8 @@ def readout_nodes(readout: Readout, graph: Graph, parameters: NDArray, x1: str, 
 
 @readout_nodes.register
 def _(readout: LinearReadout, graph: Graph, parameters: NDArray, x1: str, x0: str) -> str:
-    A, b = readout.split(parameters)
-    return graph.affine(x1, A.T, b)
+    A = readout.state_gradient(parameters).astype(parameters.dtype)
+    return graph.affine(x1, A.T, readout.split(parameters)[1])
 
 
 @readout_nodes.register
