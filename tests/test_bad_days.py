@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from joblib import parallel_config
 
 from skcode import ControlledODEClassifier, ControlledODERegressor
-from skcode.fields import FunctionFields
+from skcode.fields import FunctionFields, NeuralFields, PolynomialFields
 from skcode.utils._blas import single_threaded_blas
 from skcode.utils._tracing import tracing
 
@@ -285,3 +286,40 @@ def test_a_full_disk_while_a_memory_map_is_written(tmp_path):
     error = f"[Errno {errno.EFBIG}] {os.strerror(errno.EFBIG)}"
     assert lines == [error, "files: 0", "fitted: False", "again: True"]
     assert not [path for path in Path(tmp_path).rglob("*") if path.is_file()]
+
+
+# -- explosions ------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:The flow or the loss overflows in training:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:The flow all but explodes:RuntimeWarning")
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("size", [1e3, 1e6])
+@pytest.mark.parametrize("family", [PolynomialFields(degree=3), NeuralFields("polynomial")])
+def test_explosive_fields_on_large_inputs(family, size, solver):
+    """Unscaled inputs: finite predictions near the data and far away, or an error that helps."""
+    X, y = data()
+    X = size * X
+    model = ControlledODERegressor(vector_fields=family, scaling=None, solver=solver, **SMALL)
+    said = []
+    for rows in (X, 1e3 * X):
+        try:
+            fitted = model if hasattr(model, "controls_") else model.fit(X, y)
+            said.append(fitted.predict(rows))
+        except ValueError as error:
+            assert re.search("explode|overflow", str(error))
+            assert re.search("scaling=|Scale or clip", str(error))
+    assert all(np.isfinite(values).all() for values in said)
+    assert np.isfinite(model.set_params(scaling="robust").fit(X, y).predict(X)).all()
+
+
+def test_a_deviation_that_overflows_is_an_error():
+    """Predictions of a constant stay finite where their deviation, of which they know, does not."""
+    X = np.array([[0.3], [0.8]])
+    model = ControlledODERegressor(
+        vector_fields=NeuralFields("polynomial", degree=3), integrator="rk4", scaling="standard",
+        n_fields=1, n_intervals=1, n_members=1, max_iter=1, random_state=2,
+    ).fit(X, np.zeros(2))  # fmt: skip
+    np.testing.assert_array_equal(model.predict(1e3 * X), 0)
+    with pytest.raises(ValueError, match="explodes"):
+        model.predict(1e3 * X, return_std=True)

@@ -34,7 +34,7 @@ def dask_client():
     from dask.distributed import Client, LocalCluster
 
     with (
-        LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -71,26 +71,26 @@ def test_the_bits_of_threads(request, data, backend, solver):
         assert_same_bits(fitted(data, solver), threads, data[0])
 
 
-def count_received(dask_worker=None):
-    """On a worker: count the bytes that its connections read; returns the count so far."""
-    from distributed.comm import tcp
+def count_received(dask_worker):
+    """On a worker: bytes of the arrays that were sent to it, and bytes that it took from others."""
+    if not hasattr(dask_worker, "sent_here"):
+        dask_worker.sent_here, take = 0, dask_worker.handlers["update_data"]
 
-    if not hasattr(tcp, "received"):
-        tcp.received, read = 0, tcp.read_bytes_rw
+        def counting(data, **options):
+            arrays = [value for value in data.values() if isinstance(value, np.ndarray)]
+            dask_worker.sent_here += sum(array.nbytes for array in arrays)
+            return take(data, **options)
 
-        async def counting(stream, n):
-            tcp.received += n
-            return await read(stream, n)
-
-        tcp.read_bytes_rw = counting
-    return tcp.received
+        dask_worker.handlers["update_data"] = counting
+    taken = sum(entry["total"] for entry in dask_worker.transfer_incoming_log)
+    return dask_worker.sent_here, taken
 
 
 def received_in(client, function):
-    """Bytes that all workers receive while a function runs."""
-    before = sum(client.run(count_received).values())
+    """Bytes that workers are sent, and that they take from each other, while a function runs."""
+    before = np.sum(list(client.run(count_received).values()), axis=0)
     function()
-    return sum(client.run(count_received).values()) - before
+    return np.sum(list(client.run(count_received).values()), axis=0) - before
 
 
 @pytest.mark.parametrize("solver", ["gauss-newton", "lbfgs"])
@@ -98,16 +98,17 @@ def test_dask_ships_the_rows_once_a_fit(dask_client, data, solver):
     X, y = data
     options = {"n_members": 2, "solver": solver}
     with joblib.parallel_config("dask"):
-        few, many = (
+        (few, moved), (many, moved_by_many) = (
             received_in(dask_client, lambda n=n: fitted(data, n_jobs=2, max_iter=n, **options))
             for n in (2, 12)
         )
     rows = X.nbytes
-    print(f"{solver}: rows {rows}, received {few} in 2 iterations, {many} in 12")
-    # rows, targets and weights once for each of the two workers, and models
-    assert rows < few < 5 * rows
-    # ten iterations of two members ship parameters and results alone
-    assert many - few < 2 * rows
+    print(f"{solver}: rows {rows}, sent {few} and {many}; moved {moved} and {moved_by_many}")
+    # rows and targets once for both members and all workers, weights once a member
+    once = rows + 3 * y.nbytes
+    # Gauss-Newton starts with a subset of the rows, of each member's own
+    subsets = 2 * (rows + 2 * y.nbytes) * 2**14 // len(X) if solver == "gauss-newton" else 0
+    assert few == many == once + subsets
 
 
 @pytest.mark.parametrize("n_iter", [10])

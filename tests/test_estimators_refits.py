@@ -280,7 +280,7 @@ def test_phases_share_the_iterations(friedman, max_iter, alpha):
     solver = GaussNewton(first_rows=10, growth=2.0, evidence_steps=100, patience=100)
     model = regressor(solver=solver, alpha=alpha, tol=0.0, max_iter=max_iter).fit(X, y)
     assert model.n_iter_ <= max_iter
-    rows = [rows for rows, _ in solver._phases(_Rows(len(X), alpha), max_iter)]
+    rows = [rows for rows, _ in solver._phases(_Rows(X, alpha), max_iter)]
     assert rows[-1] == len(X)
     assert len(rows) == min(max_iter, 5)
 
@@ -288,8 +288,8 @@ def test_phases_share_the_iterations(friedman, max_iter, alpha):
 class _Rows:
     """All that the phases ask of an objective."""
 
-    def __init__(self, n_samples, alpha):
-        self.n_samples, self.alpha = n_samples, alpha
+    def __init__(self, X, alpha):
+        self.X, self.n_samples, self.alpha = X, len(X), alpha
 
 
 def test_the_best_score_passes_over_those_that_are_not_defined(friedman):

@@ -286,6 +286,28 @@ def test_normal_equations_hold_the_gradient_and_the_gauss_newton_matrix(loss, re
     assert equations.matrix.quadratic(direction) == pytest.approx(expected, rel=1e-7)
 
 
+@every_readout
+@every_loss
+def test_the_normal_equations_of_frozen_controls_are_those_of_the_readout(loss, readout):
+    objective, theta = problem(loss, readout, n_block=25)
+    frozen, _ = problem(loss, readout, n_block=25, train_controls=False)
+    whole, part = objective.normal_equations(theta), frozen.normal_equations(theta)
+    assert part.value == pytest.approx(whole.value, rel=1e-13)
+    cut, P = objective.model.n_controls, objective.model.n_parameters
+    np.testing.assert_allclose(part.gradient[cut:], whole.gradient[cut:], rtol=1e-10, atol=1e-14)
+    step = np.random.default_rng(0).standard_normal(P)
+    step[:cut] = 0
+    assert part.matrix.quadratic(step) == pytest.approx(whole.matrix.quadratic(step))
+    if readout == "linear":
+        # nothing of the controls is computed
+        assert not part.gradient[:cut].any()
+        factor = part.matrix.factor(np.ones(P))
+        assert part.matrix.core.shape == factor.schur.shape == (0, 0)
+        solution = factor.solve(step)
+        moved = part.matrix.quadratic(solution) + solution @ solution
+        assert moved == pytest.approx(float(step @ solution))
+
+
 def test_models_travel_without_their_buffers():
     objective, theta = problem()
     objective.value_and_grad(theta)

@@ -25,6 +25,9 @@ class LeastSquares:
         self.wall = wall
         self.calls = 0
 
+    def value(self, theta):
+        return self.value_and_grad(theta)[0]
+
     def value_and_grad(self, theta):
         return self.batch_value_and_grad(theta, np.arange(N))
 
@@ -45,6 +48,9 @@ class Slope:
     def __init__(self, loss=lambda epoch: 0.0):
         self.loss = loss
         self.calls = 0
+
+    def value(self, theta):
+        return self.loss(self.calls)
 
     def batch_value_and_grad(self, theta, index):
         self.calls += 1
@@ -203,7 +209,8 @@ def test_every_pass_reads_every_row_once(shuffle):
             return super().batch_value_and_grad(theta, index)
 
     minimize(SGD(batch_size=8, shuffle=shuffle), Watched(), max_iter=2)
-    for batches in (passes[:4], passes[4:]):
+    # the last call looks where the last step leads
+    for batches in (passes[:4], passes[4:8]):
         assert [len(index) for index in batches] == [8, 8, 8, 6]
         rows = np.concatenate(batches)
         np.testing.assert_array_equal(np.sort(rows), np.arange(N))
@@ -263,6 +270,45 @@ def test_a_wall_that_some_batches_do_not_see_is_no_trap():
     with pytest.warns(RuntimeWarning, match="steps are taken back"):
         minimize(solver, Cliff(), monitor=recorder, max_iter=3, tol=0.0, patience=99)
     assert np.isfinite(recorder.losses).all()
+
+
+@pytest.mark.parametrize("steepness", [1e-3, 0.5, 2.0, 1e3, 1e200])
+def test_steep_gradients_are_shortened(steepness):
+    class Steep(Slope):
+        def batch_value_and_grad(self, theta, index):
+            return 0.0, steepness * np.array([1.0, -7.0])
+
+    solver = SGD(learning_rate_init=0.1, momentum=0.0)
+    step = minimize(solver, Steep(), np.zeros(2), None, 1, 0.0, 9).theta
+    np.testing.assert_allclose(step[1] / step[0], -7.0)
+    # root mean square of rate times gradient, and at most 1
+    length = 0.1 * 5.0 * steepness
+    np.testing.assert_allclose(np.sqrt(np.mean(step**2)), min(length, 1.0))
+
+
+@pytest.mark.parametrize("solver", [SGD(learning_rate_init=1.0), Adam(learning_rate_init=1.0)])
+def test_the_last_step_does_not_leave_where_the_loss_is_finite(solver):
+    class Edge(Slope):
+        def value(self, theta):
+            return 0.0 if np.max(np.abs(theta)) < 0.3 else np.inf
+
+    with pytest.warns(RuntimeWarning, match="overflows in training"):
+        result = minimize(solver, Edge(), np.zeros(2), None, 1, 0.0, 9)
+    # half way back, until it is inside
+    assert 0.1 < np.max(np.abs(result.theta)) < 0.3
+
+
+@pytest.mark.parametrize(("p", "most"), [(1, 2**24 // 8), (1024, 2**14)])
+def test_subsets_of_wide_rows_stay_small(p, most):
+    class Rows:
+        n_samples, alpha = 2**24, None
+        X = np.broadcast_to(np.float32(0), (n_samples, p))
+
+    rows = [rows for rows, _ in GaussNewton()._phases(Rows(), 15)]
+    assert rows[-1] == Rows.n_samples
+    # an eighth of all, or what 64 MB hold in single precision
+    assert rows[-2] == most
+    assert rows == sorted(rows)
 
 
 def test_lbfgs_steps_back_from_a_wall():

@@ -12,6 +12,7 @@ import skl2onnx
 import skops.io
 from helpers import EVERY_FAMILY
 from sklearn.base import clone
+from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
@@ -19,7 +20,15 @@ from sklearn.preprocessing import StandardScaler
 
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
 from skcode.export import Graph, field_nodes, register_skl2onnx, to_onnx
-from skcode.fields import DiagonalFields, FunctionFields, LinearFields, NeuralFields
+from skcode.fields import (
+    ConvolutionalFields,
+    DiagonalFields,
+    FilterFields,
+    FunctionFields,
+    LinearFields,
+    LocalFields,
+    NeuralFields,
+)
 from skcode.fields._linear import DiagonalDrawn
 from skcode.flow import TABLEAUS
 from skcode.solvers import Adam, GaussNewton
@@ -283,6 +292,30 @@ def test_onnx_for_every_family(data, name, dtype):
     X = X.astype(dtype)
     family = EVERY_FAMILY[name]
     assert_onnx_agrees(regressor(vector_fields=family, n_states=3).fit(X, y), X)
+
+
+IMAGES = {
+    "filters": FilterFields((8, 8), kernel_size=3, pooling=2),
+    "filters of pixels": FilterFields((8, 8), kernel_size=3, pooling=2, skip_pixels=False),
+    "convolutions": ConvolutionalFields((8, 8), cell=2),
+    "convolutions beyond the edge": ConvolutionalFields((8, 8), cell=3, activation="gelu"),
+    "local": LocalFields((8, 8), patch_size=(2, 3)),
+    "stack": LocalFields((8, 8), patch_size=(2, 3))
+    | FilterFields((8, 8), kernel_size=3, pooling=2),
+}
+
+
+@pytest.mark.parametrize("integrator", ["euler", "heun"])
+@pytest.mark.parametrize("name", IMAGES)
+def test_onnx_for_fields_of_images(name, integrator):
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:200].astype(np.float32), y[:200]
+    family = IMAGES[name]
+    # multiples of the windows and of the cells
+    n_states = 64 + {"convolutions beyond the edge": 2 * 9, "convolutions": 2 * 16}.get(name, 3 * 4)
+    options = {"vector_fields": family, "n_states": n_states, "integrator": integrator}
+    model = classifier(**options, scaling="common", n_intervals=2, solver="lbfgs", max_iter=5)
+    assert_onnx_agrees(model.fit(X, y), X)
 
 
 @pytest.mark.parametrize("readout", ["linear", "displacement"])

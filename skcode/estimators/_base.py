@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -131,7 +131,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         self.random_state = random_state
         self.verbose = verbose
 
-    def set_params(self, **params: Any):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of the estimator, of its family of fields or of its solver.
 
         Parameters
@@ -177,7 +177,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
-    ):
+    ) -> Self:
         """Fit controls and readout.
 
         Parameters
@@ -337,9 +337,8 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         with np.errstate(all="ignore"):
             return validate_data(self, X, reset=False, dtype=INPUT_TYPES)
 
-    def _scores(self, X: Any) -> list[NDArray]:
+    def _scores(self, X: NDArray) -> list[NDArray]:
         """Scores (n, K) of each member; an error or a warning where a flow explodes."""
-        X = self._check_X(X)
         pairs = [(member.model, member.theta) for member in self._members]
         with OrderedMap(self.n_jobs) as mapper:
             scores = ensemble_scores(pairs, X, mapper)

@@ -34,6 +34,8 @@ FAMILIES: dict[str, type[FieldFamily]] = {
     "universal": UniversalFields,
 }
 
+#: fields whose flow alone displaces a state by a multiple of the inputs, or of one input
+_FLAT_FAMILIES = (LinearFields, DiagonalFields)
 #: what to set where a name or None stands, to reach the parameters behind it
 _INSTANCES = {
     "vector_fields": "DiagonalFields() | NeuralFields(rank=1, sparse=0.5, centred=True), which is "
@@ -104,3 +106,9 @@ def choose_solver(solver: str | Solver, n_entries: int, n_rows: int) -> Solver:
     if n_entries <= _MOST_ENTRIES:
         return GaussNewton()
     return LBFGS() if n_rows <= _MOST_FULL_BATCH_ROWS else Adam()
+
+
+def scores_poorly(vector_fields: Any, readout: str) -> bool:
+    """Whether a model cannot even fit a constant: the tag "poor_score" of scikit-learn."""
+    family = FAMILIES.get(vector_fields) if isinstance(vector_fields, str) else type(vector_fields)
+    return readout == "displacement" and family in _FLAT_FAMILIES

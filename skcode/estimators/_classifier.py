@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from skcode.estimators._base import INPUT_TYPES, ControlledODEBase
+from skcode.estimators._choices import scores_poorly
 from skcode.estimators._member import mean_of
 from skcode.estimators._stream import StreamingBase, streams
 from skcode.estimators._tasks import ClassificationTask, MultilabelTask
@@ -197,7 +198,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
             verbose=verbose,
         )
         self.n_members = n_members
-        self.class_weight = class_weight
+        self.class_weight: Any = class_weight
 
     def _check_Xy(self, X, y, reset):
         X, y = validate_data(self, X, y, reset=reset, multi_output=True, dtype=INPUT_TYPES)
@@ -226,7 +227,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
             names = sorted(unknown, key=str)
             raise ValueError(f"class_weight names classes that are not in y: {names}.")
         factors = [self.class_weight.get(label, 1.0) for label in classes]
-        if not all(isinstance(f, Real) and 0 < f < np.inf for f in factors):
+        if not all(isinstance(f, Real) and 0 < float(f) < np.inf for f in factors):
             raise ValueError(f"class_weight must hold positive numbers; got {self.class_weight}.")
         return np.array(factors, dtype=float)[codes]
 
@@ -251,7 +252,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
             One score for two classes (positive for ``classes_[1]``), else one for each class. An
             ensemble's are the logits, or logarithms, of its mean probabilities.
         """
-        scores = self._scores(X)
+        scores = self._scores(self._check_X(X))
         if len(scores) > 1:
             mean = mean_of([self._task.probabilities(s) for s in scores])
             return self._task.decision(self._task.link(mean))
@@ -270,7 +271,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        scores = self._scores(X)
+        scores = self._scores(self._check_X(X))
         # all members in one call, which is what a single row waits for
         p = self._task.probabilities(np.concatenate(scores))
         return mean_of(np.split(p, len(scores)))
@@ -320,13 +321,13 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         y: ArrayLike,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
-    ):
+    ) -> Self:
         """One pass over a batch of rows.
 
-        The first batch sets the scales, draws the fields and, with ``n_intervals=None``, decides
-        the depth by the number of its rows: name `n_intervals`, or begin with a large batch. Rates
-        are constant or "invscaling": "cosine" and "adaptive" need the whole of a training and are
-        constant here.
+        The first batch sets the scales and draws the fields, and the number of its rows decides
+        depth and members where ``n_intervals`` and ``n_members`` are None: name them, or begin with
+        a large batch. Rates are constant or "invscaling": "cosine" and "adaptive" need the whole of
+        a training and are constant here.
 
         Parameters
         ----------
@@ -358,7 +359,8 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         task = None
         if classes is not None:
             multilabel = type_of_target(y).startswith("multilabel")
-            task = MultilabelTask(len(classes)) if multilabel else ClassificationTask.learn(classes)
+            known = np.asarray(classes)
+            task = MultilabelTask(len(known)) if multilabel else ClassificationTask.learn(known)
             if hasattr(self, "_members") and not np.array_equal(task.classes, self.classes_):
                 raise ValueError("classes differ from those of the first call of partial_fit.")
         self._partial_fit(X, y, sample_weight, task)
@@ -367,4 +369,5 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
+        tags.classifier_tags.poor_score = scores_poorly(self.vector_fields, self.readout)
         return tags

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +10,8 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
+from skcode.estimators._choices import scores_poorly
+from skcode.estimators._far import check_reach
 from skcode.estimators._member import mean_of
 from skcode.estimators._stream import StreamingBase, streams
 from skcode.estimators._tasks import RegressionTask
@@ -226,21 +228,25 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
             If the flow explodes for a sample, which unbounded fields may do far from the data; or
             if there is no posterior for `return_std`.
         """
+        X = self._check_X(X)
         scores = self._scores(X)
         mean = mean_of(scores)
         if not return_std:
             return self._task.decode(mean)
-        between = mean_of([(s - mean) ** 2 for s in scores])
-        return self._task.decode(mean), self._task.spread(np.sqrt(self._variance(X) + between))
+        within = self._variance(X)
+        with np.errstate(over="ignore"):
+            between = mean_of([(s - mean) ** 2 for s in scores])
+            deviation = np.sqrt(within + between)
+        check_reach(deviation, np.inf, X, self._members[0].model.input_map)
+        return self._task.decode(mean), self._task.spread(deviation)
 
-    def _variance(self, X: ArrayLike) -> NDArray:
+    def _variance(self, X: NDArray) -> NDArray:
         """Mean over the members of the variance of a new observation, in standardised units."""
         if any(member.posterior is None for member in self._members):
             raise ValueError(
                 "return_std=True needs the posterior that solver='gauss-newton' leaves (without "
                 "early_stopping); this model was trained in another way."
             )
-        X = self._check_X(X)
         with OrderedMap(self.n_jobs) as mapper:
             return mean_of(
                 [
@@ -252,13 +258,15 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
 
     @available_if(streams)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None):
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """One pass over a batch of rows.
 
-        The first batch sets the scales, draws the fields and, with ``n_intervals=None``, decides
-        the depth by the number of its rows: name `n_intervals`, or begin with a large batch. Rates
-        are constant or "invscaling": "cosine" and "adaptive" need the whole of a training and are
-        constant here.
+        The first batch sets the scales and draws the fields, and the number of its rows decides
+        depth and members where ``n_intervals`` and ``n_members`` are None: name them, or begin with
+        a large batch. Rates are constant or "invscaling": "cosine" and "adaptive" need the whole of
+        a training and are constant here.
 
         Parameters
         ----------
@@ -286,4 +294,5 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = scores_poorly(self.vector_fields, self.readout)
         return tags

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from scipy.special import logit
 from sklearn.metrics import r2_score
 
 from skcode.inputs import weighted_moments
-from skcode.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from skcode.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 
 
 class Task(ABC):
@@ -27,10 +28,14 @@ class Task(ABC):
         Size of the scores that the targets ask for.
     """
 
-    loss: Loss
-    n_outputs: int
+    #: a class attribute, or what a property computes
+    loss: Any
     #: what log-odds reach where classes are as good as certain
     reach: float = 100.0
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int: ...
 
     @abstractmethod
     def encode(self, y: NDArray) -> NDArray:

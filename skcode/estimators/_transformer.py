@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -187,7 +187,9 @@ class ControlledODETransformer(
         )
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None):
+    def fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Draw the fields, and train the controls if there are targets.
 
         Parameters
@@ -208,9 +210,9 @@ class ControlledODETransformer(
             return super().fit(X, y, sample_weight)
         tasks = FitTasks(self, 0, X, y, sample_weight)
         with unchanged_by_failure(self), OrderedMap(self.n_jobs):
-            X = validate_data(self, X, dtype=[np.float64, np.float32])
-            X, zeros, weight = positive_rows(X, np.zeros((len(X), 1)), sample_weight)
-            data = Data(*canonical(X, zeros, weight))
+            rows = validate_data(self, X, dtype=[np.float64, np.float32])
+            rows, zeros, weight = positive_rows(rows, np.zeros((len(rows), 1)), sample_weight)
+            data = Data(*canonical(rows, zeros, weight))
             members = self._draw_members(
                 data,
                 RegressionTask(np.zeros(1), np.ones(1), 1),

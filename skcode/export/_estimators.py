@@ -49,7 +49,7 @@ def _(estimator: ControlledODETransformer, graph: Graph, x: str) -> list[Output]
 
 @estimator_nodes.register(ControlledODERegressor)
 @estimator_nodes.register(ControlledODEClassifier)
-def _(estimator, graph: Graph, x: str) -> list[Output]:
+def _(estimator: Any, graph: Graph, x: str) -> list[Output]:
     scores = [_score_nodes(member, graph, x) for member in estimator._members]
     return answer_nodes(estimator._task, graph, scores, estimator._members[0].model.dtype)
 
@@ -162,8 +162,8 @@ def readout_nodes(readout: Readout, graph: Graph, parameters: NDArray, x1: str, 
 
 @readout_nodes.register
 def _(readout: LinearReadout, graph: Graph, parameters: NDArray, x1: str, x0: str) -> str:
-    A, b = readout.split(parameters)
-    return graph.affine(x1, A.T, b)
+    A = readout.state_gradient(parameters).astype(parameters.dtype)
+    return graph.affine(x1, A.T, readout.split(parameters)[1])
 
 
 @readout_nodes.register

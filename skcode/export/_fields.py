@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from skcode.fields._activations import (
     Tanh,
 )
 from skcode.fields._composite import StackFields, SumFields
+from skcode.fields._convolutional import ConvolutionalDrawn
+from skcode.fields._filter import FilterDrawn
 from skcode.fields._function import FunctionDrawn
 from skcode.fields._linear import AffineDrawn, DiagonalDrawn
 from skcode.fields._neural import NeuralDrawn
@@ -71,7 +74,11 @@ def field_nodes(fields: Fields, graph: Graph, x: str, u: NDArray) -> str:
 
 @field_nodes.register
 def _(fields: FunctionDrawn, graph: Graph, x: str, u: NDArray) -> str:
-    raise TypeError("FunctionFields hold Python functions, which ONNX cannot run.")
+    raise TypeError(
+        "FunctionFields hold Python functions, which ONNX cannot run. Save the model with pickle "
+        "or joblib, or make the functions fields of your own, with a translation in "
+        "skcode.export.field_nodes."
+    )
 
 
 @field_nodes.register
@@ -115,9 +122,48 @@ def _(fields: PolynomialDrawn, graph: Graph, x: str, u: NDArray) -> str:
     return graph.affine(graph.add("Concat", *table, axis=1), matrix[:, 1:].T, matrix[:, 0])
 
 
+@field_nodes.register
+def _(fields: ConvolutionalDrawn, graph: Graph, x: str, u: NDArray) -> str:
+    p, kernel = fields.layout.n_inputs, fields.bind(u).astype(u.dtype)
+    pixels, hidden = (
+        graph.add("Gather", x, graph.constant(part), axis=1)
+        for part in (np.arange(p), np.arange(p, fields.n_states))
+    )
+    hidden = activation_nodes(fields.activation, graph, hidden, u.dtype)
+    # cells beyond the edge read the zero at the end
+    z = graph.add("Concat", pixels, hidden, axis=1)
+    z = graph.add("Pad", z, graph.constant([0, 0, 0, 1]))
+    patches = graph.add("Gather", z, graph.constant(fields.reads), axis=1)
+    maps = _filtered(graph, kernel, patches)
+    flat = graph.add("Reshape", maps, graph.constant([-1, fields.layout.coordinates.size]))
+    return graph.add("Gather", flat, graph.constant(fields.places), axis=1)
+
+
+@field_nodes.register
+def _(fields: FilterDrawn, graph: Graph, x: str, u: NDArray) -> str:
+    patches = graph.add("Gather", x, graph.constant(fields.reads), axis=1)
+    responses = _filtered(graph, fields.A.astype(u.dtype), patches)
+    responses = activation_nodes(fields.activation, graph, responses, u.dtype)
+    # from the left: the sum over the fields of a channel, with u^i / s_i; from the right: pooling
+    to_channels = np.zeros((fields.n_channels, fields.n_fields), u.dtype)
+    i = np.arange(fields.n_fields)
+    to_channels[i % fields.n_channels, i] = u * fields.gain
+    summed = graph.add("MatMul", graph.constant(to_channels), responses)
+    shift = (-to_channels @ fields.shift).astype(u.dtype)
+    pooled = graph.affine(summed, fields.means.T.astype(u.dtype), shift)
+    flat = graph.add("Reshape", pooled, graph.constant([-1, shift.size]))
+    return graph.add("Pad", flat, graph.constant([0, fields.n_inputs, 0, 0]))
+
+
+def _filtered(graph: Graph, filters: NDArray, patches: str) -> str:
+    """Filters (d, w + 1), with a bias each, on patches (N, w, positions)."""
+    product = graph.add("MatMul", graph.constant(filters[:, :-1]), patches)
+    return graph.add("Add", product, graph.constant(filters[:, -1:]))
+
+
 @field_nodes.register(StackFields)
 @field_nodes.register(SumFields)
-def _(fields, graph: Graph, x: str, u: NDArray) -> str:
+def _(fields: Any, graph: Graph, x: str, u: NDArray) -> str:
     return graph.total(
         [
             field_nodes(part, graph, x, u[s])

@@ -113,9 +113,10 @@ class _CompositeFields(Fields):
         binds = []
         for parts in zip(*(f.parts for f in fields), strict=True):
             alike = len({(type(part), part.n_fields) for part in parts}) == 1
-            binds.append(type(parts[0]).abreast(parts) if alike else None)
-        if None in binds:
-            return None
+            bind_part = type(parts[0]).abreast(parts) if alike else None
+            if bind_part is None:
+                return None
+            binds.append(bind_part)
 
         def bind(bounds):
             of_parts = zip(binds, zip(*bounds, strict=True), strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import autograd.numpy as anp
 import numpy as np
@@ -238,7 +238,7 @@ class _Tape(NamedTuple):
 class _ConvolutionalKernel(Kernel):
     """Patches of all cells and samples as one matrix: one GEMM forward, two back."""
 
-    def __init__(self, fields: ConvolutionalDrawn, n: int, dtype):
+    def __init__(self, fields: ConvolutionalDrawn, n: int, dtype: Any):
         self.fields = fields
         self.n = n
         self.dtype = dtype

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
+from typing import Any
 
 import autograd.numpy as anp
 import numpy as np
@@ -230,7 +231,7 @@ class FilterDrawn(Fields):
         gain = np.where(size > 1e-6, 1 / np.where(size > 1e-6, size, 1), 1.0)
         return self._replace(shift=mean, gain=gain)
 
-    def _replace(self, **changes) -> FilterDrawn:
+    def _replace(self, **changes: Any) -> FilterDrawn:
         arrays = ("A", "activation", "reads", "means", "shift", "gain")
         names = (*arrays, "n_states", "n_inputs", "skip_pixels")
         return FilterDrawn(**{name: getattr(self, name) for name in names} | changes)
@@ -282,7 +283,7 @@ class _FilterKernel(Kernel):
     The tape holds the pooled responses (d, windows, n), shifted and scaled.
     """
 
-    def __init__(self, fields: FilterDrawn, n: int, dtype):
+    def __init__(self, fields: FilterDrawn, n: int, dtype: Any):
         self.fields = fields
         self.n = n
         self.dtype = np.dtype(dtype)

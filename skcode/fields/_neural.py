@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import autograd.numpy as anp
 import numpy as np
@@ -224,8 +224,8 @@ class _Tape(NamedTuple):
 
 
 class _NeuralKernel(Kernel):
-    def __init__(self, fields: NeuralDrawn, n: int, dtype, lead: tuple[int, ...]):
-        self.fields = fields
+    def __init__(self, fields: NeuralDrawn, n: int, dtype: Any, lead: tuple[int, ...]):
+        self.fields: Any = fields
         self.width = (len(fields.A), n)
         self.dtype = dtype
         self.q = np.empty(lead + self.width, dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import combinations_with_replacement
 from numbers import Integral, Real
+from typing import Any
 
 import autograd.numpy as anp
 import numpy as np
@@ -162,7 +163,7 @@ class PolynomialDrawn(Fields):
 
 
 class _PolynomialKernel(Kernel):
-    def __init__(self, fields: PolynomialDrawn, n, dtype, lead):
+    def __init__(self, fields: PolynomialDrawn, n: int, dtype: Any, lead: tuple[int, ...]):
         self.fields = fields
         self.monomials = fields.monomials
         self.dtype = dtype

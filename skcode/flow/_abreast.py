@@ -77,4 +77,4 @@ def _weighted(weights: Sequence[float], k: list[NDArray]) -> NDArray:
     """Sum_j weights_j k_j."""
     if len(k) == 1 and weights[0] == 1:
         return k[0]
-    return sum(weight * kj for weight, kj in zip(weights, k, strict=False))
+    return np.tensordot(weights[: len(k)], k, axes=1)

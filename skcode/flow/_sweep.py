@@ -106,7 +106,8 @@ class Sweep:
         self._bound: list = []
         self._key: tuple | None = None
         self._state: NDArray | None = None
-        self._states: NDArray | None = None
+        #: the states between steps, from the first `forward` on
+        self._states: Any = None
         self._stages = np.empty((tableau.n_stages, *self.shape), self.dtype)
         self._scratch = np.empty(self.shape, self.dtype)
         n_tapes = self.n_total_steps * tableau.n_stages
@@ -297,11 +298,12 @@ class _Record:
     def __init__(self, kernel: Any, n_stages: int, shape: tuple[int, int], dtype: Any):
         self.tapes = [kernel.new_tape() for _ in range(n_stages)]
         # the first stage state is the state itself
-        self.points: list[NDArray | None] = [None] + [
+        self.points: list[Any] = [None] + [
             np.ones((shape[0] + 1, shape[1]), dtype) for _ in range(n_stages - 1)
         ]
 
     def enter_stage(self, i: int, x: NDArray) -> NDArray:
         if i == 0:
             self.points[0] = x
-        return self.points[i]
+        point: NDArray = self.points[i]
+        return point

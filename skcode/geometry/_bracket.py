@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from skcode.geometry._vector_field import (
     BracketField,
@@ -12,6 +12,10 @@ from skcode.geometry._vector_field import (
 )
 
 
+@overload
+def lie_bracket(V: PolynomialField, W: PolynomialField) -> PolynomialField: ...
+@overload
+def lie_bracket(V: Any, W: Any) -> VectorField: ...
 def lie_bracket(V: Any, W: Any) -> VectorField:
     r"""Lie bracket :math:`[V, W](x) = DW(x)\,V(x) - DV(x)\,W(x)` of two vector fields.
 

@@ -17,7 +17,7 @@ from scipy.integrate import DOP853
 from skcode.fields import Fields
 from skcode.fields._neural import NeuralDrawn
 from skcode.fields._polynomial import Monomials
-from skcode.geometry._vector_field import Exponent, PolynomialField, vector_fields
+from skcode.geometry._vector_field import Exponent, PolynomialField, all_polynomial, vector_fields
 from skcode.utils._tracing import tracing
 
 #: the scheme of Dormand and Prince of order 8
@@ -154,7 +154,8 @@ def _without(alpha: Exponent, j: int) -> Exponent:
 
 def _divisors(exponents: set[Exponent]) -> list[Exponent]:
     """The monomials and all that divide them, in order of degree."""
-    found, fresh = {()}, set(exponents)
+    found: set[Exponent] = {()}
+    fresh = set(exponents)
     while fresh:
         found |= fresh
         fresh = {_without(alpha, j) for alpha in fresh for j in alpha} - found
@@ -232,6 +233,6 @@ class NeuralBundle(_ValueBundle):
 def bundle(fields: Fields) -> Bundle:
     """The fields for many controls at once."""
     Vs = vector_fields(fields)
-    if all(isinstance(V, PolynomialField) for V in Vs):
+    if all_polynomial(Vs):
         return PolynomialBundle(Vs)
     return NeuralBundle(fields) if isinstance(fields, NeuralDrawn) else GeneralBundle(fields)

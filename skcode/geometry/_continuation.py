@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +98,7 @@ class Solver:
                 dw, dx = line.solve(*self._errors(z, line, target)[1::-1])
         return z, line, error
 
-    def _errors(self, z: Iterate, line: Linearisation, target: NDArray):
+    def _errors(self, z: Iterate, line: Linearisation, target: NDArray) -> tuple[Any, ...]:
         """Defects, what misses at the end in all, and its largest entry; inf on explosion."""
         defects = self.bundle.flow(z.w, z.x[:-1], self.n_steps) - z.x[1:]
         miss = target - z.x[-1] - line.arrival(defects)
@@ -209,7 +210,7 @@ def easiest_path(
             if start is None:
                 return np.inf
             dw, _ = start.line.solve(path(s, 1), np.zeros(start.line.B.shape[:3]))
-            total += np.linalg.norm(dw)
+            total += float(np.linalg.norm(dw))
         return total
 
     paths = [

@@ -98,7 +98,7 @@ def generates_polynomials(fields: Any, degree: int) -> GenerationResult:
                     table = np.array([V.terms.get(a, np.zeros(m, int)) for a in monomials[k]])
                     if spans[k].add(table.astype(np.int64).ravel() % _PRIME):
                         kept.append(V)
-        brackets = [lie_bracket(V, W) for V in Vs for W in kept]
+        brackets: list[PolynomialField] = [lie_bracket(V, W) for V in Vs for W in kept]
         fresh = [_reduced(V) for V in brackets if 0 <= V.degree <= degree]
     return GenerationResult(
         tuple(span.rank for span in spans), tuple(span.dimension for span in spans)

@@ -166,7 +166,8 @@ def interpolate(
             found = solve(many, X, Y, M, tol, max_loops, rng, report)
             if found is None:
                 continue
-            result = _finish(many, X, Y, *found, readout, tol, report)
+            segments, scale = found
+            result = _finish(many, X, Y, segments, scale, readout, tol, report)
             if best is None or np.isnan(best.error) or result.error < best.error:
                 best = result
             if best.success:
@@ -202,7 +203,7 @@ def _identity(bundle, X, Y, M, tol, max_loops, rng, report):
     return segments, 1.0
 
 
-def _finish(bundle, X, Y, segments, scale, readout, tol, report) -> InterpolationResult:
+def _finish(bundle, X, Y, segments, scale, readout, tol, report):
     """Correct the last loop at finer steps until they change nothing; say what was reached."""
     shift = X if readout == "displacement" else 0.0
     target = X + Y / scale if readout == "displacement" else Y
@@ -262,7 +263,7 @@ def _limits(report: Report) -> str:
     return "; ".join(limits)
 
 
-def _failure(fields, X, Y, M, readout, report) -> InterpolationResult:
+def _failure(fields, X, Y, M, readout, report):
     """No loop was of use: the controls are zero."""
     if M * fields.n_fields < X.size:
         why = f"n_intervals * n_fields = {M * fields.n_fields} controls for {X.size} equations"
@@ -289,7 +290,7 @@ def _failure(fields, X, Y, M, readout, report) -> InterpolationResult:
     )
 
 
-def _order_failure(fields, X, Y) -> InterpolationResult:
+def _order_failure(fields, X, Y):
     return InterpolationResult(
         np.zeros((1, fields.n_fields)),
         1.0,
@@ -322,7 +323,7 @@ def _as_fields(fields: Any, X: NDArray) -> Fields:
     return FunctionFields(vector_fields(fields)).draw(X.shape[-1] if X.ndim else 1)
 
 
-def _check(fields, X, Y, readout, n_intervals, tol, max_loops) -> None:
+def _check(fields, X, Y, readout, n_intervals, tol, max_loops):
     if X.ndim != 2 or X.shape[1] != fields.n_states or not len(X):
         raise ValueError(f"X must have shape (N, {fields.n_states}); got {X.shape}.")
     if Y.shape != X.shape:

@@ -12,7 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import svdvals
 
 from skcode.geometry._bracket import lie_bracket
-from skcode.geometry._vector_field import BracketField, PolynomialField, VectorField, vector_fields
+from skcode.geometry._vector_field import (
+    BracketField,
+    PolynomialField,
+    VectorField,
+    all_polynomial,
+    vector_fields,
+)
 from skcode.geometry._words import Bracket, bracket_basis
 
 
@@ -183,10 +189,12 @@ def hormander_rank(
     X = np.atleast_2d(np.asarray(X, dtype=float))
     _check(Vs, X, depth, exact)
     basis = bracket_basis(len(Vs), depth)
-    if exact:
+    if exact and all_polynomial(Vs):
         return _exact_ranks(Vs, X, basis)
-    columns, ranks, counts, values, tolerances = [], [], [], [], []
-    evaluate = _Polynomials(Vs, X) if _all_polynomial(Vs) else _Functions(Vs, X)
+    columns: list[NDArray] = []
+    ranks: list[int] = []
+    counts, values, tolerances = [], [], []
+    evaluate = _Polynomials(Vs, X) if all_polynomial(Vs) else _Functions(Vs, X)
     for k, brackets in enumerate(basis):
         if not ranks or ranks[-1] < X.size:
             columns += [evaluate(bracket) for bracket in brackets]
@@ -213,12 +221,8 @@ def _check(Vs: list[VectorField], X: NDArray, depth: int, exact: bool) -> None:
         m = V.n_states if isinstance(V, PolynomialField) else np.shape(V(X))[1]
         if m != X.shape[1]:
             raise ValueError(f"Field {i} lives on R^{m}, the points in R^{X.shape[1]}.")
-    if exact and not _all_polynomial(Vs):
+    if exact and not all_polynomial(Vs):
         raise ValueError("exact=True needs polynomial fields (linear and affine ones are).")
-
-
-def _all_polynomial(Vs: list[VectorField]) -> bool:
-    return all(isinstance(V, PolynomialField) for V in Vs)
 
 
 class _Polynomials:
@@ -242,6 +246,7 @@ class _Polynomials:
 
     def _fields(self, bracket: Bracket) -> tuple[PolynomialField, PolynomialField]:
         if bracket not in self.cache:
+            assert isinstance(bracket, tuple)
             V, bound_v = self._fields(bracket[0])
             W, bound_w = self._fields(bracket[1])
             bound = bound_w.derivative_along(bound_v) + bound_v.derivative_along(bound_w)
@@ -288,6 +293,7 @@ class _Functions:
 
     def _unit(self, bracket: Bracket) -> float:
         if bracket not in self.units:
+            assert isinstance(bracket, tuple)
             self.units[bracket] = self._unit(bracket[0]) * self._unit(bracket[1])
         return self.units[bracket]
 
@@ -306,6 +312,7 @@ def _exact_ranks(Vs: list[PolynomialField], X: NDArray, basis: list[list[Bracket
 
     def field(bracket: Bracket) -> PolynomialField:
         if bracket not in cache:
+            assert isinstance(bracket, tuple)
             cache[bracket] = lie_bracket(field(bracket[0]), field(bracket[1]))
         return cache[bracket]
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import singledispatch
-from typing import Any
+from typing import Any, TypeGuard
 
 import autograd.numpy as anp
 import numpy as np
@@ -239,6 +239,11 @@ def vector_fields(fields: Any) -> list[VectorField]:
     )
 
 
+def all_polynomial(Vs: list[VectorField]) -> TypeGuard[list[PolynomialField]]:
+    """Whether all fields are polynomial."""
+    return all(isinstance(V, PolynomialField) for V in Vs)
+
+
 @singledispatch
 def _polynomials(fields: Fields) -> list[dict[Exponent, NDArray]] | None:
     """Terms of each field where all are polynomials, else None."""
@@ -246,36 +251,38 @@ def _polynomials(fields: Fields) -> list[dict[Exponent, NDArray]] | None:
 
 
 @_polynomials.register
-def _(fields: PolynomialDrawn):
+def _(fields: PolynomialDrawn) -> list[dict[Exponent, NDArray]] | None:
     exponents = fields.monomials.exponents
     return [dict(zip(exponents, c.T, strict=True)) for c in fields.coefficients]
 
 
 @_polynomials.register
-def _(fields: AffineDrawn):
+def _(fields: AffineDrawn) -> list[dict[Exponent, NDArray]] | None:
     exponents = [*[(j,) for j in range(fields.n_states)], ()]
     return [dict(zip(exponents, A.T, strict=True)) for A in fields.matrices]
 
 
 @_polynomials.register
-def _(fields: DiagonalDrawn):
+def _(fields: DiagonalDrawn) -> list[dict[Exponent, NDArray]] | None:
     unit = np.eye(fields.n_fields, fields.n_states)
     return [{(j,): unit[j]} for j in range(fields.n_fields)]
 
 
 @_polynomials.register
-def _(fields: StackFields):
+def _(fields: StackFields) -> list[dict[Exponent, NDArray]] | None:
     parts = [_polynomials(part) for part in fields.parts]
-    return None if None in parts else [terms for part in parts for terms in part]
+    known = [part for part in parts if part is not None]
+    return [terms for part in known for terms in part] if len(known) == len(parts) else None
 
 
 @_polynomials.register
-def _(fields: SumFields):
+def _(fields: SumFields) -> list[dict[Exponent, NDArray]] | None:
     parts = [_polynomials(part) for part in fields.parts]
-    if None in parts:
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
         return None
     sums = []
-    for group in zip(*parts, strict=True):
+    for group in zip(*known, strict=True):
         total = PolynomialField({}, fields.n_states)
         for terms in group:
             total = total + PolynomialField(terms, fields.n_states)
@@ -284,7 +291,7 @@ def _(fields: SumFields):
 
 
 @_polynomials.register
-def _(fields: NeuralDrawn):
+def _(fields: NeuralDrawn) -> list[dict[Exponent, NDArray]] | None:
     """B_i sigma_i(A_i x + b_i) with polynomial sigma_i, expanded."""
     if not isinstance(fields.activation, PolynomialActivation):
         return None
@@ -295,7 +302,8 @@ def _(fields: NeuralDrawn):
     for i in range(fields.n_fields):
         terms: dict[Exponent, NDArray] = {}
         for row in range(i * r, (i + 1) * r):
-            line = {(j,): fields.A[row, j] for j in range(m)} | {(): fields.A[row, m]}
+            line: dict[Exponent, float] = {(): fields.A[row, m]}
+            line |= {(j,): fields.A[row, j] for j in range(m)}
             for alpha, value in _compose(c[:, row], line).items():
                 terms[alpha] = terms.get(alpha, 0) + value * B[:, row]
         result.append(terms)

@@ -131,9 +131,10 @@ def weighted_quantiles(X: NDArray, weight: NDArray, levels: list[float]) -> NDAr
     """Weighted quantiles (len(levels), p): the least x with at least that share of the weight."""
     result = np.empty((len(levels), X.shape[1]))
     for j in range(X.shape[1]):
-        column = np.asarray(X[:, j], dtype=np.float64)
+        column = np.ascontiguousarray(X[:, j])
         order = np.argsort(column, kind="stable")
-        share = np.cumsum(weight[order])
+        share = weight[order]
+        np.cumsum(share, out=share)
         index = np.searchsorted(share, np.array(levels) * share[-1] * (1 - 1e-12))
         result[:, j] = column[order[np.minimum(index, len(order) - 1)]]
     return result

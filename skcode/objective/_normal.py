@@ -14,7 +14,8 @@ exact in all directions that leave sum_k a_k s_k unchanged.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,16 +43,24 @@ class NormalEquations(NamedTuple):
         return all(bool(np.isfinite(part).all()) for part in parts)
 
 
-def jacobian(model: Model, theta: NDArray, X: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+def jacobian(
+    model: Model, theta: NDArray, X: NDArray, train_controls: bool = True
+) -> tuple[NDArray, NDArray, NDArray]:
     """Scores (n, K) of one block, their Jacobian in the core (K, c, n), and that in the blocks.
 
-    The core holds the controls, and the parameters of readouts that all scores share.
+    The core holds the controls, and the parameters of readouts that all scores share. It is empty,
+    and no sweep goes back, where the controls are frozen and every score has its own parameters.
     """
     controls, parameters = model.split(theta)
     parameters = parameters.astype(model.dtype)
     x0 = model.input_map(X)
     readout, n = model.readout, len(X)
     K = readout.n_outputs
+    if readout.separate and not train_controls:
+        x1 = model.block_states(theta, X)
+        scores = readout.scores(parameters, x1, x0).astype(np.float64)
+        features = readout.features(x1.T, x0.T)
+        return scores, np.empty((K, 0, n), model.dtype), features
     with model.sweep(n, (K,)) as sweep:
         x1 = sweep.forward(controls, x0)
         scores = readout.scores(parameters, x1.T, x0).astype(np.float64)
@@ -66,16 +75,24 @@ def jacobian(model: Model, theta: NDArray, X: NDArray) -> tuple[NDArray, NDArray
     return scores, rows, features
 
 
-def task_normal(model: Model, loss: Loss, theta, X, y, weight):
+def task_normal(
+    model: Model,
+    loss: Loss,
+    train_controls: bool,
+    theta: NDArray,
+    X: NDArray,
+    y: NDArray,
+    weight: NDArray,
+) -> tuple[Any, ...]:
     """Parts of the normal equations, summed over the blocks of one task."""
     blocks = block_slices(len(X), model.n_block)
     many = loss.coupled and model.readout.separate and model.readout.n_outputs > MOST_EXACT
-    block = sampled_block if many else _block_normal
+    block = sampled_block if many and train_controls else partial(_block_normal, train_controls)
     return tuple(ordered_sum(block(model, loss, theta, X[s], y[s], weight[s]) for s in blocks))
 
 
-def _block_normal(model, loss, theta, X, y, weight):
-    scores, rows, features = jacobian(model, theta, X)
+def _block_normal(train_controls, model, loss, theta, X, y, weight):
+    scores, rows, features = jacobian(model, theta, X, train_controls)
     K = len(rows)
     value = float(weight @ loss.value(scores, y))
     residual = (weight[:, None] * loss.gradient(scores, y)).T.astype(model.dtype)
@@ -113,6 +130,6 @@ def assemble(model: Model, parts: list) -> NormalEquations:
         positions = np.concatenate([head, index.ravel()])
     else:
         positions, grad_blocks, coupling, blocks = head, grad_blocks[:0], coupling[:0], blocks[:0]
-    order = ArrowOrder(positions, (len(core), *grad_blocks.shape))
+    order = ArrowOrder(positions, (len(core), *grad_blocks.shape), model.n_parameters)
     gradient = order.join(grad_core, grad_blocks)
     return NormalEquations(float(value), gradient, Arrow(core, coupling, blocks, order))

@@ -112,7 +112,7 @@ class Objective:
         The value is infinite where the flow or a product of it overflows.
         """
         model, tasks = self._normal_tasks
-        tasks = [(model, self.loss, theta, *task) for task in tasks]
+        tasks = [(model, self.loss, self.train_controls, theta, *task) for task in tasks]
         equations = assemble(model, self.mapper.sum(task_normal, tasks))
         return equations if equations.is_finite else equations._replace(value=np.inf)
 
@@ -186,7 +186,7 @@ def _block_of_rows(model: Model, loss: Loss) -> int:
     return min(model.n_block, max(64, 2 ** int(np.log2(max(_ROW_BYTES // sample, 1)))))
 
 
-def _task_value_and_grad(model: Model, loss: Loss, theta, X, y, weight):
+def _task_value_and_grad(model, loss, theta, X, y, weight):
     """Sum of s_n l_n over the blocks of one task, and its gradient: one trace a block."""
 
     def block(s):
@@ -203,7 +203,7 @@ def _task_value_and_grad(model: Model, loss: Loss, theta, X, y, weight):
     return tuple(ordered_sum(block(s) for s in block_slices(len(X), model.n_block)))
 
 
-def _task_value(model: Model, loss: Loss, theta, X, y, weight):
+def _task_value(model, loss, theta, X, y, weight):
     """Sum of s_n l_n over the blocks of one task."""
     return tuple(
         ordered_sum(

@@ -12,6 +12,8 @@ blocks stay exact; the gradient takes one sweep of its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +43,9 @@ def choose_classes(probability: NDArray) -> tuple[NDArray, NDArray]:
     return np.take_along_axis(order, place.T, axis=1).T, weight
 
 
-def sampled_block(model: Model, loss: Loss, theta: NDArray, X: NDArray, y: NDArray, weight):
+def sampled_block(
+    model: Model, loss: Loss, theta: NDArray, X: NDArray, y: NDArray, weight: NDArray
+) -> tuple[Any, ...]:
     """Parts of the normal equations of one block; the readout has weights for each class."""
     controls, parameters = model.split(theta)
     readout, n, dtype = model.readout, len(X), model.dtype

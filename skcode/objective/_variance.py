@@ -38,7 +38,7 @@ def _task_variance(model, theta, factor, X):
 
 
 def _block_variance(model, theta, factor, X):
-    _, rows, features = jacobian(model, theta, X)
+    _, rows, features = jacobian(model, theta, X, train_controls=factor.has_core)
     columns = [
         factor.inverse_form(rows[k], features[min(k, len(features) - 1)], k)
         for k in range(len(rows))

@@ -23,6 +23,8 @@ _LEAST_DAMPING = 1e-8
 _RETREAT_DAMPING = 1e-4
 #: steps of each phase after the first, when rows come in growing subsets
 _LATE_STEPS = 3
+#: entries of X that a subset may copy: 64 MB in single precision
+_SUBSET_ENTRIES = 2**24
 
 
 class GaussNewton(Solver):
@@ -106,7 +108,8 @@ class GaussNewton(Solver):
 
     def minimize(self, objective, theta, *, max_iter, tol, n_iter_no_change, rng, monitor):
         self.check_objective(objective)
-        state, n_iter, converged, message = None, 0, False, "max_iter reached"
+        state: Any = None
+        n_iter, converged, message = 0, False, "max_iter reached"
         for rows, budget in self._phases(objective, max_iter):
             part = objective
             if rows < objective.n_samples:
@@ -146,7 +149,8 @@ class GaussNewton(Solver):
         rows = [objective.n_samples]
         # a phase has a step at least
         while self.growth > 1 and rows[0] > self.first_rows and len(rows) < max_iter:
-            rows.insert(0, max(int(rows[0] / self.growth), self.first_rows))
+            fewer = min(int(rows[0] / self.growth), _SUBSET_ENTRIES // objective.X.shape[1])
+            rows.insert(0, max(fewer, self.first_rows))
         late = min(_LATE_STEPS, max_iter // len(rows))
         first = max_iter - late * (len(rows) - 1)
         return [(r, first if i == 0 else late) for i, r in enumerate(rows)]

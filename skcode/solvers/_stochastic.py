@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,6 +16,8 @@ from skcode.solvers._base import Solver, SolverResult, warn_of_explosion
 
 #: how often a step into an exploding flow is taken back, half the way at a time
 _MOST_RETREATS = 60
+#: root mean square of the largest step that a rate times a gradient may ask for
+_LONGEST_STEP = 1.0
 
 SCHEDULES = ("constant", "invscaling", "adaptive", "cosine")
 
@@ -30,7 +33,9 @@ class StochasticSolver(Solver):
     With `start_readout`, `fit` begins with one pass in which a linear readout takes a Newton step:
     the least squares readout of the fields as they are drawn, in closed form.
 
-    Steps into an exploding flow are taken back, half the way at a time, and halve the rate.
+    Gradients so steep that the rate would move the parameters by more than 1 (root mean square) are
+    shortened. Steps into an exploding flow are taken back, half the way at a time, and halve the
+    rate.
 
     Examples
     --------
@@ -55,7 +60,7 @@ class StochasticSolver(Solver):
         "shuffle": ["boolean"],
         "start_readout": ["boolean"],
     }
-    needs = ("batch_value_and_grad", "n_samples")
+    needs = ("batch_value_and_grad", "value", "n_samples")
     default_max_iter = 200
 
     learning_rate: str
@@ -77,22 +82,25 @@ class StochasticSolver(Solver):
         self.check_objective(objective)
         if self.start_readout:
             theta = objective.newton_readout(theta)
-        memory, damp = self.start(theta), 1.0
-        best, stalled = np.inf, 0
+        memory: dict[str, Any] = self.start(theta)
+        damp, best, stalled = 1.0, np.inf, 0
+        converged, message = self.learning_rate == "cosine", "max_iter reached"
         for epoch in range(max_iter):
             passed = (epoch / max_iter, 1 / max_iter)
             theta, loss = self.run_epoch(objective, theta, memory, rng, damp, passed)
             if monitor(theta, loss):
-                return SolverResult(theta, epoch + 1, True, "stopped by the monitor")
+                converged, message = True, "stopped by the monitor"
+                break
             stalled = 0 if loss < best - tol else stalled + 1
             best = min(best, loss)
             if stalled >= n_iter_no_change:
                 if self.learning_rate != "adaptive" or damp * self.learning_rate_init < 1e-6:
-                    return SolverResult(theta, epoch + 1, True, "the loss stalled")
+                    converged, message = True, "the loss stalled"
+                    break
                 damp, stalled = damp / 5, 0
-        if self.learning_rate == "cosine":
-            return SolverResult(theta, max_iter, True, "the schedule ended")
-        return SolverResult(theta, max_iter, False, "max_iter reached")
+        # no batch has seen where the last step leads
+        theta = self._retreat(lambda theta: (objective.value(theta), None), theta, memory)[0]
+        return SolverResult(theta, epoch + 1, converged, message)
 
     def run_epoch(
         self,
@@ -109,25 +117,9 @@ class StochasticSolver(Solver):
         """
         total, seen = 0.0, 0
         for index in self._batches(objective.n_samples, rng):
-            loss, grad = objective.batch_value_and_grad(theta, index)
-            for attempt in range(_MOST_RETREATS):
-                if np.isfinite(loss):
-                    break
-                if attempt == _MOST_RETREATS - 1:
-                    raise ValueError(
-                        "The flow explodes, or its gradient overflows, wherever the solver steps "
-                        "back to. Scale X (scaling='robust') or use bounded vector fields "
-                        "(vector_fields='neural')."
-                    )
-                if "damp" not in memory:
-                    warn_of_explosion("steps are taken back, and learning_rate_init is lowered")
-                # first back to where the last batch was finite, then to zero
-                near = attempt < _MOST_RETREATS // 3 and "safe" in memory
-                if not np.isfinite(theta).all():
-                    theta = memory.get("safe", np.zeros_like(theta))
-                theta = 0.5 * (theta + memory["safe"]) if near else 1e-3 * theta
-                memory.update(self.start(theta), damp=0.5 * memory.get("damp", 1.0))
-                loss, grad = objective.batch_value_and_grad(theta, index)
+            theta, (loss, grad) = self._retreat(
+                partial(objective.batch_value_and_grad, index=index), theta, memory
+            )
             total += loss * len(index)
             memory["safe"] = theta
             rate = self.learning_rate_init * damp * memory.get("damp", 1.0)
@@ -137,9 +129,34 @@ class StochasticSolver(Solver):
             if self.learning_rate == "invscaling":
                 memory["steps"] = memory.get("steps", 0) + 1
                 rate /= memory["steps"] ** self.power_t
-            theta = theta + self.step(grad, rate, memory)
+            theta = theta + self.step(_shortened(grad, rate), rate, memory)
             seen += len(index)
         return theta, total / objective.n_samples
+
+    def _retreat(
+        self,
+        evaluate: Callable[[NDArray], tuple[float, Any]],
+        theta: NDArray,
+        memory: dict[str, Any],
+    ) -> tuple[NDArray, tuple[float, Any]]:
+        """Parameters where the loss is finite, as they are or stepped back to, and their values."""
+        values = evaluate(theta)
+        for attempt in range(_MOST_RETREATS):
+            if np.isfinite(values[0]):
+                return theta, values
+            if "damp" not in memory:
+                warn_of_explosion("steps are taken back, and learning_rate_init is lowered")
+            # first back to where the last batch was finite, then to zero
+            near = attempt < _MOST_RETREATS // 3 and "safe" in memory
+            if not np.isfinite(theta).all():
+                theta = memory.get("safe", np.zeros_like(theta))
+            theta = 0.5 * (theta + memory["safe"]) if near else 1e-3 * theta
+            memory.update(self.start(theta), damp=0.5 * memory.get("damp", 1.0))
+            values = evaluate(theta)
+        raise ValueError(
+            "The flow explodes, or its gradient overflows, wherever the solver steps back to. "
+            "Scale X (scaling='robust') or use bounded vector fields (vector_fields='neural')."
+        )
 
     def _batches(self, n: int, rng: np.random.Generator) -> Iterator[NDArray]:
         size = min(200, n) if self.batch_size == "auto" else min(int(self.batch_size), n)
@@ -147,6 +164,17 @@ class StochasticSolver(Solver):
         for start in range(0, n, size):
             # sorted within the batch: memory-mapped rows are read in order
             yield np.sort(order[start : start + size])
+
+
+def _shortened(grad: NDArray, rate: float) -> NDArray:
+    """The gradient, of a length at which rate times gradient stays within the longest step."""
+    steepest = float(np.abs(grad).max(initial=0.0))
+    if rate * steepest <= _LONGEST_STEP:
+        return grad
+    # squares of what is divided by its largest entry cannot overflow
+    shape = grad / steepest
+    length = float(np.sqrt(np.mean(shape**2)))
+    return shape * min(steepest, _LONGEST_STEP / (rate * length))
 
 
 class SGD(StochasticSolver):

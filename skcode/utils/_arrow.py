@@ -19,10 +19,13 @@ class ArrowOrder:
         Positions of the core's entries and then of each block's.
     shape : tuple of int
         (c, K, F).
+    size : int
+        Length of the vector; entries in no position are zero.
     """
 
     positions: NDArray
     shape: tuple[int, int, int]
+    size: int
 
     def split(self, vector: NDArray) -> tuple[NDArray, NDArray]:
         """Entries of the core (c,) and of the blocks (K, F)."""
@@ -32,7 +35,7 @@ class ArrowOrder:
 
     def join(self, core: NDArray, blocks: NDArray) -> NDArray:
         """The inverse of `split`."""
-        vector = np.empty(len(self.positions))
+        vector = np.zeros(self.size)
         vector[self.positions] = np.concatenate([core, blocks.ravel()])
         return vector
 
@@ -113,6 +116,10 @@ class ArrowFactor:
     V: NDArray  # (K F, c): L_k^{-1} C_k^T
     log_determinant: float
 
+    @property
+    def has_core(self) -> bool:
+        return len(self.schur) > 0
+
     def solve(self, b: NDArray) -> NDArray:
         """M^{-1} b."""
         b_core, b_blocks = self.order.split(b)
@@ -127,7 +134,7 @@ class ArrowFactor:
     def inverse_diagonal(self) -> NDArray:
         """The diagonal of M^{-1}."""
         K, F, _ = self.inverses.shape
-        if not len(self.schur):
+        if not self.has_core:
             return self.order.join(np.empty(0), np.sum(self.inverses**2, axis=1))
         inverse, _ = lapack.dtrtri(self.schur, lower=1)
         core = np.einsum("ij,ij->j", inverse, inverse)
@@ -145,5 +152,5 @@ class ArrowFactor:
         else:
             y = self.inverses[k] @ block
             rest = core - self.V[k * F : (k + 1) * F].T @ y
-        z, _ = lapack.dtrtrs(self.schur, rest, lower=1)
+        z = lapack.dtrtrs(self.schur, rest, lower=1)[0] if self.has_core else rest
         return np.sum(y**2, axis=0) + np.sum(z**2, axis=0)
