@@ -204,8 +204,11 @@ def test_streams_refuse_what_needs_all_rows(friedman):
     X, y = friedman
     labels = np.digitize(y, [11, 17])
     for model, target in ((regressor, y), (classifier, labels)):
-        with pytest.raises(ValueError, match="early_stopping=True"):
-            model(solver="adam", early_stopping=True).partial_fit(X, target)
+        stopping = model(solver="adam", early_stopping=True)
+        assert not hasattr(stopping, "partial_fit")
+        with pytest.raises(AttributeError, match="partial_fit") as caught:
+            stopping.partial_fit(X, target)
+        assert "does not support early_stopping=True" in str(caught.value.__cause__)
     with pytest.raises(ValueError, match="class_weight='balanced'.*compute_class_weight"):
         classifier(solver="adam", class_weight="balanced").partial_fit(X, labels)
     weights = compute_class_weight("balanced", classes=np.unique(labels), y=labels)

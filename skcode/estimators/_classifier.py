@@ -349,7 +349,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         ------
         ValueError
             If the classes differ from those of the first call, or y holds others; with
-            ``early_stopping=True`` or ``class_weight="balanced"``.
+            ``class_weight="balanced"``. With early stopping there is no `partial_fit`.
         """
         if self.class_weight == "balanced":
             raise ValueError(

@@ -285,8 +285,8 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
         Raises
         ------
         ValueError
-            With ``early_stopping=True``; or if the batch does not fit the model, or every flow
-            explodes.
+            If the batch does not fit the model, or every flow explodes. With early stopping there
+            is no `partial_fit`.
         """
         self._partial_fit(X, y, sample_weight)
         return self

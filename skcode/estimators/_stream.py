@@ -19,13 +19,15 @@ from skcode.utils._blocks import OrderedMap
 
 
 def streams(estimator: Any) -> bool:
-    """Whether partial_fit exists: with a stochastic solver, or where the solver is automatic."""
+    """Whether partial_fit exists: for a stochastic or automatic solver, without early stopping."""
     solver = estimator.solver
     kind = type(solver) if isinstance(solver, Solver) else SOLVERS.get(solver, Adam)
     if not issubclass(kind, StochasticSolver):
         raise AttributeError(
             f"partial_fit needs a stochastic solver ('sgd', 'adam') or 'auto'; solver={solver!r}."
         )
+    if estimator.early_stopping:
+        raise AttributeError("partial_fit does not support early_stopping=True.")
     return True
 
 
@@ -49,8 +51,6 @@ class StreamingBase(ControlledODEBase):
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, task: Task | None = None) -> None:
         """One pass of the stochastic solver over these rows."""
-        if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True.")
         fresh = not hasattr(self, "_members")
         if not fresh:
             check_unchanged(self)
