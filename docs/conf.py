@@ -28,6 +28,8 @@ default_role = "py:obj"
 
 autosummary_generate = True
 autodoc_typehints = "none"
+# `fit()` beside the page of a class, which bears the name of the class
+toc_object_entries_show_parents = "hide"
 # members stand in the template of a class, without those that scikit-learn brings
 numpydoc_show_class_members = False
 

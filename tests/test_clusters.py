@@ -10,6 +10,7 @@ import time
 
 import joblib
 import numpy as np
+import psutil
 import pytest
 from sklearn.model_selection import GridSearchCV
 
@@ -138,6 +139,38 @@ def test_a_killed_worker_does_not_lose_the_fit(dask_client, data, n_iter):
     assert_same_bits(model, threads, X)
     dask_client.wait_for_workers(2, timeout=60)
     assert killed[0] not in dask_client.run(os.getpid).values()
+
+
+def test_a_killed_worker_of_ray_does_not_lose_the_fit(ray_pool, data):
+    """Ray restarts its workers when it is told to; see docs/travel.md."""
+    X, _ = data
+    threads = fitted(data, "lbfgs", max_iter=10)
+    done, killed = threading.Event(), []
+
+    def kill():
+        while not done.is_set() and not killed:
+            workers = [
+                process
+                for process in psutil.Process().children(recursive=True)
+                if "PoolActor" in " ".join(process.cmdline())
+            ]
+            # at work: importing alone takes a second or two
+            if busy := [worker for worker in workers if worker.cpu_times().user > 3]:
+                busy[0].kill()
+                killed.append(busy[0].pid)
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill)
+    remote = {"max_restarts": -1, "max_task_retries": -1}
+    with joblib.parallel_config("ray", ray_remote_args=remote):
+        killer.start()
+        try:
+            model = fitted(data, "lbfgs", max_iter=10)
+        finally:
+            done.set()
+            killer.join()
+    assert killed
+    assert_same_bits(model, threads, X)
 
 
 @pytest.mark.parametrize("backend", ["dask", "ray"])
