@@ -25,6 +25,8 @@ _CONVERGES, _KEEP = 0.5, 0.1
 _SMALLEST = 1e-6
 #: the largest and the smallest part of a path that one loop of a chain is to carry the points
 _PART, _SMALLEST_PART = 0.05, 2e-4
+#: how much the flow of one loop of a chain may stretch what is around a point
+_STEEP = 3.0
 #: intervals of an excursion in a chain: many short ones bend the flow less than few long ones
 _CHAIN = LoopDesign(excursion=50)
 #: widths of the kernel for planned paths, in units of the distance of neighbours in a cube, the
@@ -259,7 +261,8 @@ def _link(
         t = min(s + ds, 1.0)
         accuracy = tol if t == 1.0 else 1e-8 * spread
         z, line, error = start.solver.newton(start.z, start.line, path(t), accuracy, max_iter=8)
-        if error <= accuracy:
+        line = start.solver.linearise(z) if error <= accuracy else None
+        if line is not None and line.steepness <= _STEEP:
             solver = replace(start.solver, n_steps=2 * start.solver.n_steps)
             z = Iterate(z.w, settle(solver.bundle, z, line.A, solver.n_steps))
             return Segment(solver, z, line), ds

@@ -19,7 +19,7 @@ from skcode.utils._random import as_generator
 #: with the displacement readout errors of the flow, about 1 / _DIGITS, are worth lambda as much
 _DIGITS = 1e10
 #: how much finer the steps of the scheme become, at most, until the flow has converged
-_FINEST = 32
+_FINEST = 16
 #: n_intervals=None tries these multiples of the smallest sensible number, in turn
 _GROWTH = (1, 2, 4, 8)
 
