@@ -306,7 +306,7 @@ def _order_failure(fields, X, Y) -> InterpolationResult:
 
 def _least_intervals(fields: Fields, X: NDArray, readout: str) -> int:
     N, m = X.shape
-    unit = 200 if readout == "identity" else 100
+    unit = 200 if readout == "identity" and N > 1 else 100
     return unit * max(1, int(np.ceil(max(0.4 * N, 0.04 * N * m) / fields.n_fields)))
 
 
