@@ -24,8 +24,10 @@ _STILL = 0.3
 _CONVERGES, _KEEP = 0.5, 0.1
 #: the smallest part of a path that is tried
 _SMALLEST = 1e-6
-#: the largest and the smallest part of a path that one loop of a chain is to carry the points
-_PART, _SMALLEST_PART = 0.05, 2e-4
+#: the smallest part of a path that one loop of a chain is to carry the points
+_SMALLEST_PART = 2e-4
+#: how much the flow of one loop of a chain may stretch what is around a point
+_STEEP = 3.0
 #: intervals of an excursion in a chain: many short ones bend the flow less than few long ones
 _CHAIN = LoopDesign(excursion=50)
 #: widths of the kernel for planned paths, in units of the distance of neighbours in a cube, the
@@ -239,7 +241,7 @@ def chain(
     one before really ends.
     """
     segments: list[Segment] = []
-    s, ds, x, misses = 0.0, _PART, X, 0
+    s, ds, x, misses = 0.0, 1.0, X, 0
     while s < 1 and misses < 3 and report.n_loops < max_loops:
         start = draw_start(bundle, x, spread, n_intervals, rng, report, _CHAIN)
         link = None if start is None else _link(start, path, s, ds, tol, spread)
@@ -248,7 +250,7 @@ def chain(
             continue
         segment, ds = link
         segments.append(segment)
-        s, ds, x, misses = min(s + ds, 1.0), min(1.5 * ds, _PART), segment.z.x[-1], 0
+        s, ds, x, misses = min(s + ds, 1.0), 1.5 * ds, segment.z.x[-1], 0
     return segments, s
 
 
@@ -260,7 +262,8 @@ def _link(
         t = min(s + ds, 1.0)
         accuracy = tol if t == 1.0 else 1e-8 * spread
         z, line, error = start.solver.newton(start.z, start.line, path(t), accuracy, max_iter=8)
-        if error <= accuracy:
+        line = start.solver.linearise(z) if error <= accuracy else None
+        if line is not None and line.steepness <= _STEEP:
             solver = replace(start.solver, n_steps=2 * start.solver.n_steps)
             z = Iterate(z.w, settle(solver.bundle, z, line.A, solver.n_steps))
             return Segment(solver, z, line), ds

@@ -19,7 +19,7 @@ from skcode.utils._random import as_generator
 #: with the displacement readout errors of the flow, about 1 / _DIGITS, are worth lambda as much
 _DIGITS = 1e10
 #: how much finer the steps of the scheme become, at most, until the flow has converged
-_FINEST = 32
+_FINEST = 16
 #: n_intervals=None tries these multiples of the smallest sensible number, in turn
 _GROWTH = (1, 2, 4, 8)
 
@@ -307,7 +307,7 @@ def _order_failure(fields, X, Y):
 
 def _least_intervals(fields: Fields, X: NDArray, readout: str) -> int:
     N, m = X.shape
-    unit = 200 if readout == "identity" else 100
+    unit = 200 if readout == "identity" and N > 1 else 100
     return unit * max(1, int(np.ceil(max(0.4 * N, 0.04 * N * m) / fields.n_fields)))
 
 

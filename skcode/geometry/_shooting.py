@@ -19,8 +19,9 @@ from scipy.linalg import solve_triangular, svdvals
 
 from skcode.geometry._bundle import Bundle
 
-#: largest defect, in units of the largest state, that counts as rounding
-_SETTLED = 4 * np.finfo(float).eps
+#: largest defects, in units of the largest state, that count as rounding: at once, and where they
+#: no longer shrink
+_SETTLED, _STAGNANT = 4 * np.finfo(float).eps, 32 * np.finfo(float).eps
 #: intervals of a block, at least
 _BLOCK = 10
 
@@ -69,6 +70,11 @@ class Linearisation:
             self._factor(mu, max(_BLOCK, N * m // (2 * d)))
             s = svdvals(self.R)
             self.condition = float(s[0] / s[-1]) if s[-1] > 0 else np.inf
+
+    @property
+    def steepness(self) -> float:
+        """The largest singular value of the whole flow's derivative at the points."""
+        return float(np.linalg.norm(self.P[0] @ self.A[0], 2, axis=(1, 2)).max())
 
     def _factor(self, mu: float, size: int) -> None:
         """Q_k and S_k of each block, and the last R, from the square roots of the Gramians."""
@@ -150,10 +156,11 @@ def settle(bundle: Bundle, z: Iterate, A: NDArray, n_steps: int, max_iter: int =
     x, smallest = z.x, np.inf
     for _ in range(max_iter):
         defects = bundle.flow(z.w, x[:-1], n_steps) - x[1:]
-        size = np.max(abs(defects))
-        if size <= _SETTLED * np.max(abs(x)):
+        size = np.max(abs(defects)) / np.max(abs(x))
+        stagnant = not size < 0.5 * smallest
+        if size <= (_STAGNANT if stagnant else _SETTLED):
             return x
-        if not size < 0.5 * smallest:
+        if stagnant:
             break
         smallest = size
         x = np.concatenate([x[:1], x[1:] + _respond(A, defects)])
