@@ -261,7 +261,7 @@ def _link(
     while ds > _SMALLEST_PART:
         t = min(s + ds, 1.0)
         accuracy = tol if t == 1.0 else 1e-8 * spread
-        z, line, error = start.solver.newton(start.z, start.line, path(t), accuracy, max_iter=8)
+        z, _, error = start.solver.newton(start.z, start.line, path(t), accuracy, max_iter=8)
         line = start.solver.linearise(z) if error <= accuracy else None
         if line is not None and line.steepness <= _STEEP:
             solver = replace(start.solver, n_steps=2 * start.solver.n_steps)
