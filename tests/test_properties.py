@@ -188,6 +188,10 @@ def cases(draw):
     if kind is ControlledODEClassifier and y.ndim == 1:
         options["class_weight"] = draw(st.sampled_from([None, None, "balanced"]))
     stream = draw(st.sampled_from([False, False, True]))
+    if stream:
+        # a stream has no rows to hold out, and does not know how many of a class will come
+        options["early_stopping"] = False
+        options |= {"class_weight": None} if "class_weight" in options else {}
     return kind, options, X, y, draw(weights(len(X))), stream
 
 
