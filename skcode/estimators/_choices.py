@@ -22,7 +22,7 @@ _MOST_ENTRIES = 9_000_000
 #: ... and for more parameters L-BFGS up to this many rows, then Adam
 _MOST_FULL_BATCH_ROWS = 20_000
 #: distinct rows from which there is ample data: three intervals and four members, below it two
-#: intervals and eight members
+#: intervals and six members
 _AMPLE_ROWS = 1000
 
 FAMILIES: dict[str, type[FieldFamily]] = {
@@ -81,7 +81,7 @@ def choose_members(n_members: int | None, n_rows: int) -> int:
     """The number of members: few rows leave more to average, and cost less."""
     if n_members is not None:
         return n_members
-    return 4 if n_rows >= _AMPLE_ROWS else 8
+    return 4 if n_rows >= _AMPLE_ROWS else 6
 
 
 def choose_dimension(n_states: int | None, n_features: int, vector_fields: Any) -> int:

@@ -48,7 +48,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         beyond them. None is max(64, p + 32) for the recommended fields and max(p, 2) for others.
     n_members : int or None
         Models that are trained, each with fields of its own, and averaged. None is 4 from 1,000
-        distinct rows on, and 8 for fewer.
+        distinct rows on, and 6 for fewer.
     integrator : {"euler", "midpoint", "heun", "rk4"}
         The scheme, with one step for each interval.
     readout : {"linear", "displacement"}
