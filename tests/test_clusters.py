@@ -10,7 +10,6 @@ import time
 
 import joblib
 import numpy as np
-import psutil
 import pytest
 from sklearn.model_selection import GridSearchCV
 
@@ -142,6 +141,7 @@ def test_a_killed_worker_does_not_lose_the_fit(dask_client, data, n_iter):
 
 
 def test_a_killed_worker_of_ray_does_not_lose_the_fit(ray_pool, data):
+    psutil = pytest.importorskip("psutil")
     """Ray restarts its workers when it is told to; see docs/travel.md."""
     X, _ = data
     threads = fitted(data, "lbfgs", max_iter=10)
