@@ -54,6 +54,7 @@ CASES = {
     "steering in the plane": ("identity", UNIVERSAL, 1, 2, 1e-10),
     "steering in five dimensions": ("identity", UniversalFields().draw(5, rng=1), 1, 5, 1e-10),
     "matching of three points": ("identity", UNIVERSAL, 3, 2, 1e-9),
+    "matching of ten points": ("identity", UNIVERSAL, 10, 2, 1e-8),
     "matching with neural fields": (
         "identity",
         NeuralFields(rank=None).draw(2, 8, rng=0),
@@ -72,7 +73,7 @@ CASES = {
 }
 
 
-SLOW = {"matching of three points", "matching with neural fields"}
+SLOW = {case for case in CASES if case.startswith("matching")}
 
 
 @pytest.mark.parametrize(
