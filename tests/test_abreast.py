@@ -31,7 +31,7 @@ def problem(family, n_flows=3, n=5):
 @pytest.mark.parametrize("family", ABLE, ids=str)
 def test_each_is_a_flow(family, integrator):
     fields, controls, x = problem(family)
-    ends = FlowsAbreast.of(fields, get_tableau(integrator), controls, float)(x, len(fields))
+    ends = FlowsAbreast.of(fields, get_tableau(integrator), controls, float)(x)
     for end, f, u in zip(ends, fields, controls, strict=True):
         assert relative_error(end.T, flow(f, x, u, integrator)) < 1e-14
 
@@ -41,7 +41,7 @@ def test_fields_that_cannot_say_so(name):
     fields, controls, x = problem(FAMILIES[name])
     flows = FlowsAbreast.of(fields, get_tableau("euler"), controls, float)
     if flows is not None:
-        assert relative_error(flows(x, 3)[1].T, flow(fields[1], x, controls[1])) < 1e-14
+        assert relative_error(flows(x)[1].T, flow(fields[1], x, controls[1])) < 1e-14
     mixed = [fields[0], (LinearFields() | LinearFields()).draw(N_STATES, N_FIELDS, 0)]
     controls = [np.zeros((2, f.n_fields)) for f in mixed]
     assert FlowsAbreast.of(mixed, get_tableau("euler"), controls, float) is None

@@ -24,6 +24,8 @@ class FlowsAbreast:
         For each interval the map of x (E, m + 1, n) to the increments (E, m, n).
     tableau : Tableau
         The scheme.
+    n_flows : int
+        The number E.
 
     Examples
     --------
@@ -32,14 +34,17 @@ class FlowsAbreast:
     >>> from skcode.flow import FlowsAbreast, flow, get_tableau
     >>> fields = [LinearFields().draw(2, 3, rng=seed) for seed in (0, 1)]
     >>> x, u = np.ones((5, 2)), [np.ones((4, 3)), np.zeros((4, 3))]
-    >>> ends = FlowsAbreast.of(fields, get_tableau("heun"), u, float)(x, 2)
+    >>> ends = FlowsAbreast.of(fields, get_tableau("heun"), u, float)(x)
     >>> np.allclose(ends[0].T, flow(fields[0], x, u[0], "heun")), np.array_equal(ends[1].T, x)
     (True, True)
     """
 
-    def __init__(self, velocities: list[Callable[[NDArray], NDArray]], tableau: Tableau):
+    def __init__(
+        self, velocities: list[Callable[[NDArray], NDArray]], tableau: Tableau, n_flows: int
+    ):
         self.velocities = velocities
         self.tableau = tableau
+        self.n_flows = n_flows
 
     @classmethod
     def of(
@@ -54,12 +59,12 @@ class FlowsAbreast:
         steps = [(u / len(u)).astype(dtype) for u in controls]
         rows = zip(*steps, strict=True)
         bounds = [[f.bind(u) for f, u in zip(fields, row, strict=True)] for row in rows]
-        return cls([bind(bound) for bound in bounds], tableau)
+        return cls([bind(bound) for bound in bounds], tableau, len(fields))
 
-    def __call__(self, x0: NDArray, n_flows: int) -> NDArray:
-        """X_1 (E, m, n) of E flows from rows x0 (n, m)."""
+    def __call__(self, x0: NDArray) -> NDArray:
+        """X_1 (E, m, n) from rows x0 (n, m)."""
         a, b = self.tableau.a, self.tableau.b
-        x = np.ones((n_flows, x0.shape[1] + 1, x0.shape[0]), x0.dtype)
+        x = np.ones((self.n_flows, x0.shape[1] + 1, x0.shape[0]), x0.dtype)
         x[:, :-1] = x0.T
         for velocities in self.velocities:
             k: list[NDArray] = []

@@ -39,7 +39,7 @@ def ensemble_scores(members: Members, X: NDArray, mapper: OrderedMap) -> list[ND
     abreast = _abreast(members) if len(members) > 1 and len(X) <= _FEW_ROWS else None
     if abreast is None or abreast.flows is None:
         return [other.block_scores(theta, X, x0) for other, theta in members]
-    ends = np.swapaxes(abreast.flows(x0, len(members)), 1, 2)
+    ends = np.swapaxes(abreast.flows(x0), 1, 2)
     return [
         other.readout.scores(parameters, x1, x0)
         for (other, _), parameters, x1 in zip(members, abreast.parameters, ends, strict=True)
