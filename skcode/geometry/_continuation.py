@@ -22,6 +22,8 @@ _CLOSED = 1e-9
 _STILL = 0.3
 #: steps have to shrink by this factor, and by the second one to keep the linearisation
 _CONVERGES, _KEEP = 0.5, 0.1
+#: how far along its path one loop is carried, and by how many targets at most
+_ENOUGH, _MOST_TARGETS = 0.3, 12
 #: the smallest part of a path that is tried
 _SMALLEST = 1e-6
 #: the smallest part of a path that one loop of a chain is to carry the points
@@ -151,28 +153,23 @@ class Segment:
 def follow(
     bundle: Bundle,
     path: Callable[[float], NDArray],
-    s: float,
     X: NDArray,
     spread: float,
     n_intervals: int,
     tol: float,
     rng: np.random.Generator,
     report: Report,
-    enough: float = 1.0,
-    max_steps: int = 12,
 ) -> tuple[Segment, float] | None:
-    """One loop at X, carried along the path of targets from path(s) as far as Newton goes.
+    """One loop at X, carried along the path of targets from path(0) as far as Newton goes.
 
-    It ends at path(1), or where s is `enough` already.
-
-    Returns the segment and the new s, or None where the loop was of no use.
+    Returns the segment and how far along it came, or None where the loop was of no use.
     """
     start = draw_start(bundle, X, spread, n_intervals, rng, report, LoopDesign())
     if start is None:
         return None
     z, line, solver = start.z, start.line, start.solver
-    origin, ds, best = s, 1 - s, 0.0
-    for _ in range(max_steps):
+    s, ds, best = 0.0, 1.0, 0.0
+    for _ in range(_MOST_TARGETS):
         while ds > _SMALLEST:
             t = min(s + ds, 1.0)
             accuracy = tol if t == 1.0 else min(1e-3 * ds * spread, 1e-6)
@@ -187,10 +184,10 @@ def follow(
         if renewed is None:
             break
         line = renewed
-        if s >= enough or ds < best / 9:
+        if s >= _ENOUGH or ds < best / 9:
             break
         ds *= 2
-    return None if s == origin else (Segment(solver, z, line), s)
+    return (Segment(solver, z, line), s) if s > 0 else None
 
 
 def easiest_path(

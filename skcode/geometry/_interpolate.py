@@ -184,7 +184,7 @@ def _displacement(bundle, X, Y, M, tol, max_loops, rng, report):
     def path(s):
         return X + (s / least) * Y
 
-    found = follow(bundle, path, 0.0, X, spread, M, 0.1 * tol / least, rng, report, 0.3)
+    found = follow(bundle, path, X, spread, M, 0.1 * tol / least, rng, report)
     if found is None:
         return None
     segment, s = found
