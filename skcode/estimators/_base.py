@@ -161,9 +161,9 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
     def _learn_task(self, y: NDArray, weight: NDArray) -> Task:
         """What is predicted, from the training targets."""
 
-    def _class_factors(self, task: Task, targets: NDArray, weight: NDArray) -> NDArray | float:
-        """Factors on the sample weights; 1 unless classes are weighted."""
-        return 1.0
+    def _class_factors(self, task: Task, targets: NDArray, weight: NDArray) -> NDArray | None:
+        """Factors on the sample weights; None unless classes are weighted."""
+        return None
 
     # -- fit -------------------------------------------------------------------------------------
 
@@ -261,7 +261,8 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         X, y, weight = canonical(X, y, weight)
         task = self._learn_task(y, weight) if task is None else task
         targets = task.encode(y)
-        return Data(X, targets, weight * self._class_factors(task, targets, weight)), task
+        factors = self._class_factors(task, targets, weight)
+        return Data(X, targets, weight if factors is None else weight * factors), task
 
     def _watch(
         self, member: Member, task: Task, validation: Data | None, mapper: OrderedMap, number: int

@@ -214,7 +214,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
 
     def _class_factors(self, task, targets, weight):
         if self.class_weight is None:
-            return 1.0
+            return None
         codes = task.strata(targets)
         if codes is None:
             raise ValueError("class_weight is not defined for multilabel targets.")

@@ -18,9 +18,11 @@ _CANONICAL_ROWS = 50_000
 
 
 def positive_rows(X: NDArray, y: NDArray, sample_weight: Any) -> tuple[NDArray, NDArray, NDArray]:
-    """Rows of positive weight, and the weights in float64."""
+    """Rows of positive weight, and the weights in float64: a view of one number without weights."""
     if sparse.issparse(y):
         raise TypeError("Sparse data was passed for y, but dense data is required: y.toarray().")
+    if sample_weight is None:
+        return X, y, np.broadcast_to(1.0, len(X))
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     with np.errstate(over="ignore"):
         overflows = np.isinf(weight.sum())

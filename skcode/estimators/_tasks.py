@@ -50,6 +50,12 @@ class Task(ABC):
         """R2 or accuracy of finite scores against encoded targets."""
 
 
+def _columns(y: NDArray) -> NDArray:
+    """Targets (n,) or (n, K) as numbers (n, K), which may come as strings, as in X."""
+    Y = y.reshape(len(y), -1)
+    return Y if Y.dtype.kind in "biuf" else Y.astype(np.float64)
+
+
 @dataclass(frozen=True)
 class RegressionTask(Task):
     """Standardised real targets."""
@@ -64,7 +70,7 @@ class RegressionTask(Task):
     @classmethod
     def learn(cls, y: NDArray, weight: NDArray, scaling: bool) -> RegressionTask:
         """Mean and scale of targets (n,) or (n, K); none where `scaling` is off."""
-        Y = y.reshape(len(y), -1).astype(np.float64, copy=False)
+        Y = _columns(y)
         mean, deviation = weighted_moments(Y, weight)
         if scaling:
             constant = deviation <= 1e-12 * np.abs(mean) + np.finfo(np.float64).tiny
@@ -72,19 +78,21 @@ class RegressionTask(Task):
             task = cls(mean, np.where(constant, 0.0, deviation), y.ndim)
         else:
             task = cls(np.zeros_like(mean), np.ones_like(mean), y.ndim)
-        return replace(task, reach=max(float(np.abs(task.encode(Y)).max()), 1.0))
+        ends = np.array([Y.min(axis=0), Y.max(axis=0)])
+        return replace(task, reach=max(float(np.abs(task.encode(ends)).max()), 1.0))
 
     @property
     def n_outputs(self):
         return len(self.mean)
 
     def encode(self, y):
-        # numbers may come as strings, as in X
-        Y = y.reshape(len(y), -1).astype(np.float64, copy=False)
+        Y = _columns(y)
         if Y.shape[1] != self.n_outputs:
             raise ValueError(f"y has {Y.shape[1]} outputs; the model has {self.n_outputs}.")
         gain = np.where(self.scale == 0, 0.0, 1 / np.where(self.scale == 0, 1.0, self.scale))
-        return (Y - self.mean) * gain
+        targets = np.subtract(Y, self.mean, dtype=np.float64)
+        targets *= gain
+        return targets
 
     def score(self, scores, targets, weight):
         if len(targets) < 2:

@@ -118,24 +118,34 @@ def weighted_moments(X: NDArray, weight: NDArray) -> tuple[NDArray, NDArray]:
 
     Columns are divided by their largest entry on the way, so that no square overflows.
     """
-    share = weight / weight.sum()
+    total = weight.sum()
     chunks = _chunks(X)
     size = np.max([np.abs(X[c]).max(axis=0) for c in chunks], axis=0).astype(np.float64)
     size[size == 0] = 1.0
-    mean = sum(share[c] @ (X[c] / size) for c in chunks)
-    variance = sum(share[c] @ (X[c] / size - mean) ** 2 for c in chunks)
+    mean = sum((weight[c] / total) @ (X[c] / size) for c in chunks)
+    variance = sum((weight[c] / total) @ (X[c] / size - mean) ** 2 for c in chunks)
     return mean * size, np.sqrt(variance) * size
 
 
 def weighted_quantiles(X: NDArray, weight: NDArray, levels: list[float]) -> NDArray:
     """Weighted quantiles (len(levels), p): the least x with at least that share of the weight."""
     result = np.empty((len(levels), X.shape[1]))
+    # a share that a sum reaches up to rounding is reached
+    shares = np.array(levels) * (1 - 1e-12)
+    if weight.min() == weight.max():
+        # no column is ordered whole, and nothing but one column is copied
+        index = np.maximum(np.ceil(shares * len(X)).astype(int) - 1, 0)
+        for j in range(X.shape[1]):
+            column = X[:, j].copy()
+            column.partition(index)
+            result[:, j] = column[index]
+        return result
     for j in range(X.shape[1]):
         column = np.ascontiguousarray(X[:, j])
         order = np.argsort(column, kind="stable")
         share = weight[order]
         np.cumsum(share, out=share)
-        index = np.searchsorted(share, np.array(levels) * share[-1] * (1 - 1e-12))
+        index = np.searchsorted(share, shares * share[-1])
         result[:, j] = column[order[np.minimum(index, len(order) - 1)]]
     return result
 

@@ -24,6 +24,13 @@ _MOST_SCALED = 2**23
 _ROW_BYTES = 16 * 2**20
 
 
+def _shares(weight: NDArray) -> NDArray:
+    """Weights divided by their sum; a view of one number stays one."""
+    if len(weight) > 1 and weight.strides == (0,):
+        return np.broadcast_to(weight[0] / weight.sum(), weight.shape)
+    return weight / weight.sum()
+
+
 class Objective:
     r"""The training objective
 
@@ -68,7 +75,7 @@ class Objective:
         self.loss = loss
         self.X = X
         self.y = y
-        self.weight = weight / weight.sum()
+        self.weight = _shares(weight)
         # weights that sum to less than the number of rows are relative, else they count rows
         self.total_weight = max(float(weight.sum()), float(len(X)))
         self.alpha = alpha

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.random import sample_without_replacement
 
-from skcode.solvers._base import Solver, SolverResult, warn_of_explosion
-from skcode.utils._arrow import ArrowFactor
+from skcode.solvers._base import Monitor, Solver, SolverResult
+from skcode.solvers._damped import Posterior, State, Strengths
+from skcode.solvers._evidence import Evidence
 
-#: prior precisions from which the evidence updates start
-_FIRST_CONTROL_PRECISION = 1.0
-_FIRST_READOUT_PRECISION = 1e-2
-_FIRST_NOISE_PRECISION = 2.0
-#: so little that steps near the optimum converge quadratically
-_LEAST_DAMPING = 1e-8
-#: where damping starts to grow after a rejection: climbing from the least would take evaluations
-_RETREAT_DAMPING = 1e-4
 #: steps of each phase after the first, when rows come in growing subsets
 _LATE_STEPS = 3
 #: entries of X that a subset may copy: 64 MB in single precision
 _SUBSET_ENTRIES = 2**24
+
+
+class Phase(NamedTuple):
+    """What the steps on one set of rows led to."""
+
+    theta: NDArray
+    strengths: Strengths
+    n_iter: int
+    converged: bool
+    message: str
+    stopped: bool
+    posterior: Posterior | None
 
 
 class GaussNewton(Solver):
@@ -108,36 +113,65 @@ class GaussNewton(Solver):
 
     def minimize(self, objective, theta, *, max_iter, tol, n_iter_no_change, rng, monitor):
         self.check_objective(objective)
-        state: Any = None
-        n_iter, converged, message = 0, False, "max_iter reached"
+        n_iter, strengths = 0, None
         for rows, budget in self._phases(objective, max_iter):
             part = objective
             if rows < objective.n_samples:
-                part = objective.subset(np.sort(rng.choice(objective.n_samples, rows, False)))
-            state = State(part, theta, self.damping, previous=state)
-            if n_iter == 0:
-                state.solve_readout(1 if objective.loss.has_noise else 2)
-            evidence = Evidence(state, self.rate) if objective.alpha is None else None
-            converged, message, stop = False, "max_iter reached", False
-            for _ in range(budget):
-                n_iter += 1
-                decrease = state.step()
-                if stop := monitor(state.theta, state.mean_objective):
-                    converged, message = True, "stopped by the monitor"
-                    break
-                if decrease <= 1e-2 * tol * state.total * state.noise:
-                    converged, message = True, "no step decreases the loss by tol"
-                    break
-                if evidence is not None and evidence.update() >= self.patience:
-                    message = "the evidence fell"
-                    break
-            # the bound on the steps is part of the regularisation, not a failure to converge
-            converged = converged or evidence is not None
-            posterior = evidence.best if evidence is not None else None
-            theta = state.theta if posterior is None else posterior.theta
-            if stop:
+                # in memory for the rows that are chosen alone
+                index = sample_without_replacement(
+                    objective.n_samples,
+                    rows,
+                    method="reservoir_sampling",
+                    random_state=int(rng.integers(2**31)),
+                )
+                part = objective.subset(np.sort(index))
+            # what a phase holds, its rows among it, is let go before the next
+            phase = self._run_phase(part, theta, strengths, budget, tol, monitor)
+            del part
+            theta, strengths = phase.theta, phase.strengths
+            n_iter += phase.n_iter
+            if phase.stopped:
                 break
-        return SolverResult(theta, n_iter, converged, message, posterior or state.posterior())
+        return SolverResult(theta, n_iter, phase.converged, phase.message, phase.posterior)
+
+    def _run_phase(
+        self,
+        objective: Any,
+        theta: NDArray,
+        strengths: Strengths | None,
+        budget: int,
+        tol: float,
+        monitor: Monitor,
+    ) -> Phase:
+        """Up to `budget` steps on the rows of one objective."""
+        state = State(objective, theta, self.damping, strengths)
+        if strengths is None:
+            state.solve_readout(1 if objective.loss.has_noise else 2)
+        evidence = Evidence(state, self.rate) if objective.alpha is None else None
+        converged, message, stopped, n_iter = False, "max_iter reached", False, 0
+        for _ in range(budget):
+            n_iter += 1
+            decrease = state.step()
+            if stopped := monitor(state.theta, state.mean_objective):
+                converged, message = True, "stopped by the monitor"
+                break
+            if decrease <= 1e-2 * tol * state.total * state.noise:
+                converged, message = True, "no step decreases the loss by tol"
+                break
+            if evidence is not None and evidence.update() >= self.patience:
+                message = "the evidence fell"
+                break
+        posterior = None if evidence is None else evidence.best
+        return Phase(
+            theta=state.theta if posterior is None else posterior.theta,
+            strengths=state.strengths,
+            n_iter=n_iter,
+            # the bound on the steps is part of the regularisation, not a failure to converge
+            converged=converged or evidence is not None,
+            message=message,
+            stopped=stopped,
+            posterior=posterior or state.posterior(),
+        )
 
     def most_iterations(self, objective, max_iter):
         return sum(budget for _, budget in self._phases(objective, max_iter))
@@ -154,199 +188,3 @@ class GaussNewton(Solver):
         late = min(_LATE_STEPS, max_iter // len(rows))
         first = max_iter - late * (len(rows) - 1)
         return [(r, first if i == 0 else late) for i, r in enumerate(rows)]
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """Laplace approximation N(theta, P^{-1}) at an iterate, and the noise precision."""
-
-    theta: NDArray
-    factor: ArrowFactor
-    noise: float
-
-
-class State:
-    """The iterate, its linearisation, the damping, and the prior and noise precisions."""
-
-    def __init__(
-        self, objective: Any, theta: NDArray, damping: float, previous: State | None = None
-    ):
-        self.objective = objective
-        self.theta = np.array(theta, dtype=np.float64)
-        self.total = objective.total_weight
-        self.damping = damping
-        self.noise = 1.0
-        self.precision = self._first_precision()
-        if previous is not None:
-            self.damping, self.noise = previous.damping, previous.noise
-            if objective.alpha is None:
-                self.precision = previous.precision
-        self.is_control = np.arange(len(self.theta)) < objective.model.n_controls
-        self.held = self.is_control & (not objective.train_controls)
-        self.linearise()
-        self._retreat()
-
-    def _retreat(self) -> None:
-        """Halve the controls until the normal equations are finite, and tell of it."""
-        for halved in range(60):
-            if np.isfinite(self.equations.value):
-                if halved:
-                    warn_of_explosion(f"the controls were divided by {2.0**halved:.3g}")
-                return
-            self.theta[self.is_control] /= 2
-            self.linearise()
-        raise ValueError(
-            "The flow, or the Gauss-Newton matrix, overflows however small the controls are. Scale "
-            "X and y (scaling='robust') or use bounded vector fields (vector_fields='neural')."
-        )
-
-    def _first_precision(self) -> NDArray:
-        objective = self.objective
-        if objective.alpha is not None:
-            return self.total * objective.ridge
-        if objective.loss.has_noise:
-            self.noise = _FIRST_NOISE_PRECISION
-        precision = np.full(len(self.theta), _FIRST_READOUT_PRECISION)
-        precision[: objective.model.n_controls] = _FIRST_CONTROL_PRECISION
-        # intercepts are all but free; those of a softmax are defined up to a constant
-        precision[objective.groups < 0] = 1e-2 if objective.loss.coupled else 1e-8
-        return precision
-
-    def linearise(self) -> None:
-        """Value, gradient and Gauss-Newton matrix of the mean loss at theta."""
-        self.equations = self.objective.normal_equations(self.theta)
-
-    @property
-    def penalised(self) -> float:
-        """Summed loss plus penalty."""
-        return self._penalised(self.equations.value, self.theta)
-
-    @property
-    def mean_objective(self) -> float:
-        """Loss plus penalty in units of one sample's loss."""
-        return self.penalised / (self.total * self.noise)
-
-    def _penalised(self, value: float, theta: NDArray) -> float:
-        return self.total * self.noise * value + 0.5 * float(self.precision @ theta**2)
-
-    def factor(self, damping: float = 0.0) -> ArrowFactor | None:
-        """Factor of the damped matrix of the summed objective; None if it is not positive.
-
-        What is held takes a shift that no data can move.
-        """
-        diagonal = self.total * self.noise * self.equations.matrix.diagonal
-        # rounding of the sweeps must not make the matrix indefinite
-        eps = np.finfo(self.objective.precision).eps
-        shift = self.precision + damping * (diagonal + self.precision) + 3 * eps * diagonal
-        shift += 1e-3 * eps * diagonal.max()
-        shift[self.held] += 1e12 * (1 + diagonal[self.held])
-        return self.equations.matrix.scaled(self.total * self.noise).factor(shift)
-
-    def undamped_factor(self) -> ArrowFactor | None:
-        """Factor without damping, or with the least that rounding of the sweeps asks for."""
-        for damping in (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
-            factor = self.factor(damping)
-            if factor is not None:
-                return factor
-        return None
-
-    def posterior(self) -> Posterior | None:
-        """The Laplace approximation at theta; ends the use of this state."""
-        if self.objective.alpha is not None and self.objective.loss.has_noise:
-            # a fixed penalty is one in units of the noise, of which the residuals tell
-            n = self.total * self.objective.model.readout.n_outputs
-            self.noise = n / max(2 * self.total * self.equations.value, 1e-9 * n)
-            self.precision = self.noise * self.precision
-        factor = self.undamped_factor()
-        return None if factor is None else Posterior(self.theta.copy(), factor, self.noise)
-
-    def solve_readout(self, n_steps: int) -> None:
-        """Newton steps on the readout alone, for the controls at hand."""
-        held, self.held = self.held, self.is_control
-        for _ in range(n_steps):
-            self.step(damping=1e-6)
-        self.held = held
-
-    def step(self, damping: float | None = None) -> float:
-        """Take a step if one decreases the objective; returns the decrease, 0 if none does."""
-        follow = damping is None
-        damping = self.damping if damping is None else damping
-        scale, before = self.total * self.noise, self.penalised
-        gradient = scale * self.equations.gradient + self.precision * self.theta
-        gradient[self.held] = 0
-        for _ in range(8):
-            factor = self.factor(damping)
-            if factor is None:
-                damping = 10 * max(damping, _RETREAT_DAMPING)
-                continue
-            delta = np.where(self.held, 0, -factor.solve(gradient))
-            curvature = scale * self.equations.matrix.quadratic(delta)
-            curvature += float(self.precision @ delta**2)
-            predicted = -float(gradient @ delta) - 0.5 * curvature
-            trial = self.theta + delta
-            equations = self.objective.normal_equations(trial)
-            decrease = before - self._penalised(equations.value, trial)
-            ratio = decrease / max(predicted, 1e-300)
-            if np.isfinite(equations.value) and ratio > 1e-3 and decrease > 0:
-                self.theta, self.equations = trial, equations
-                if follow:
-                    self.damping = damping * max(1 / 3, 1 - (2 * ratio - 1) ** 3)
-                    self.damping = max(self.damping, _LEAST_DAMPING)
-                return decrease
-            damping = 4 * max(damping, _RETREAT_DAMPING)
-        if follow:
-            self.damping = damping
-        return 0.0
-
-
-class Evidence:
-    """MacKay's updates of the precisions of a state, and the iterate of highest evidence."""
-
-    def __init__(self, state: State, rate: float):
-        self.state = state
-        self.rate = rate
-        groups = state.objective.groups
-        self.members = [
-            np.flatnonzero(groups == group) for group in range(groups.max(initial=-1) + 1)
-        ]
-        self.n_values = state.total * state.objective.model.readout.n_outputs
-        self.best: Posterior | None = None
-        self._highest = -np.inf
-        self._stalled = 0
-
-    def update(self) -> int:
-        """Compare the iterate, update the precisions, return the steps since the highest."""
-        state = self.state
-        factor = state.undamped_factor()
-        if factor is None:
-            return self._stalled
-        self._compare(factor)
-        variances = factor.inverse_diagonal()
-        effective_total = 0.0
-        for group in self.members:
-            old = state.precision[group[0]]
-            effective = max(len(group) - old * float(variances[group].sum()), 1e-3)
-            effective_total += effective
-            new = effective / max(float(np.sum(state.theta[group] ** 2)), 1e-8)
-            new = float(np.clip(new, 1e-6, 1e6))
-            state.precision[group] = old ** (1 - self.rate) * new**self.rate
-        if state.objective.loss.has_noise:
-            n = self.n_values
-            residual = 2 * state.total * state.equations.value
-            new = max(n - effective_total, 0.1 * n) / max(residual, 1e-9 * n)
-            state.noise = state.noise ** (1 - self.rate) * new**self.rate
-        return self._stalled
-
-    def _compare(self, factor: ArrowFactor) -> None:
-        """Laplace evidence up to constants; the highest so far is kept."""
-        state = self.state
-        value = -state.penalised - 0.5 * factor.log_determinant
-        for group in self.members:
-            value += 0.5 * len(group) * np.log(state.precision[group[0]])
-        if state.objective.loss.has_noise:
-            value += 0.5 * self.n_values * np.log(state.noise)
-        if value > self._highest:
-            self._highest, self._stalled = value, 0
-            self.best = Posterior(state.theta.copy(), factor, state.noise)
-        else:
-            self._stalled += 1
