@@ -51,10 +51,10 @@ def ray_pool():
     ray.shutdown()
 
 
-def fitted(data, solver, max_iter=3, n_jobs=2, **options):
+def fitted(data, solver, max_iter=3, n_jobs=2, sample_weight=None, **options):
     X, y = data
     options = {**SMALL, "solver": solver, "max_iter": max_iter, "n_jobs": n_jobs, **options}
-    return ControlledODERegressor(**options).fit(X, y)
+    return ControlledODERegressor(**options).fit(X, y, sample_weight)
 
 
 def assert_same_bits(model, other, X):
@@ -96,7 +96,7 @@ def received_in(client, function):
 @pytest.mark.parametrize("solver", ["gauss-newton", "lbfgs"])
 def test_dask_ships_the_rows_once_a_fit(dask_client, data, solver):
     X, y = data
-    options = {"n_members": 2, "solver": solver}
+    options = {"n_members": 2, "solver": solver, "sample_weight": np.linspace(1, 2, len(X))}
     with joblib.parallel_config("dask"):
         (few, moved), (many, moved_by_many) = (
             received_in(dask_client, lambda n=n: fitted(data, n_jobs=2, max_iter=n, **options))
@@ -109,6 +109,44 @@ def test_dask_ships_the_rows_once_a_fit(dask_client, data, solver):
     # Gauss-Newton starts with a subset of the rows, of each member's own
     subsets = 2 * (rows + 2 * y.nbytes) * 2**14 // len(X) if solver == "gauss-newton" else 0
     assert few == many == once + subsets
+
+
+@pytest.mark.parametrize("solver", ["gauss-newton", "lbfgs"])
+def test_ray_ships_the_rows_once_a_fit(ray_pool, data, solver, monkeypatch):
+    import ray
+    from joblib.pool import PicklingPool
+
+    X, y = data
+    options = {"n_members": 2, "solver": solver, "sample_weight": np.linspace(1, 2, len(X))}
+    sizes = {"store": 0, "calls": 0}
+
+    def counting(put):
+        def count(value, *args, **kwargs):
+            sizes["store"] += value.nbytes if isinstance(value, np.ndarray) else 0
+            return put(value, *args, **kwargs)
+
+        return count
+
+    def counting_calls(self, func, *args, **kwargs):
+        sizes["calls"] += len(ray.cloudpickle.dumps(func))
+        return apply_async(self, func, *args, **kwargs)
+
+    with joblib.parallel_config("ray"):
+        fitted(data, solver, max_iter=1)  # which makes the pool Ray's
+        apply_async = PicklingPool.apply_async
+        monkeypatch.setattr(ray, "put", counting(ray.put))
+        monkeypatch.setattr(PicklingPool, "apply_async", counting_calls, raising=False)
+        sent = []
+        for n_iter in (2, 12):
+            sizes.update(store=0, calls=0)
+            fitted(data, max_iter=n_iter, **options)
+            sent.append(dict(sizes))
+    few, many = sent
+    print(f"{solver}: rows {X.nbytes}, sent {few} and {many}")
+    subsets = 2 * (X.nbytes + 2 * y.nbytes) * 2**14 // len(X) if solver == "gauss-newton" else 0
+    assert few["store"] == many["store"] == X.nbytes + 3 * y.nbytes + subsets
+    # calls carry parameters, and no rows
+    assert many["calls"] < 0.5 * X.nbytes
 
 
 @pytest.mark.parametrize("n_iter", [10])
@@ -141,11 +179,11 @@ def test_a_killed_worker_does_not_lose_the_fit(dask_client, data, n_iter):
 
 
 def test_a_killed_worker_of_ray_does_not_lose_the_fit(ray_pool, data):
-    """Ray restarts its workers when it is told to; see docs/travel.md."""
+    """Ray restarts its workers when it is told to, and it is."""
     import psutil  # comes with Ray
 
     X, _ = data
-    threads = fitted(data, "lbfgs", max_iter=10)
+    threads = fitted(data, "lbfgs", max_iter=60)
     done, killed = threading.Event(), []
 
     def kill():
@@ -162,11 +200,10 @@ def test_a_killed_worker_of_ray_does_not_lose_the_fit(ray_pool, data):
             time.sleep(0.05)
 
     killer = threading.Thread(target=kill)
-    remote = {"max_restarts": -1, "max_task_retries": -1}
-    with joblib.parallel_config("ray", ray_remote_args=remote):
+    with joblib.parallel_config("ray"):
         killer.start()
         try:
-            model = fitted(data, "lbfgs", max_iter=10)
+            model = fitted(data, "lbfgs", max_iter=60)
         finally:
             done.set()
             killer.join()

@@ -85,6 +85,8 @@ def task_normal(
     weight: NDArray,
 ) -> tuple[Any, ...]:
     """Parts of the normal equations, summed over the blocks of one task."""
+    # a view of one number would be summed in another order than what it looks like
+    weight = np.ascontiguousarray(weight)
     blocks = block_slices(len(X), model.n_block)
     many = loss.coupled and model.readout.separate and model.readout.n_outputs > MOST_EXACT
     block = sampled_block if many and train_controls else partial(_block_normal, train_controls)

@@ -195,6 +195,7 @@ def _block_of_rows(model: Model, loss: Loss) -> int:
 
 def _task_value_and_grad(model, loss, theta, X, y, weight):
     """Sum of s_n l_n over the blocks of one task, and its gradient: one trace a block."""
+    weight = np.ascontiguousarray(weight)
 
     def block(s):
         with model.sweep(s.stop - s.start) as sweep:
@@ -212,6 +213,7 @@ def _task_value_and_grad(model, loss, theta, X, y, weight):
 
 def _task_value(model, loss, theta, X, y, weight):
     """Sum of s_n l_n over the blocks of one task."""
+    weight = np.ascontiguousarray(weight)
     return tuple(
         ordered_sum(
             (float(weight[s] @ loss.value(model.block_scores(theta, X[s]), y[s])),)

@@ -14,6 +14,7 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
 from skcode.utils._blas import single_threaded_blas
+from skcode.utils._shipping import Shipping, arrived, shipping
 
 #: blocks are grouped into at most this many tasks: enough for many workers, cheap to dispatch
 _MOST_TASKS = 64
@@ -48,6 +49,7 @@ class OrderedMap:
     def __init__(self, n_jobs: int | None = None):
         self.n_jobs = n_jobs
         self._pool: Parallel | None = None
+        self._shipping: Shipping | None = None
         self._context = ExitStack()
         self._kept: dict[Any, Any] = {}
 
@@ -62,6 +64,7 @@ class OrderedMap:
 
     def _open(self) -> None:
         self._pool = Parallel(n_jobs=self.n_jobs, prefer="threads")
+        self._shipping = shipping(self._pool)
         self._pool.__enter__()
 
     def __exit__(self, *exc: Any) -> None:
@@ -70,10 +73,9 @@ class OrderedMap:
         self._context.close()
 
     def _close(self) -> None:
-        if self.ships:
-            # the table outlives the pool, and the ids in it may be given to other values
-            for value in self._kept.values():
-                self._pool._backend.data_futures.pop(id(value), None)  # type: ignore[union-attr]
+        if self._shipping is not None:
+            self._shipping.forget()
+            self._shipping = None
         if self._pool is not None:
             self._pool.__exit__(None, None, None)
             self._pool = None
@@ -81,7 +83,7 @@ class OrderedMap:
     @property
     def ships(self) -> bool:
         """Whether the backend sends arguments to other machines, and can keep them there."""
-        return hasattr(getattr(self._pool, "_backend", None), "data_futures")
+        return self._shipping is not None and self._shipping.keeps
 
     def keep(self, value: Any) -> Any:
         """The value, marked as an argument of many calls: it is sent to other machines once.
@@ -95,26 +97,19 @@ class OrderedMap:
             key = (value.ctypes.data, value.shape, value.strides, value.dtype.str)
         return self._kept.setdefault(key, value)
 
-    def _send(self) -> None:
-        """Send what is kept and not there yet, through joblib's own table of sent values."""
-        backend = self._pool._backend  # type: ignore[union-attr]
-        missing = [v for v in self._kept.values() if id(v) not in backend.data_futures]
-        futures = backend.client.scatter(missing, hash=False) if missing else []
-        backend.data_futures.update(zip(map(id, missing), futures, strict=True))
-
     def __call__(self, function: Callable, tasks: Sequence[tuple]) -> Iterable[Any]:
         """Results of ``function(*task)`` in the order of the tasks."""
-        if self._pool is None or len(tasks) == 1:
+        if self._pool is None or self._shipping is None or len(tasks) == 1:
             return (_run(function, *task) for task in tasks)
         for attempt in range(_MOST_RESENDS):
             try:
-                if self.ships:
-                    self._send()
-                return self._pool(delayed(_run)(function, *task) for task in tasks)
+                self._shipping.send(list(self._kept.values()))
+                named = self._shipping.named
+                return self._pool(
+                    delayed(_run)(function, *(named(value) for value in task)) for task in tasks
+                )
             except Exception as error:
-                # a machine that is lost takes the values with it that were sent there
-                lost = type(error).__module__.split(".")[0] == "distributed"
-                if not lost or attempt == _MOST_RESENDS - 1:
+                if attempt == _MOST_RESENDS - 1 or not self._shipping.has_lost(error):
                     raise
                 self._close()
                 self._open()
@@ -127,7 +122,7 @@ class OrderedMap:
 
 def _run(function: Callable, *task: Any) -> Any:
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return function(*task)
+        return function(*map(arrived, task))
 
 
 def ordered_sum(results: Iterable[tuple]) -> list[Any]:

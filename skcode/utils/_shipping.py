@@ -1,0 +1,122 @@
+"""Values that many calls share, sent to other machines once.
+
+joblib hands every call its arguments anew. Dask and Ray can keep values where the calls run: what
+is kept there is sent when it is first needed, and named from then on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from joblib import Parallel
+
+#: Ray's workers come back when they are lost, and do again what was lost with them
+_RAY_RESTARTS = {"max_restarts": -1, "max_task_retries": -1}
+
+
+class Shipping:
+    """How the backend of a pool gets values: with each call, since nothing leaves this machine.
+
+    Parameters
+    ----------
+    pool : Parallel
+        A pool that is not entered yet.
+    """
+
+    #: whether calls run on machines that can keep values
+    keeps = False
+
+    def __init__(self, pool: Parallel):
+        self.backend = pool._backend
+
+    def send(self, values: list[Any]) -> None:
+        """Send the values that are not there yet."""
+
+    def named(self, value: Any) -> Any:
+        """What a call is given in place of a value that was sent."""
+        return value
+
+    def forget(self) -> None:
+        """Let go of all that was sent, before the pool closes."""
+
+    def has_lost(self, error: Exception) -> bool:
+        """Whether the error tells of a machine that is gone with the values that it kept."""
+        return False
+
+
+class DaskShipping(Shipping):
+    """Through joblib's own table of futures, in which it looks arguments up."""
+
+    keeps = True
+
+    def __init__(self, pool: Parallel):
+        super().__init__(pool)
+        self.sent: dict[int, Any] = {}
+
+    def send(self, values: list[Any]) -> None:
+        table = self.backend.data_futures
+        missing = [value for value in values if id(value) not in table]
+        futures = self.backend.client.scatter(missing, hash=False) if missing else []
+        table.update(zip(map(id, missing), futures, strict=True))
+        self.sent.update((id(value), value) for value in missing)
+
+    def forget(self) -> None:
+        # the table outlives the pool, and the ids in it may be given to other values
+        for key in self.sent:
+            self.backend.data_futures.pop(key, None)
+        self.sent.clear()
+
+    def has_lost(self, error: Exception) -> bool:
+        return type(error).__module__.split(".")[0] == "distributed"
+
+
+class RayShipping(Shipping):
+    """Through Ray's object store, which every machine reads without a copy of its own."""
+
+    keeps = True
+
+    def __init__(self, pool: Parallel):
+        super().__init__(pool)
+        self.sent: dict[int, tuple[Any, InStore]] = {}
+        if self.backend.ray_remote_args is None:
+            self.backend.ray_remote_args = _RAY_RESTARTS
+
+    def send(self, values: list[Any]) -> None:
+        import ray
+
+        for value in values:
+            if id(value) not in self.sent:
+                self.sent[id(value)] = value, InStore(ray.put(value))
+
+    def named(self, value: Any) -> Any:
+        entry = self.sent.get(id(value))
+        return value if entry is None else entry[1]
+
+    def forget(self) -> None:
+        self.sent.clear()
+
+
+class InStore:
+    """A value in Ray's object store."""
+
+    def __init__(self, reference: Any):
+        self.reference = reference
+
+    def value(self) -> Any:
+        import ray
+
+        return ray.get(self.reference)
+
+
+def shipping(pool: Parallel) -> Shipping:
+    """How the backend of a pool that is not entered yet gets values."""
+    if hasattr(pool._backend, "data_futures"):
+        return DaskShipping(pool)
+    if type(pool._backend).__module__.startswith("ray."):
+        return RayShipping(pool)
+    return Shipping(pool)
+
+
+def arrived(value: Any) -> Any:
+    """The value that a call was given, or that it was given the name of."""
+    return value.value() if isinstance(value, InStore) else value
