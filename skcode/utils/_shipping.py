@@ -6,6 +6,7 @@ is kept there is sent when it is first needed, and named from then on.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from joblib import Parallel
@@ -82,11 +83,9 @@ class RayShipping(Shipping):
             self.backend.ray_remote_args = _RAY_RESTARTS
 
     def send(self, values: list[Any]) -> None:
-        import ray
-
         for value in values:
             if id(value) not in self.sent:
-                self.sent[id(value)] = value, InStore(ray.put(value))
+                self.sent[id(value)] = value, InStore(_ray().put(value))
 
     def named(self, value: Any) -> Any:
         entry = self.sent.get(id(value))
@@ -103,9 +102,12 @@ class InStore:
         self.reference = reference
 
     def value(self) -> Any:
-        import ray
+        return _ray().get(self.reference)
 
-        return ray.get(self.reference)
+
+def _ray() -> Any:
+    """Ray, which whoever asked for its backend has imported."""
+    return sys.modules["ray"]
 
 
 def shipping(pool: Parallel) -> Shipping:
