@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import lapack
+
+from skcode.utils._typing import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,17 @@ class ArrowOrder:
         Length of the vector; entries in no position are zero.
     """
 
-    positions: NDArray
+    positions: IntArray
     shape: tuple[int, int, int]
     size: int
 
-    def split(self, vector: NDArray) -> tuple[NDArray, NDArray]:
+    def split(self, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Entries of the core (c,) and of the blocks (K, F)."""
         c, K, F = self.shape
         entries = vector[self.positions]
         return entries[:c], entries[c:].reshape(K, F)
 
-    def join(self, core: NDArray, blocks: NDArray) -> NDArray:
+    def join(self, core: FloatArray, blocks: FloatArray) -> FloatArray:
         """The inverse of `split`."""
         vector = np.zeros(self.size)
         vector[self.positions] = np.concatenate([core, blocks.ravel()])
@@ -56,27 +57,27 @@ class Arrow:
         Order of the vectors that the methods take and return.
     """
 
-    core: NDArray
-    coupling: NDArray
-    blocks: NDArray
+    core: FloatArray
+    coupling: FloatArray
+    blocks: FloatArray
     order: ArrowOrder
 
     @property
-    def diagonal(self) -> NDArray:
+    def diagonal(self) -> FloatArray:
         return self.order.join(np.diag(self.core), np.diagonal(self.blocks, axis1=1, axis2=2))
 
     def scaled(self, factor: float) -> Arrow:
         """The matrix times a number."""
         return Arrow(factor * self.core, factor * self.coupling, factor * self.blocks, self.order)
 
-    def quadratic(self, vector: NDArray) -> float:
+    def quadratic(self, vector: FloatArray) -> float:
         """v^T M v."""
         v, w = self.order.split(vector)
         across = np.einsum("kcf,kf->c", self.coupling, w)
         within = np.einsum("kf,kfg,kg->", w, self.blocks, w)
         return float(v @ (self.core @ v) + 2 * v @ across + within)
 
-    def factor(self, shift: NDArray) -> ArrowFactor | None:
+    def factor(self, shift: FloatArray) -> ArrowFactor | None:
         """Factor of M + diag(shift); None if that is not positive definite.
 
         Each block is factored by itself, D_k = L_k L_k^T, and then the Schur complement of all of
@@ -111,16 +112,16 @@ class ArrowFactor:
     """Cholesky factor of a positive definite arrow matrix."""
 
     order: ArrowOrder
-    schur: NDArray  # (c, c) lower factor of the Schur complement
-    inverses: NDArray  # (K, F, F): L_k^{-1}
-    V: NDArray  # (K F, c): L_k^{-1} C_k^T
+    schur: FloatArray  # (c, c) lower factor of the Schur complement
+    inverses: FloatArray  # (K, F, F): L_k^{-1}
+    V: FloatArray  # (K F, c): L_k^{-1} C_k^T
     log_determinant: float
 
     @property
     def has_core(self) -> bool:
         return len(self.schur) > 0
 
-    def solve(self, b: NDArray) -> NDArray:
+    def solve(self, b: FloatArray) -> FloatArray:
         """M^{-1} b."""
         b_core, b_blocks = self.order.split(b)
         K, F = b_blocks.shape
@@ -131,7 +132,7 @@ class ArrowFactor:
         rest = (y - self.V @ x_core).reshape(K, F)
         return self.order.join(x_core, np.einsum("kgf,kg->kf", self.inverses, rest))
 
-    def inverse_diagonal(self) -> NDArray:
+    def inverse_diagonal(self) -> FloatArray:
         """The diagonal of M^{-1}."""
         K, F, _ = self.inverses.shape
         if not self.has_core:
@@ -144,7 +145,7 @@ class ArrowFactor:
         blocks = np.sum(self.inverses**2, axis=1) + np.sum(across**2, axis=2)
         return self.order.join(core, blocks)
 
-    def inverse_form(self, core: NDArray, block: NDArray, k: int) -> NDArray:
+    def inverse_form(self, core: FloatArray, block: FloatArray, k: int) -> FloatArray:
         """r^T M^{-1} r (n,) for vectors r with entries in the core (c, n) and in block k (F, n)."""
         F = self.inverses.shape[1]
         if not F:
@@ -153,4 +154,5 @@ class ArrowFactor:
             y = self.inverses[k] @ block
             rest = core - self.V[k * F : (k + 1) * F].T @ y
         z = lapack.dtrtrs(self.schur, rest, lower=1)[0] if self.has_core else rest
-        return np.sum(y**2, axis=0) + np.sum(z**2, axis=0)
+        form: FloatArray = np.sum(y**2, axis=0) + np.sum(z**2, axis=0)
+        return form

@@ -28,7 +28,8 @@ if hasattr(os, "register_at_fork"):
 
 @cache
 def _libraries() -> list[Any]:
-    return ThreadpoolController().select(user_api="blas").lib_controllers
+    libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+    return libraries
 
 
 @contextmanager

@@ -6,9 +6,9 @@ bits for every n_jobs and every joblib backend.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
@@ -20,6 +20,8 @@ from skcode.utils._shipping import Shipping, arrived, shipping
 _MOST_TASKS = 64
 #: machines that may be lost during one call before the call is
 _MOST_RESENDS = 4
+
+Value = TypeVar("Value")
 
 
 def block_slices(n_samples: int, n_block: int) -> list[slice]:
@@ -51,7 +53,7 @@ class OrderedMap:
         self._pool: Parallel | None = None
         self._shipping: Shipping | None = None
         self._context = ExitStack()
-        self._kept: dict[Any, Any] = {}
+        self._kept: dict[Hashable, Any] = {}
 
     def __enter__(self) -> OrderedMap:
         # entered once here, so that the tasks need not switch threads on and off
@@ -85,19 +87,22 @@ class OrderedMap:
         """Whether the backend sends arguments to other machines, and can keep them there."""
         return self._shipping is not None and self._shipping.keeps
 
-    def keep(self, value: Any) -> Any:
+    def keep(self, value: Value) -> Value:
         """The value, marked as an argument of many calls: it is sent to other machines once.
 
         Views of the same memory are one value.
         """
         if not self.ships:
             return value
-        key: Any = id(value)
+        key: Hashable = id(value)
         if isinstance(value, np.ndarray):
             key = (value.ctypes.data, value.shape, value.strides, value.dtype.str)
-        return self._kept.setdefault(key, value)
+        kept: Value = self._kept.setdefault(key, value)
+        return kept
 
-    def __call__(self, function: Callable, tasks: Sequence[tuple]) -> Iterable[Any]:
+    def __call__(
+        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]
+    ) -> Iterable[Any]:
         """Results of ``function(*task)`` in the order of the tasks."""
         if self._pool is None or self._shipping is None or len(tasks) == 1:
             return (_run(function, *task) for task in tasks)
@@ -105,9 +110,10 @@ class OrderedMap:
             try:
                 self._shipping.send(list(self._kept.values()))
                 named = self._shipping.named
-                return self._pool(
+                results: Iterable[Any] = self._pool(
                     delayed(_run)(function, *(named(value) for value in task)) for task in tasks
                 )
+                return results
             except Exception as error:
                 if attempt == _MOST_RESENDS - 1 or not self._shipping.has_lost(error):
                     raise
@@ -115,17 +121,17 @@ class OrderedMap:
                 self._open()
         raise AssertionError("unreachable")
 
-    def sum(self, function: Callable, tasks: Sequence[tuple]) -> list[Any]:
+    def sum(self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Entrywise sum, in the order of the tasks, of the tuples that the function returns."""
         return ordered_sum(self(function, tasks))
 
 
-def _run(function: Callable, *task: Any) -> Any:
+def _run(function: Callable[..., Any], *task: Any) -> Any:
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return function(*map(arrived, task))
 
 
-def ordered_sum(results: Iterable[tuple]) -> list[Any]:
+def ordered_sum(results: Iterable[tuple[Any, ...]]) -> list[Any]:
     """Entrywise sum of tuples of numbers and arrays, in order."""
     total: list[Any] | None = None
     for result in results:

@@ -9,19 +9,20 @@ of a row stay together.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from skcode.utils._typing import Array, BoolArray, FloatArray, HashArray, IntArray
 
 _MULTIPLIER = 0x9E3779B97F4A7C15
 
 
-def _mix(h: NDArray) -> NDArray:
+def _mix(h: HashArray) -> HashArray:
     """Finaliser of splitmix64 (Steele, Lea, Flood 2014): every input bit moves every output bit."""
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return h ^ (h >> np.uint64(31))
 
 
-def row_keys(X: NDArray, seed: int = 0) -> NDArray:
+def row_keys(X: Array, seed: int = 0) -> HashArray:
     """A 64-bit hash of the content of each row (n, p)."""
     h = np.full(len(X), np.uint64(seed), dtype=np.uint64)
     for j in range(X.shape[1]):
@@ -32,8 +33,8 @@ def row_keys(X: NDArray, seed: int = 0) -> NDArray:
 
 
 def canonical_rows(
-    X: NDArray, y: NDArray, weight: NDArray, keys: NDArray
-) -> tuple[NDArray, NDArray]:
+    X: Array, y: Array, weight: FloatArray, keys: HashArray
+) -> tuple[IntArray, FloatArray]:
     """Index of one representative of each distinct row (x, y), by key, and summed weights."""
     y_keys = row_keys(y.reshape(len(y), -1))
     order = np.lexsort((weight, y_keys, keys))
@@ -44,8 +45,8 @@ def canonical_rows(
 
 
 def validation_mask(
-    keys: NDArray, fraction: float, strata: NDArray | None = None, seed: int = 0
-) -> NDArray:
+    keys: HashArray, fraction: float, strata: IntArray | None = None, seed: int = 0
+) -> BoolArray:
     """Mask of the rows of the validation part: the given share of each stratum, copies together.
 
     Parameters

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
+#: what makes a generator
+RandomSource: TypeAlias = np.random.Generator | np.random.RandomState | int | None
 
-def as_generator(rng: Any) -> np.random.Generator:
+
+def as_generator(rng: RandomSource) -> np.random.Generator:
     """Return a `numpy.random.Generator` for a Generator, a RandomState, a seed or None.
 
     A RandomState is advanced by one draw, so that two calls give two independent generators.
