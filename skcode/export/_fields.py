@@ -6,7 +6,6 @@ from functools import singledispatch
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skcode.export._graph import Graph
 from skcode.fields import Fields
@@ -22,15 +21,16 @@ from skcode.fields._activations import (
 )
 from skcode.fields._composite import StackFields, SumFields
 from skcode.fields._convolutional import ConvolutionalDrawn
-from skcode.fields._filter import FilterDrawn
+from skcode.fields._filter_drawn import FilterDrawn
 from skcode.fields._function import FunctionDrawn
 from skcode.fields._linear import AffineDrawn, DiagonalDrawn
 from skcode.fields._neural import NeuralDrawn
 from skcode.fields._polynomial import PolynomialDrawn
+from skcode.utils._typing import FloatArray
 
 
 @singledispatch
-def field_nodes(fields: Fields, graph: Graph, x: str, u: NDArray) -> str:
+def field_nodes(fields: Fields, graph: Graph, x: str, u: FloatArray) -> str:
     """Nodes for V_u(x) = sum_i u^i V_i(x).
 
     Fields of your own join with ``field_nodes.register(YourFields)``.
@@ -73,7 +73,7 @@ def field_nodes(fields: Fields, graph: Graph, x: str, u: NDArray) -> str:
 
 
 @field_nodes.register
-def _(fields: FunctionDrawn, graph: Graph, x: str, u: NDArray) -> str:
+def _(fields: FunctionDrawn, graph: Graph, x: str, u: FloatArray) -> str:
     raise TypeError(
         "FunctionFields hold Python functions, which ONNX cannot run. Save the model with pickle "
         "or joblib, or make the functions fields of your own, with a translation in "
@@ -82,20 +82,20 @@ def _(fields: FunctionDrawn, graph: Graph, x: str, u: NDArray) -> str:
 
 
 @field_nodes.register
-def _(fields: AffineDrawn, graph: Graph, x: str, u: NDArray) -> str:
+def _(fields: AffineDrawn, graph: Graph, x: str, u: FloatArray) -> str:
     matrix = fields.bind(u).astype(u.dtype)
     return graph.affine(x, matrix[:, :-1].T, matrix[:, -1])
 
 
 @field_nodes.register
-def _(fields: DiagonalDrawn, graph: Graph, x: str, u: NDArray) -> str:
+def _(fields: DiagonalDrawn, graph: Graph, x: str, u: FloatArray) -> str:
     factors = np.zeros(fields.n_states, u.dtype)
     factors[: fields.n_fields] = u
     return graph.add("Mul", x, graph.constant(factors))
 
 
 @field_nodes.register
-def _(fields: NeuralDrawn, graph: Graph, x: str, u: NDArray) -> str:
+def _(fields: NeuralDrawn, graph: Graph, x: str, u: FloatArray) -> str:
     A = fields.A.astype(u.dtype)
     s = activation_nodes(fields.activation, graph, graph.affine(x, A[:, :-1].T, A[:, -1]), u.dtype)
     Bu = fields.bind(u).Bu
@@ -108,7 +108,7 @@ def _(fields: NeuralDrawn, graph: Graph, x: str, u: NDArray) -> str:
 
 
 @field_nodes.register
-def _(fields: PolynomialDrawn, graph: Graph, x: str, u: NDArray) -> str:
+def _(fields: PolynomialDrawn, graph: Graph, x: str, u: FloatArray) -> str:
     matrix = fields.bind(u).astype(u.dtype)
     table: list[str] = []
     first = 1
@@ -123,7 +123,7 @@ def _(fields: PolynomialDrawn, graph: Graph, x: str, u: NDArray) -> str:
 
 
 @field_nodes.register
-def _(fields: ConvolutionalDrawn, graph: Graph, x: str, u: NDArray) -> str:
+def _(fields: ConvolutionalDrawn, graph: Graph, x: str, u: FloatArray) -> str:
     p, kernel = fields.layout.n_inputs, fields.bind(u).astype(u.dtype)
     pixels, hidden = (
         graph.add("Gather", x, graph.constant(part), axis=1)
@@ -140,7 +140,7 @@ def _(fields: ConvolutionalDrawn, graph: Graph, x: str, u: NDArray) -> str:
 
 
 @field_nodes.register
-def _(fields: FilterDrawn, graph: Graph, x: str, u: NDArray) -> str:
+def _(fields: FilterDrawn, graph: Graph, x: str, u: FloatArray) -> str:
     patches = graph.add("Gather", x, graph.constant(fields.reads), axis=1)
     responses = _filtered(graph, fields.A.astype(u.dtype), patches)
     responses = activation_nodes(fields.activation, graph, responses, u.dtype)
@@ -155,7 +155,7 @@ def _(fields: FilterDrawn, graph: Graph, x: str, u: NDArray) -> str:
     return graph.add("Pad", flat, graph.constant([0, fields.n_inputs, 0, 0]))
 
 
-def _filtered(graph: Graph, filters: NDArray, patches: str) -> str:
+def _filtered(graph: Graph, filters: FloatArray, patches: str) -> str:
     """Filters (d, w + 1), with a bias each, on patches (N, w, positions)."""
     product = graph.add("MatMul", graph.constant(filters[:, :-1]), patches)
     return graph.add("Add", product, graph.constant(filters[:, -1:]))
@@ -163,7 +163,7 @@ def _filtered(graph: Graph, filters: NDArray, patches: str) -> str:
 
 @field_nodes.register(StackFields)
 @field_nodes.register(SumFields)
-def _(fields: Any, graph: Graph, x: str, u: NDArray) -> str:
+def _(fields: Any, graph: Graph, x: str, u: FloatArray) -> str:
     return graph.total(
         [
             field_nodes(part, graph, x, u[s])
@@ -173,33 +173,33 @@ def _(fields: Any, graph: Graph, x: str, u: NDArray) -> str:
 
 
 @singledispatch
-def activation_nodes(activation: Activation, graph: Graph, z: str, dtype: np.dtype) -> str:
+def activation_nodes(activation: Activation, graph: Graph, z: str, dtype: np.dtype[Any]) -> str:
     """Nodes for sigma(z)."""
     raise TypeError(f"{type(activation).__name__} has no ONNX translation.")
 
 
 @activation_nodes.register
-def _(activation: Identity, graph: Graph, z: str, dtype: np.dtype) -> str:
+def _(activation: Identity, graph: Graph, z: str, dtype: np.dtype[Any]) -> str:
     return z
 
 
 @activation_nodes.register
-def _(activation: Tanh, graph: Graph, z: str, dtype: np.dtype) -> str:
+def _(activation: Tanh, graph: Graph, z: str, dtype: np.dtype[Any]) -> str:
     return graph.add("Tanh", z)
 
 
 @activation_nodes.register
-def _(activation: ReLU, graph: Graph, z: str, dtype: np.dtype) -> str:
+def _(activation: ReLU, graph: Graph, z: str, dtype: np.dtype[Any]) -> str:
     return graph.add("Relu", z)
 
 
 @activation_nodes.register
-def _(activation: Sin, graph: Graph, z: str, dtype: np.dtype) -> str:
+def _(activation: Sin, graph: Graph, z: str, dtype: np.dtype[Any]) -> str:
     return graph.add("Sin", z)
 
 
 @activation_nodes.register
-def _(activation: Softplus, graph: Graph, z: str, dtype: np.dtype) -> str:
+def _(activation: Softplus, graph: Graph, z: str, dtype: np.dtype[Any]) -> str:
     # log(1 + e^z) = max(z, 0) + log(1 + e^-|z|), which does not overflow
     tail = graph.add("Exp", graph.add("Neg", graph.add("Abs", z)))
     tail = graph.add("Log", graph.add("Add", tail, graph.constant(1, dtype)))
@@ -207,7 +207,7 @@ def _(activation: Softplus, graph: Graph, z: str, dtype: np.dtype) -> str:
 
 
 @activation_nodes.register
-def _(activation: GELU, graph: Graph, z: str, dtype: np.dtype) -> str:
+def _(activation: GELU, graph: Graph, z: str, dtype: np.dtype[Any]) -> str:
     def scaled(factor: float, x: str) -> str:
         return graph.add("Mul", x, graph.constant(factor, dtype))
 
@@ -218,7 +218,7 @@ def _(activation: GELU, graph: Graph, z: str, dtype: np.dtype) -> str:
 
 
 @activation_nodes.register
-def _(activation: PolynomialActivation, graph: Graph, z: str, dtype: np.dtype) -> str:
+def _(activation: PolynomialActivation, graph: Graph, z: str, dtype: np.dtype[Any]) -> str:
     c = activation.coefficients[:, :, 0].astype(dtype)
     s = graph.constant(c[-1])
     for k in range(len(c) - 2, -1, -1):

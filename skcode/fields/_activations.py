@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 
 import autograd.numpy as anp
 import numpy as np
-from numpy.typing import NDArray
+
+from skcode.utils._typing import FloatArray, Traced
 
 #: entries below which one call costs less than several faster ones
 _SMALL = 4096
@@ -26,15 +27,15 @@ class Activation(ABC):
     keeps_derivative: bool = False
 
     @abstractmethod
-    def value(self, z):
+    def value(self, z: Traced) -> Traced:
         """sigma(z), traceable by autograd."""
 
     @abstractmethod
-    def forward(self, z: NDArray, ds: NDArray | None) -> None:
+    def forward(self, z: FloatArray, ds: FloatArray | None) -> None:
         """Replace z by s = sigma(z); write sigma'(z) to ds where it is kept and asked for."""
 
     @abstractmethod
-    def derivative(self, s: NDArray, ds: NDArray | None, out: NDArray) -> NDArray:
+    def derivative(self, s: FloatArray, ds: FloatArray | None, out: FloatArray) -> FloatArray:
         """sigma'(z), given s = sigma(z): ds where it is kept, else written to `out`."""
 
 
@@ -43,25 +44,26 @@ class _Kept(Activation):
 
     keeps_derivative = True
 
-    def derivative(self, s, ds, out):
+    def derivative(self, s: FloatArray, ds: FloatArray | None, out: FloatArray) -> FloatArray:
+        assert ds is not None
         return ds
 
 
 class Identity(Activation):
     """sigma(z) = z."""
 
-    def value(self, z):
+    def value(self, z: Traced) -> Traced:
         return z
 
-    def forward(self, z, ds):
+    def forward(self, z: FloatArray, ds: FloatArray | None) -> None:
         pass
 
-    def derivative(self, s, ds, out):
+    def derivative(self, s: FloatArray, ds: FloatArray | None, out: FloatArray) -> FloatArray:
         out[...] = 1
         return out
 
 
-def _tanh(z: NDArray) -> None:
+def _tanh(z: FloatArray) -> None:
     """Replace z by tanh z = 1 - 2 / (1 + e^{2 z}).
 
     NumPy's exponential function is twice as fast as its tanh, which pays where the calls do not
@@ -81,13 +83,13 @@ def _tanh(z: NDArray) -> None:
 class Tanh(Activation):
     """sigma(z) = tanh z; sigma' = 1 - s^2."""
 
-    def value(self, z):
+    def value(self, z: Traced) -> Traced:
         return anp.tanh(z)
 
-    def forward(self, z, ds):
+    def forward(self, z: FloatArray, ds: FloatArray | None) -> None:
         _tanh(z)
 
-    def derivative(self, s, ds, out):
+    def derivative(self, s: FloatArray, ds: FloatArray | None, out: FloatArray) -> FloatArray:
         np.multiply(s, s, out=out)
         return np.subtract(1, out, out=out)
 
@@ -95,23 +97,23 @@ class Tanh(Activation):
 class ReLU(Activation):
     """sigma(z) = max(z, 0); sigma' = 1 where s > 0."""
 
-    def value(self, z):
+    def value(self, z: Traced) -> Traced:
         return anp.where(z > 0, z, 0.0 * z)
 
-    def forward(self, z, ds):
+    def forward(self, z: FloatArray, ds: FloatArray | None) -> None:
         np.maximum(z, 0, out=z)
 
-    def derivative(self, s, ds, out):
+    def derivative(self, s: FloatArray, ds: FloatArray | None, out: FloatArray) -> FloatArray:
         return np.sign(s, out=out)
 
 
 class Softplus(Activation):
     """sigma(z) = log(1 + e^z); sigma' = 1 - e^{-s}."""
 
-    def value(self, z):
+    def value(self, z: Traced) -> Traced:
         return anp.logaddexp(0.0 * z, z)
 
-    def forward(self, z, ds):
+    def forward(self, z: FloatArray, ds: FloatArray | None) -> None:
         # log1p is several times slower, and the sum with max(z, 0) hides what it adds
         tail = np.abs(z)
         np.negative(tail, out=tail)
@@ -121,7 +123,7 @@ class Softplus(Activation):
         np.maximum(z, 0, out=z)
         z += tail
 
-    def derivative(self, s, ds, out):
+    def derivative(self, s: FloatArray, ds: FloatArray | None, out: FloatArray) -> FloatArray:
         np.negative(s, out=out)
         np.exp(out, out=out)
         return np.subtract(1, out, out=out)
@@ -130,10 +132,10 @@ class Softplus(Activation):
 class Sin(_Kept):
     """sigma(z) = sin z."""
 
-    def value(self, z):
+    def value(self, z: Traced) -> Traced:
         return anp.sin(z)
 
-    def forward(self, z, ds):
+    def forward(self, z: FloatArray, ds: FloatArray | None) -> None:
         if ds is not None:
             np.cos(z, out=ds)
         np.sin(z, out=z)
@@ -148,12 +150,13 @@ class GELU(_Kept):
     _slope = float(np.sqrt(2 / np.pi))
     _cubic = 0.044715
 
-    def value(self, z):
+    def value(self, z: Traced) -> Traced:
         return 0.5 * z * (1 + anp.tanh(self._slope * (z + self._cubic * z**3)))
 
-    def forward(self, z, ds):
+    def forward(self, z: FloatArray, ds: FloatArray | None) -> None:
         t = z * z
-        g_prime = None if ds is None else self._slope * (1 + 3 * self._cubic * t)
+        if ds is not None:
+            g_prime = self._slope * (1 + 3 * self._cubic * t)
         t *= self._cubic
         t += 1
         t *= z
@@ -181,10 +184,10 @@ class PolynomialActivation(_Kept):
         Coefficients, lowest degree first, one row for each row of z.
     """
 
-    def __init__(self, coefficients: NDArray):
+    def __init__(self, coefficients: FloatArray):
         self.coefficients = coefficients
 
-    def value(self, z):
+    def value(self, z: Traced) -> Traced:
         # z: (N, rows)
         c = self.coefficients[:, :, 0]
         s = 0.0 * z + c[-1]
@@ -192,7 +195,7 @@ class PolynomialActivation(_Kept):
             s = s * z + c[k]
         return s
 
-    def forward(self, z, ds):
+    def forward(self, z: FloatArray, ds: FloatArray | None) -> None:
         c = self.coefficients
         shape = (c.shape[1], -1)
         z = z.reshape(shape)

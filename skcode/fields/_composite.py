@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Self
 
 import autograd.numpy as anp
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
+from scipy import sparse
 
-from skcode.fields._fields import Fields, Kernel
+from skcode.fields._fields import Abreast, Fields, Kernel, Velocities
+from skcode.utils._typing import FloatArray, Traced
+
+#: fills an array with the share of one part; None where only other results are wanted
+_Write = Callable[[FloatArray | None], None]
 
 
 class _CompositeKernel(Kernel):
     """Sum of the values of two kernels; `slices` says which controls each of them reads."""
 
-    def __init__(self, kernels: list[Kernel], slices: list[slice], shape: tuple, dtype: Any):
+    def __init__(
+        self, kernels: list[Kernel], slices: list[slice], shape: tuple[int, ...], dtype: DTypeLike
+    ):
         self.kernels = kernels
         self.slices = slices
         self.scratch = np.empty(shape, dtype)
         self.sample_scratch = self.scratch.reshape((-1, *shape[-2:]))[0]
 
-    def new_tape(self) -> list:
+    def new_tape(self) -> list[Any]:
         return [kernel.new_tape() for kernel in self.kernels]
 
-    def _accumulate(self, out, scratch, calls):
+    def _accumulate(self, out: FloatArray | None, scratch: FloatArray, calls: list[_Write]) -> None:
         """Out = sum of what the calls write; the first writes to out itself."""
         if out is None:
             for call in calls:
@@ -35,27 +44,40 @@ class _CompositeKernel(Kernel):
             call(scratch)
             out += scratch
 
-    def forward(self, bound, x, v, tape):
+    def forward(self, bound: list[Any], x: FloatArray, v: FloatArray, tape: list[Any]) -> None:
         self.kernels[0].forward(bound[0], x, v, tape[0])
         for i in range(1, len(self.kernels)):
             self.kernels[i].forward(bound[i], x, self.sample_scratch, tape[i])
             v += self.sample_scratch
 
-    def pullback(self, bound, x, tape, p, x_bar, u_bar):
-        self._accumulate(
-            x_bar,
-            self.scratch,
-            [
-                lambda out, k=k, b=b, t=t, s=s: k.pullback(b, x, t, p, out, u_bar[s])
-                for k, b, t, s in zip(self.kernels, bound, tape, self.slices, strict=True)
-            ],
-        )
+    def pullback(
+        self,
+        bound: list[Any],
+        x: FloatArray,
+        tape: list[Any],
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_bar: FloatArray,
+    ) -> None:
+        def call(k: Kernel, b: Any, t: Any, s: slice) -> _Write:
+            return lambda out: k.pullback(b, x, t, p, out, u_bar[s])
 
-    def rows(self, bound, x, tape, p, x_bar, u_rows):
+        parts = zip(self.kernels, bound, tape, self.slices, strict=True)
+        self._accumulate(x_bar, self.scratch, [call(*part) for part in parts])
+
+    def rows(
+        self,
+        bound: list[Any],
+        x: FloatArray,
+        tape: list[Any],
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_rows: FloatArray,
+    ) -> None:
         shared = self.slices[0] == self.slices[-1]
 
-        def call(k, b, t, s, first):
-            def write(out):
+        def call(k: Kernel, b: Any, t: Any, s: slice, first: bool) -> _Write:
+            def write(out: FloatArray | None) -> None:
                 if first or not shared:
                     k.rows(b, x, t, p, out, u_rows[..., s, :])
                 else:
@@ -69,12 +91,20 @@ class _CompositeKernel(Kernel):
         calls = [call(k, b, t, s, i == 0) for i, (k, b, t, s) in enumerate(parts)]
         self._accumulate(x_bar, self.scratch, calls)
 
-    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+    def pushforward(
+        self,
+        bound: list[Any],
+        x: FloatArray,
+        tape: list[Any],
+        dx: FloatArray,
+        bound_du: list[Any],
+        dv: FloatArray,
+    ) -> None:
         self._accumulate(
             dv,
             self.scratch,
             [
-                lambda out, k=k, b=b, t=t, db=db: k.pushforward(b, x, t, dx, db, out)
+                partial(k.pushforward, b, x, t, dx, db)
                 for k, b, t, db in zip(self.kernels, bound, tape, bound_du, strict=True)
             ],
         )
@@ -98,19 +128,19 @@ class _CompositeFields(Fields):
         """The controls that each part reads."""
 
     @property
-    def observation(self):
+    def observation(self) -> sparse.csr_array | None:
         limited = [part.observation for part in self.parts if part.observation is not None]
         return limited[0] if limited else None
 
-    def astype(self, dtype):
+    def astype(self, dtype: DTypeLike) -> Self:
         return type(self)([part.astype(dtype) for part in self.parts])
 
-    def bind(self, u: NDArray) -> list:
+    def bind(self, u: FloatArray) -> list[Any]:
         return [part.bind(u[s]) for part, s in zip(self.parts, self.slices, strict=True)]
 
     @classmethod
-    def abreast(cls, fields):
-        binds = []
+    def abreast(cls, fields: Sequence[Self]) -> Abreast | None:
+        binds: list[Abreast] = []
         for parts in zip(*(f.parts for f in fields), strict=True):
             alike = len({(type(part), part.n_fields) for part in parts}) == 1
             bind_part = type(parts[0]).abreast(parts) if alike else None
@@ -118,12 +148,12 @@ class _CompositeFields(Fields):
                 return None
             binds.append(bind_part)
 
-        def bind(bounds):
+        def bind(bounds: Sequence[list[Any]]) -> Velocities:
             of_parts = zip(binds, zip(*bounds, strict=True), strict=True)
             first, *others = [bind(bound) for bind, bound in of_parts]
 
-            def velocities(x):
-                v = first(x)
+            def velocities(x: FloatArray) -> FloatArray:
+                v: FloatArray = first(x)
                 for other in others:
                     v += other(x)
                 return v
@@ -132,7 +162,7 @@ class _CompositeFields(Fields):
 
         return bind
 
-    def kernel(self, n, dtype, lead=()):
+    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> _CompositeKernel:
         kernels = [part.kernel(n, dtype, lead) for part in self.parts]
         return _CompositeKernel(kernels, self.slices, lead + (self.n_states, n), dtype)
 
@@ -172,14 +202,14 @@ class SumFields(_CompositeFields):
         self.n_fields = parts[0].n_fields
 
     @property
-    def slices(self):
+    def slices(self) -> list[slice]:
         return [slice(None)] * len(self.parts)
 
     @property
-    def labels(self):
+    def labels(self) -> list[str]:
         return [" + ".join(group) for group in zip(*(p.labels for p in self.parts), strict=True)]
 
-    def value(self, x):
+    def value(self, x: Traced) -> Traced:
         return sum(part.value(x) for part in self.parts)
 
 
@@ -209,7 +239,7 @@ class StackFields(_CompositeFields):
         self.n_fields = sum(part.n_fields for part in parts)
 
     @property
-    def slices(self):
+    def slices(self) -> list[slice]:
         stops = np.cumsum([part.n_fields for part in self.parts])
         return [
             slice(int(stop) - part.n_fields, int(stop))
@@ -217,12 +247,12 @@ class StackFields(_CompositeFields):
         ]
 
     @property
-    def labels(self):
+    def labels(self) -> list[str]:
         return [label for part in self.parts for label in part.labels]
 
     @property
-    def start_scale(self):
+    def start_scale(self) -> FloatArray:
         return np.concatenate([part.start_scale for part in self.parts])
 
-    def value(self, x):
+    def value(self, x: Traced) -> Traced:
         return anp.concatenate([part.value(x) for part in self.parts], axis=1)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import autograd.numpy as anp
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
+from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS, Activation
 from skcode.fields._family import FieldFamily
 from skcode.fields._fields import Fields, Kernel
 from skcode.fields._image import ImageLayout, check_image_shape
+from skcode.utils._typing import FloatArray, IntArray, Traced
 
 
 class ConvolutionalFields(FieldFamily):
@@ -105,7 +107,14 @@ class ConvolutionalFields(FieldFamily):
         shape = check_image_shape(self.image_shape, n_inputs)
         return n_inputs + n_hidden * ImageLayout(shape, self.cell, n_inputs).n_cells
 
-    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+    def _draw(
+        self,
+        n_states: int,
+        n_fields: int,
+        rng: np.random.Generator,
+        n_inputs: int,
+        reference: FloatArray | None,
+    ) -> ConvolutionalDrawn:
         self._check()
         layout = ImageLayout(check_image_shape(self.image_shape, n_inputs), self.cell, n_states)
         d, r, C = n_fields, self.rank, layout.n_channels
@@ -148,8 +157,8 @@ class ConvolutionalDrawn(Fields):
 
     def __init__(
         self,
-        A: NDArray,
-        B: NDArray,
+        A: FloatArray,
+        B: FloatArray,
         activation: Activation,
         n_fields: int,
         layout: ImageLayout,
@@ -174,7 +183,7 @@ class ConvolutionalDrawn(Fields):
         #: the patches' entries that read each coordinate, (k^2, m); C k^2 cells for none
         self.readers = self._transposed(self.reads)
 
-    def _transposed(self, reads: NDArray) -> NDArray:
+    def _transposed(self, reads: IntArray) -> IntArray:
         k2, m = self.kernel_size**2, self.n_states
         entries = np.arange(reads.size).reshape(-1, k2, reads.shape[1])
         reads = reads.reshape(entries.shape)
@@ -185,22 +194,22 @@ class ConvolutionalDrawn(Fields):
         return readers
 
     @property
-    def labels(self):
+    def labels(self) -> list[str]:
         return [f"convolutional[{i}]" for i in range(self.n_fields)]
 
     @property
-    def start_scale(self):
+    def start_scale(self) -> FloatArray:
         return np.ones(self.n_fields)
 
     @property
-    def tape_width(self):
+    def tape_width(self) -> int:
         return self.n_states * (2 if self.activation.keeps_derivative else 1)
 
     @property
-    def observation(self):
+    def observation(self) -> sparse.csr_array | None:
         return None if self.pooling is None else self.layout.pooling(self.pooling)
 
-    def value(self, x):
+    def value(self, x: Traced) -> Traced:
         p, n = self.layout.n_inputs, len(x)
         z = anp.concatenate([x[:, :p], self.activation.value(x[:, p:]), anp.zeros((n, 1))], axis=1)
         patches = z[:, self.reads]
@@ -210,7 +219,7 @@ class ConvolutionalDrawn(Fields):
         written = anp.einsum("nirl,cir->nicl", read, B)
         return anp.reshape(written, (n, self.n_fields, -1))[:, :, self.places]
 
-    def astype(self, dtype):
+    def astype(self, dtype: DTypeLike) -> ConvolutionalDrawn:
         return ConvolutionalDrawn(
             self.A.astype(dtype),
             self.B.astype(dtype),
@@ -221,24 +230,24 @@ class ConvolutionalDrawn(Fields):
             self.pooling,
         )
 
-    def bind(self, u):
+    def bind(self, u: FloatArray) -> FloatArray:
         """The kernel K_u = sum_i u^i B_i A_i, (C, C k^2 + 1)."""
         u_rows = np.repeat(u, self.rank).astype(self.B.dtype, copy=False)
         return (self.B * u_rows) @ self.A
 
-    def kernel(self, n, dtype, lead=()):
+    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> _ConvolutionalKernel:
         return _ConvolutionalKernel(self, n, dtype)
 
 
 class _Tape(NamedTuple):
-    z: NDArray  # (m + 1, n): pixels, sigma of the hidden channels, zeros
-    ds: NDArray | None  # (m - p, n): sigma', where the activation keeps it
+    z: FloatArray  # (m + 1, n): pixels, sigma of the hidden channels, zeros
+    ds: FloatArray | None  # (m - p, n): sigma', where the activation keeps it
 
 
 class _ConvolutionalKernel(Kernel):
     """Patches of all cells and samples as one matrix: one GEMM forward, two back."""
 
-    def __init__(self, fields: ConvolutionalDrawn, n: int, dtype: Any):
+    def __init__(self, fields: ConvolutionalDrawn, n: int, dtype: DTypeLike):
         self.fields = fields
         self.n = n
         self.dtype = dtype
@@ -248,21 +257,29 @@ class _ConvolutionalKernel(Kernel):
         self.maps = np.zeros((len(fields.B), cells * n), dtype)
         self.gathered = np.empty((fields.n_states, n), dtype)
 
-    def new_tape(self):
+    def new_tape(self) -> _Tape:
         fields, n = self.fields, self.n
         z = np.zeros((fields.n_states + 1, n), self.dtype)
         hidden = fields.n_states - fields.layout.n_inputs
         keeps = fields.activation.keeps_derivative
         return _Tape(z, np.empty((hidden, n), self.dtype) if keeps else None)
 
-    def forward(self, bound, x, v, tape):
+    def forward(self, bound: FloatArray, x: FloatArray, v: FloatArray, tape: _Tape) -> None:
         p = self.fields.layout.n_inputs
         tape.z[:-1] = x[:-1]
         self.fields.activation.forward(tape.z[p:-1], tape.ds)
         np.matmul(bound, self._read(tape.z), out=self.maps)
         self._write(self.maps, v)
 
-    def pullback(self, bound, x, tape, p, x_bar, u_bar):
+    def pullback(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: _Tape,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_bar: FloatArray,
+    ) -> None:
         fields = self.fields
         adjoint = self._spread(p)
         gradient = adjoint @ self._read(tape.z).T
@@ -271,7 +288,15 @@ class _ConvolutionalKernel(Kernel):
         if x_bar is not None:
             self._pull_state(bound, adjoint, tape, x_bar)
 
-    def rows(self, bound, x, tape, p, x_bar, u_rows):
+    def rows(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: _Tape,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_rows: FloatArray,
+    ) -> None:
         fields = self.fields
         read = fields.A @ self._read(tape.z)
         for k in np.ndindex(p.shape[:-2]):
@@ -284,7 +309,15 @@ class _ConvolutionalKernel(Kernel):
                 # the patches were used up
                 self._read(tape.z)
 
-    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+    def pushforward(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: _Tape,
+        dx: FloatArray,
+        bound_du: FloatArray,
+        dv: FloatArray,
+    ) -> None:
         p = self.fields.layout.n_inputs
         moved = np.matmul(bound_du, self._read(tape.z))
         dz = np.zeros_like(tape.z)
@@ -293,23 +326,25 @@ class _ConvolutionalKernel(Kernel):
         moved += bound[:, :-1] @ self._read(dz)[:-1]
         self._write(moved, dv)
 
-    def _read(self, z):
+    def _read(self, z: FloatArray) -> FloatArray:
         """The patches of z, (C k^2 + 1, cells n)."""
         np.take(z, self.fields.reads, axis=0, out=self.patches[:-1], mode="clip")
         return self.patches.reshape(len(self.patches), -1)
 
-    def _write(self, maps, v):
+    def _write(self, maps: FloatArray, v: FloatArray) -> None:
         """Channels and cells (C, cells n) in the order of the state."""
         np.take(maps.reshape(-1, self.n), self.fields.places, axis=0, out=v, mode="clip")
 
-    def _spread(self, p):
+    def _spread(self, p: FloatArray) -> FloatArray:
         """The adjoint of `_write`, (C, cells n)."""
         # cells beyond the edge keep zeros
         self.maps[...] = 0
         self.maps.reshape(-1, self.n)[self.fields.places] = p
         return self.maps
 
-    def _pull_state(self, bound, adjoint, tape, x_bar):
+    def _pull_state(
+        self, bound: FloatArray, adjoint: FloatArray, tape: _Tape, x_bar: FloatArray
+    ) -> None:
         fields, width = self.fields, len(self.patches) - 1
         flat = self.patches.reshape(width + 1, -1)
         np.matmul(bound[:, :-1].T, adjoint, out=flat[:-1])
@@ -322,7 +357,7 @@ class _ConvolutionalKernel(Kernel):
         entries[fields.reads.size] = 1
         self._multiply_derivative(x_bar[fields.layout.n_inputs :], tape)
 
-    def _multiply_derivative(self, q, tape):
+    def _multiply_derivative(self, q: FloatArray, tape: _Tape) -> None:
         hidden = tape.z[self.fields.layout.n_inputs : -1]
         scratch = self.gathered[: len(q)]
         q *= self.fields.activation.derivative(hidden, tape.ds, scratch)

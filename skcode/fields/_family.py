@@ -7,13 +7,13 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from skcode.fields._composite import StackFields, SumFields
 from skcode.fields._fields import Fields
 from skcode.utils._doc_link import DocLinkMixin
-from skcode.utils._random import as_generator
+from skcode.utils._random import RandomSource, as_generator
+from skcode.utils._typing import FloatArray
 
 
 class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
@@ -34,16 +34,16 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
     """
 
     #: what `draw` checks of the parameters, as scikit-learn's estimators do
-    _parameter_constraints: dict = {}
+    _parameter_constraints: dict[str, list[Any]] = {}
 
     def draw(
         self,
         n_states: int,
         n_fields: int | None = None,
-        rng: Any = None,
+        rng: RandomSource = None,
         *,
         n_inputs: int | None = None,
-        reference: NDArray | None = None,
+        reference: FloatArray | None = None,
     ) -> Fields:
         """Draw V_1..V_d on R^m.
 
@@ -91,7 +91,7 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
         n_fields: int,
         rng: np.random.Generator,
         n_inputs: int,
-        reference: NDArray | None,
+        reference: FloatArray | None,
     ) -> Fields:
         """Draw exactly n_fields fields; the arguments are checked."""
 
@@ -123,7 +123,7 @@ class SumFamily(FieldFamily):
         self.first = first
         self.second = second
 
-    def count(self, n_fields, n_inputs):
+    def count(self, n_fields: int | None, n_inputs: int) -> int:
         counts = {family.count(n_fields, n_inputs) for family in (self.first, self.second)}
         if len(counts) != 1:
             raise ValueError(
@@ -132,7 +132,14 @@ class SumFamily(FieldFamily):
             )
         return counts.pop()
 
-    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+    def _draw(
+        self,
+        n_states: int,
+        n_fields: int,
+        rng: np.random.Generator,
+        n_inputs: int,
+        reference: FloatArray | None,
+    ) -> SumFields:
         return SumFields(
             [
                 family.draw(n_states, n_fields, rng, n_inputs=n_inputs, reference=reference)
@@ -165,10 +172,18 @@ class StackFamily(FieldFamily):
         self.first = first
         self.second = second
 
-    def count(self, n_fields, n_inputs):
+    def count(self, n_fields: int | None, n_inputs: int) -> int:
         return self.first.count(n_fields, n_inputs) + self.second.count(n_fields, n_inputs)
 
-    def draw(self, n_states, n_fields=None, rng=None, *, n_inputs=None, reference=None):
+    def draw(
+        self,
+        n_states: int,
+        n_fields: int | None = None,
+        rng: RandomSource = None,
+        *,
+        n_inputs: int | None = None,
+        reference: FloatArray | None = None,
+    ) -> StackFields:
         self._validate_params()
         rng = as_generator(rng)
         return StackFields(
@@ -178,5 +193,12 @@ class StackFamily(FieldFamily):
             ]
         )
 
-    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+    def _draw(
+        self,
+        n_states: int,
+        n_fields: int,
+        rng: np.random.Generator,
+        n_inputs: int,
+        reference: FloatArray | None,
+    ) -> StackFields:
         return self.draw(n_states, n_fields, rng, n_inputs=n_inputs, reference=reference)

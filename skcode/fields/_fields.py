@@ -7,13 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
+from scipy import sparse
 
-#: what `Fields.abreast` makes
-Abreast = Callable[[Sequence[Any]], Callable[[NDArray], NDArray]]
+from skcode.utils._typing import FloatArray, Traced
+
+#: what takes states to velocities, and what `Fields.abreast` makes
+Velocities = Callable[[FloatArray], FloatArray]
+Abreast = Callable[[Sequence[Any]], Velocities]
 
 
-def homogeneous(x: NDArray, dtype: Any = None) -> NDArray:
+def homogeneous(x: FloatArray, dtype: DTypeLike | None = None) -> FloatArray:
     """Rows of samples as a feature-major block with a last row of ones.
 
     Parameters
@@ -71,18 +75,18 @@ class Kernel(ABC):
         """Memory in which `forward` leaves what the derivatives at the same point need."""
 
     @abstractmethod
-    def forward(self, bound: Any, x: NDArray, v: NDArray, tape: Any) -> None:
+    def forward(self, bound: Any, x: FloatArray, v: FloatArray, tape: Any) -> None:
         """Compute v = V_u(x)."""
 
     @abstractmethod
     def pullback(
         self,
         bound: Any,
-        x: NDArray,
+        x: FloatArray,
         tape: Any,
-        p: NDArray,
-        x_bar: NDArray | None,
-        u_bar: NDArray,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_bar: FloatArray,
     ) -> None:
         """Compute x_bar = DV_u(x)^T p and u_bar (d,) += sum_n <p_n, V_i(x_n)>; lead is ().
 
@@ -93,11 +97,11 @@ class Kernel(ABC):
     def rows(
         self,
         bound: Any,
-        x: NDArray,
+        x: FloatArray,
         tape: Any,
-        p: NDArray,
-        x_bar: NDArray | None,
-        u_rows: NDArray,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_rows: FloatArray,
     ) -> None:
         """Compute x_bar = DV_u(x)^T p and u_rows lead + (d, n) = <p_n, V_i(x_n)>, row by row.
 
@@ -106,12 +110,12 @@ class Kernel(ABC):
 
     @abstractmethod
     def pushforward(
-        self, bound: Any, x: NDArray, tape: Any, dx: NDArray, bound_du: Any, dv: NDArray
+        self, bound: Any, x: FloatArray, tape: Any, dx: FloatArray, bound_du: Any, dv: FloatArray
     ) -> None:
         """Compute dv = DV_u(x) dx + V_du(x); lead is ()."""
 
 
-def _run_forward(kernel: Kernel, bound: Any, x: NDArray, v: NDArray, tape: Any) -> None:
+def _run_forward(kernel: Kernel, bound: Any, x: FloatArray, v: FloatArray, tape: Any) -> None:
     # saturated activations overflow on the way
     with np.errstate(over="ignore"):
         kernel.forward(bound, x, v, tape)
@@ -144,7 +148,7 @@ class Fields(ABC):
     n_fields: int
 
     @abstractmethod
-    def value(self, x: Any) -> Any:
+    def value(self, x: Traced) -> Traced:
         """V_i(x_n) for rows x (N, m) as an array (N, d, m), traceable by autograd."""
 
     @property
@@ -153,25 +157,25 @@ class Fields(ABC):
         """One label for each field; a common prefix names the family."""
 
     @property
-    def start_scale(self) -> NDArray:
+    def start_scale(self) -> FloatArray:
         """Standard deviations (d,) of the controls from which training starts."""
         return np.full(self.n_fields, 0.3 / np.sqrt(self.n_fields))
 
     @property
-    def observation(self) -> Any:
+    def observation(self) -> sparse.csr_array | None:
         """Sparse matrix (q, m) of what a linear readout reads of the state; None for all of it."""
         return None
 
     @abstractmethod
-    def astype(self, dtype: Any) -> Fields:
+    def astype(self, dtype: DTypeLike) -> Fields:
         """The same fields with arrays of another float type."""
 
     @abstractmethod
-    def bind(self, u: NDArray) -> Any:
+    def bind(self, u: FloatArray) -> Any:
         """Contract one row of controls u (d,) with the coefficients, for use by kernels."""
 
     @abstractmethod
-    def kernel(self, n: int, dtype: Any, lead: tuple[int, ...] = ()) -> Kernel:
+    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> Kernel:
         """A kernel for blocks of n samples."""
 
     @classmethod
@@ -188,14 +192,14 @@ class Fields(ABC):
     def tape_width(self) -> int:
         """Floats for each sample that a tape holds; sets block sizes and the storing rule."""
 
-    def combine(self, x: ArrayLike, u: ArrayLike) -> NDArray:
+    def combine(self, x: ArrayLike, u: ArrayLike) -> FloatArray:
         """V_u(x) = sum_i u^i V_i(x) for rows x (N, m) and u (d,), as (N, m)."""
         x, u = self._check(x, u)
         kernel, v, block = self._block(x)
         _run_forward(kernel, self.bind(u), block, v, kernel.new_tape())
         return v.T.copy()
 
-    def pullback(self, x: ArrayLike, u: ArrayLike, p: ArrayLike) -> tuple[NDArray, NDArray]:
+    def pullback(self, x: ArrayLike, u: ArrayLike, p: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Vector-Jacobian products (DV_u(x)^T p, sum_n <p_n, V_i(x_n)>): (N, m) and (d,)."""
         x, u = self._check(x, u)
         kernel, v, block = self._block(x)
@@ -208,7 +212,7 @@ class Fields(ABC):
 
     def pushforward(
         self, x: ArrayLike, u: ArrayLike, dx: ArrayLike, du: ArrayLike | None = None
-    ) -> NDArray:
+    ) -> FloatArray:
         """Jacobian-vector product DV_u(x) dx + V_du(x), as (N, m)."""
         x, u = self._check(x, u)
         du = np.zeros_like(u) if du is None else np.asarray(du, dtype=u.dtype)
@@ -219,7 +223,7 @@ class Fields(ABC):
         kernel.pushforward(bound, block, tape, dx, self.bind(du), dv)
         return dv.T.copy()
 
-    def _check(self, x: ArrayLike, u: ArrayLike) -> tuple[NDArray, NDArray]:
+    def _check(self, x: ArrayLike, u: ArrayLike) -> tuple[FloatArray, FloatArray]:
         x = np.asarray(x)
         x = x.astype(np.result_type(x.dtype, np.float32), copy=False)
         if x.ndim != 2 or x.shape[1] != self.n_states:
@@ -229,6 +233,6 @@ class Fields(ABC):
             raise ValueError(f"u must have shape ({self.n_fields},); got {u.shape}.")
         return x, u
 
-    def _block(self, x: NDArray) -> tuple[Kernel, NDArray, NDArray]:
+    def _block(self, x: FloatArray) -> tuple[Kernel, FloatArray, FloatArray]:
         block = homogeneous(x)
         return self.kernel(len(x), x.dtype), np.empty((self.n_states, len(x)), x.dtype), block

@@ -7,10 +7,15 @@ from collections.abc import Callable, Sequence
 import autograd.numpy as anp
 import numpy as np
 from autograd import make_jvp, make_vjp
+from numpy.typing import DTypeLike
 
 from skcode.fields._family import FieldFamily
 from skcode.fields._fields import Fields, Kernel
 from skcode.utils._tracing import tracing
+from skcode.utils._typing import FloatArray, Traced
+
+#: takes states (N, m) to vectors (N, m), written in ``autograd.numpy``
+Function = Callable[[Traced], Traced]
 
 
 class FunctionFields(FieldFamily):
@@ -35,13 +40,20 @@ class FunctionFields(FieldFamily):
         "functions": ["array-like"],
     }
 
-    def __init__(self, functions: Sequence[Callable]):
+    def __init__(self, functions: Sequence[Function]):
         self.functions = functions
 
-    def count(self, n_fields, n_inputs):
+    def count(self, n_fields: int | None, n_inputs: int) -> int:
         return len(self.functions)
 
-    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+    def _draw(
+        self,
+        n_states: int,
+        n_fields: int,
+        rng: np.random.Generator,
+        n_inputs: int,
+        reference: FloatArray | None,
+    ) -> FunctionDrawn:
         if not n_fields:
             raise ValueError("functions must hold at least one callable.")
         drawn = FunctionDrawn(tuple(self.functions), n_states)
@@ -61,29 +73,29 @@ class FunctionFields(FieldFamily):
 class FunctionDrawn(Fields):
     """Fields V_i = functions[i]."""
 
-    def __init__(self, functions: tuple[Callable, ...], n_states: int):
+    def __init__(self, functions: tuple[Function, ...], n_states: int):
         self.functions = functions
         self.n_fields = len(functions)
         self.n_states = n_states
 
     @property
-    def labels(self):
+    def labels(self) -> list[str]:
         return [f"function[{i}]" for i in range(self.n_fields)]
 
     @property
-    def tape_width(self):
+    def tape_width(self) -> int:
         return self.n_fields * self.n_states
 
-    def value(self, x):
+    def value(self, x: Traced) -> Traced:
         return anp.stack([function(x) for function in self.functions], axis=1)
 
-    def astype(self, dtype):
+    def astype(self, dtype: DTypeLike) -> FunctionDrawn:
         return self
 
-    def bind(self, u):
+    def bind(self, u: FloatArray) -> FloatArray:
         return u
 
-    def kernel(self, n, dtype, lead=()):
+    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> _FunctionKernel:
         return _FunctionKernel(self)
 
 
@@ -91,39 +103,65 @@ class _FunctionKernel(Kernel):
     def __init__(self, fields: FunctionDrawn):
         self.fields = fields
 
-    def new_tape(self):
+    def new_tape(self) -> None:
         return None
 
-    def _value(self, x):
+    def _value(self, x: FloatArray) -> FloatArray:
         """V (d, n, m) at feature-major x (m + 1, n)."""
         return np.swapaxes(self.fields.value(x[:-1].T), 0, 1)
 
-    def forward(self, bound, x, v, tape):
+    def forward(self, bound: FloatArray, x: FloatArray, v: FloatArray, tape: None) -> None:
         v[...] = np.tensordot(bound, self._value(x), axes=1).T
 
-    def pullback(self, bound, x, tape, p, x_bar, u_bar):
+    def pullback(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: None,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_bar: FloatArray,
+    ) -> None:
         u_bar += np.einsum("inm,mn->i", self._value(x), p)
         if x_bar is not None:
             self._pull_state(bound, x, p, x_bar)
 
-    def rows(self, bound, x, tape, p, x_bar, u_rows):
+    def rows(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: None,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_rows: FloatArray,
+    ) -> None:
         np.einsum("inm,...mn->...in", self._value(x), p, out=u_rows)
         if x_bar is not None:
             self._pull_state(bound, x, p, x_bar)
 
-    def _combined(self, bound):
-        def combined(x):
+    def _combined(self, bound: FloatArray) -> Function:
+        def combined(x: Traced) -> Traced:
             return sum(u * f(x) for u, f in zip(bound, self.fields.functions, strict=True))
 
         return combined
 
-    def _pull_state(self, bound, x, p, x_bar):
+    def _pull_state(
+        self, bound: FloatArray, x: FloatArray, p: FloatArray, x_bar: FloatArray
+    ) -> None:
         with tracing():
             vjp, _ = make_vjp(self._combined(bound))(x[:-1].T)
             for index in np.ndindex(p.shape[:-2]):
                 x_bar[index] = vjp(p[index].T).T
 
-    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+    def pushforward(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: None,
+        dx: FloatArray,
+        bound_du: FloatArray,
+        dv: FloatArray,
+    ) -> None:
         with tracing():
             _, tangent = make_jvp(self._combined(bound))(x[:-1].T)(dx.T)
         dv[...] = tangent.T

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
+
+from skcode.utils._typing import FloatArray, IntArray
 
 
 def check_image_shape(image_shape: tuple[int, ...], n_inputs: int) -> tuple[int, int, int]:
@@ -62,7 +63,7 @@ class ImageLayout:
         return self.cell**2 * self.image_shape[2] + self.n_hidden
 
     @cached_property
-    def coordinates(self) -> NDArray:
+    def coordinates(self) -> IntArray:
         """State coordinate of each channel and cell, (C, gh, gw); m beyond the image's edge."""
         (h, w, c), s, (gh, gw) = self.image_shape, self.cell, self.grid
         pixels = np.full((gh * s, gw * s, c), self.n_states)
@@ -71,7 +72,7 @@ class ImageLayout:
         hidden = np.arange(self.n_inputs, self.n_states).reshape(self.n_hidden, gh, gw)
         return np.concatenate([pixels, hidden])
 
-    def patches(self, size: int) -> NDArray:
+    def patches(self, size: int) -> IntArray:
         """State coordinates (C size^2, cells) that the patch around each cell reads; m for none."""
         (gh, gw), reach = self.grid, size // 2
         padded = np.pad(
@@ -89,7 +90,7 @@ class ImageLayout:
         return sparse.csr_array(sparse.hstack([pixels, means]))
 
 
-def valid_patches(image_shape: tuple[int, int, int], size: int, stride: int) -> NDArray:
+def valid_patches(image_shape: tuple[int, int, int], size: int, stride: int) -> IntArray:
     """Pixels that each patch inside the image reads, (size^2 c, positions)."""
     h, w, c = image_shape
     pixels = np.arange(h * w * c).reshape(h, w, c)
@@ -104,14 +105,15 @@ def position_grid(image_shape: tuple[int, int, int], size: int, stride: int) -> 
     return (h - size) // stride + 1, (w - size) // stride + 1
 
 
-def window_means(grid: tuple[int, int], side: int) -> NDArray:
+def window_means(grid: tuple[int, int], side: int) -> FloatArray:
     """Matrix (side^2, positions) of means over side by side windows of a grid."""
     means = np.zeros((side, side, *grid))
     for i in range(side):
         for j in range(side):
             means[i, j, _window(i, side, grid[0]), _window(j, side, grid[1])] = 1
     flat = means.reshape(side**2, -1)
-    return flat / flat.sum(axis=1, keepdims=True)
+    weights: FloatArray = flat / flat.sum(axis=1, keepdims=True)
+    return weights
 
 
 def _window(i: int, side: int, length: int) -> slice:

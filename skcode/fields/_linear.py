@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from numbers import Real
 
 import autograd.numpy as anp
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from sklearn.utils._param_validation import Interval
 
 from skcode.fields._family import FieldFamily
-from skcode.fields._fields import Fields, Kernel
+from skcode.fields._fields import Abreast, Fields, Kernel, Velocities
+from skcode.utils._typing import FloatArray, Traced
 
 
 class LinearFields(FieldFamily):
@@ -36,7 +38,14 @@ class LinearFields(FieldFamily):
     def __init__(self, scale: float = 1.0):
         self.scale = scale
 
-    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+    def _draw(
+        self,
+        n_states: int,
+        n_fields: int,
+        rng: np.random.Generator,
+        n_inputs: int,
+        reference: FloatArray | None,
+    ) -> AffineDrawn:
         matrices = np.zeros((n_fields, n_states, n_states + 1))
         normal = rng.standard_normal((n_fields, n_states, n_states))
         matrices[:, :, :-1] = normal * (self.scale / np.sqrt(n_states))
@@ -69,7 +78,14 @@ class AffineFields(FieldFamily):
         self.scale = scale
         self.bias_scale = bias_scale
 
-    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+    def _draw(
+        self,
+        n_states: int,
+        n_fields: int,
+        rng: np.random.Generator,
+        n_inputs: int,
+        reference: FloatArray | None,
+    ) -> AffineDrawn:
         matrices = rng.standard_normal((n_fields, n_states, n_states + 1))
         matrices[:, :, :-1] *= self.scale / np.sqrt(n_states)
         matrices[:, :, -1] *= self.bias_scale
@@ -87,36 +103,36 @@ class AffineDrawn(Fields):
         Prefix of the labels.
     """
 
-    def __init__(self, matrices: NDArray, name: str = "affine"):
+    def __init__(self, matrices: FloatArray, name: str = "affine"):
         self.matrices = matrices
         self.name = name
         self.n_fields, self.n_states, _ = matrices.shape
 
     @property
-    def labels(self):
+    def labels(self) -> list[str]:
         return [f"{self.name}[{i}]" for i in range(self.n_fields)]
 
     @property
-    def tape_width(self):
+    def tape_width(self) -> int:
         return 0
 
-    def value(self, x):
+    def value(self, x: Traced) -> Traced:
         A = self.matrices[:, :, :-1].reshape(-1, self.n_states)
         flat = anp.dot(x, A.T) + self.matrices[:, :, -1].reshape(-1)
         return anp.reshape(flat, (-1, self.n_fields, self.n_states))
 
-    def astype(self, dtype):
+    def astype(self, dtype: DTypeLike) -> AffineDrawn:
         return AffineDrawn(self.matrices.astype(dtype), self.name)
 
-    def bind(self, u):
+    def bind(self, u: FloatArray) -> FloatArray:
         d, m, _ = self.matrices.shape
         return (u @ self.matrices.reshape(d, -1)).reshape(m, m + 1)
 
     @classmethod
-    def abreast(cls, fields):
+    def abreast(cls, fields: Sequence[AffineDrawn]) -> Abreast:
         return lambda bounds: partial(np.matmul, np.stack(bounds))
 
-    def kernel(self, n, dtype, lead=()):
+    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> _AffineKernel:
         return _AffineKernel(self)
 
 
@@ -126,23 +142,47 @@ class _AffineKernel(Kernel):
     def __init__(self, fields: AffineDrawn):
         self.matrices = fields.matrices
 
-    def new_tape(self):
+    def new_tape(self) -> None:
         return None
 
-    def forward(self, bound, x, v, tape):
+    def forward(self, bound: FloatArray, x: FloatArray, v: FloatArray, tape: None) -> None:
         np.matmul(bound, x, out=v)
 
-    def pullback(self, bound, x, tape, p, x_bar, u_bar):
+    def pullback(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: None,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_bar: FloatArray,
+    ) -> None:
         u_bar += self.matrices.reshape(len(self.matrices), -1) @ (p @ x.T).reshape(-1)
         if x_bar is not None:
             np.matmul(bound[:, :-1].T, p, out=x_bar)
 
-    def rows(self, bound, x, tape, p, x_bar, u_rows):
+    def rows(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: None,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_rows: FloatArray,
+    ) -> None:
         np.einsum("imn,...mn->...in", self.matrices @ x, p, out=u_rows)
         if x_bar is not None:
             np.matmul(bound[:, :-1].T, p, out=x_bar)
 
-    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+    def pushforward(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: None,
+        dx: FloatArray,
+        bound_du: FloatArray,
+        dv: FloatArray,
+    ) -> None:
         np.matmul(bound[:, :-1], dx, out=dv)
         dv += bound_du @ x
 
@@ -162,10 +202,17 @@ class DiagonalFields(FieldFamily):
             [0., 4.]]])
     """
 
-    def count(self, n_fields, n_inputs):
+    def count(self, n_fields: int | None, n_inputs: int) -> int:
         return n_inputs
 
-    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+    def _draw(
+        self,
+        n_states: int,
+        n_fields: int,
+        rng: np.random.Generator,
+        n_inputs: int,
+        reference: FloatArray | None,
+    ) -> DiagonalDrawn:
         return DiagonalDrawn(n_fields, n_states)
 
 
@@ -177,36 +224,36 @@ class DiagonalDrawn(Fields):
         self.n_states = n_states
 
     @property
-    def labels(self):
+    def labels(self) -> list[str]:
         return [f"diagonal[{i}]" for i in range(self.n_fields)]
 
     @property
-    def start_scale(self):
+    def start_scale(self) -> FloatArray:
         # every input is as relevant as it was
         return np.zeros(self.n_fields)
 
     @property
-    def tape_width(self):
+    def tape_width(self) -> int:
         return 0
 
-    def value(self, x):
+    def value(self, x: Traced) -> Traced:
         unit = np.eye(self.n_fields, self.n_states)
         return x[:, : self.n_fields, None] * unit[None].astype(getattr(x, "dtype", float))
 
-    def astype(self, dtype):
+    def astype(self, dtype: DTypeLike) -> DiagonalDrawn:
         return self
 
-    def bind(self, u):
+    def bind(self, u: FloatArray) -> FloatArray:
         return u[:, None]
 
     @classmethod
-    def abreast(cls, fields):
+    def abreast(cls, fields: Sequence[DiagonalDrawn]) -> Abreast:
         d = fields[0].n_fields
 
-        def bind(bounds):
+        def bind(bounds: Sequence[FloatArray]) -> Velocities:
             u = np.stack(bounds)
 
-            def velocities(x):
+            def velocities(x: FloatArray) -> FloatArray:
                 v = np.zeros_like(x[:, :-1])
                 np.multiply(u, x[:, :d], out=v[:, :d])
                 return v
@@ -215,7 +262,7 @@ class DiagonalDrawn(Fields):
 
         return bind
 
-    def kernel(self, n, dtype, lead=()):
+    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> _DiagonalKernel:
         return _DiagonalKernel(self.n_fields)
 
 
@@ -223,28 +270,52 @@ class _DiagonalKernel(Kernel):
     def __init__(self, n_fields: int):
         self.d = n_fields
 
-    def new_tape(self):
+    def new_tape(self) -> None:
         return None
 
-    def forward(self, bound, x, v, tape):
+    def forward(self, bound: FloatArray, x: FloatArray, v: FloatArray, tape: None) -> None:
         np.multiply(bound, x[: self.d], out=v[: self.d])
         v[self.d :] = 0
 
-    def pullback(self, bound, x, tape, p, x_bar, u_bar):
+    def pullback(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: None,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_bar: FloatArray,
+    ) -> None:
         u_bar += np.einsum("in,in->i", x[: self.d], p[: self.d])
         if x_bar is not None:
             self._pull_state(bound, p, x_bar)
 
-    def rows(self, bound, x, tape, p, x_bar, u_rows):
+    def rows(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: None,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_rows: FloatArray,
+    ) -> None:
         np.multiply(x[: self.d], p[..., : self.d, :], out=u_rows)
         if x_bar is not None:
             self._pull_state(bound, p, x_bar)
 
-    def _pull_state(self, bound, p, x_bar):
+    def _pull_state(self, bound: FloatArray, p: FloatArray, x_bar: FloatArray) -> None:
         np.multiply(bound, p[..., : self.d, :], out=x_bar[..., : self.d, :])
         x_bar[..., self.d :, :] = 0
 
-    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+    def pushforward(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: None,
+        dx: FloatArray,
+        bound_du: FloatArray,
+        dv: FloatArray,
+    ) -> None:
         np.multiply(bound, dx[: self.d], out=dv[: self.d])
         dv[: self.d] += bound_du * x[: self.d]
         dv[self.d :] = 0

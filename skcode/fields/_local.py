@@ -11,6 +11,7 @@ from skcode.fields._activations import ACTIVATIONS
 from skcode.fields._family import FieldFamily
 from skcode.fields._image import check_image_shape
 from skcode.fields._neural import NeuralDrawn
+from skcode.utils._typing import FloatArray
 
 
 class LocalFields(FieldFamily):
@@ -75,7 +76,14 @@ class LocalFields(FieldFamily):
         self.scale = scale
         self.bias_scale = bias_scale
 
-    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+    def _draw(
+        self,
+        n_states: int,
+        n_fields: int,
+        rng: np.random.Generator,
+        n_inputs: int,
+        reference: FloatArray | None,
+    ) -> NeuralDrawn:
         shape = check_image_shape(self.image_shape, n_inputs)
         low, high = self.patch_size
         if not 1 <= low <= high <= min(shape[:2]):

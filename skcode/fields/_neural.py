@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import autograd.numpy as anp
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS, Activation, PolynomialActivation
 from skcode.fields._family import FieldFamily
-from skcode.fields._fields import Fields, Kernel
+from skcode.fields._fields import Abreast, Fields, Kernel, Velocities
+from skcode.utils._typing import FloatArray, Traced
 
 
 class NeuralFields(FieldFamily):
@@ -98,7 +100,14 @@ class NeuralFields(FieldFamily):
         self.max_active = max_active
         self.centred = centred
 
-    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+    def _draw(
+        self,
+        n_states: int,
+        n_fields: int,
+        rng: np.random.Generator,
+        n_inputs: int,
+        reference: FloatArray | None,
+    ) -> NeuralDrawn:
         m, d, r, p = n_states, n_fields, self.rank or n_states, n_inputs
         A = rng.standard_normal((d * r, m)) * self.scale
         A[:, :p] /= np.sqrt(p)
@@ -143,7 +152,7 @@ class NeuralDrawn(Fields):
         The number d.
     """
 
-    def __init__(self, A: NDArray, B: NDArray | None, activation: Activation, n_fields: int):
+    def __init__(self, A: FloatArray, B: FloatArray | None, activation: Activation, n_fields: int):
         self.A = A
         self.B = B
         self.activation = activation
@@ -152,19 +161,19 @@ class NeuralDrawn(Fields):
         self.rank = A.shape[0] // n_fields
 
     @property
-    def labels(self):
+    def labels(self) -> list[str]:
         return [f"neural[{i}]" for i in range(self.n_fields)]
 
     @property
-    def start_scale(self):
+    def start_scale(self) -> FloatArray:
         # low-rank fields are already scaled by 1 / sqrt(d)
         return super().start_scale if self.B is None else np.full(self.n_fields, 0.3)
 
     @property
-    def tape_width(self):
+    def tape_width(self) -> int:
         return len(self.A) * (2 if self.activation.keeps_derivative else 1)
 
-    def value(self, x):
+    def value(self, x: Traced) -> Traced:
         z = anp.dot(x, self.A[:, :-1].T) + self.A[:, -1]
         s = anp.reshape(self.activation.value(z), (-1, self.n_fields, self.rank))
         if self.B is None:
@@ -172,31 +181,31 @@ class NeuralDrawn(Fields):
         B = self.B.reshape(self.n_states, self.n_fields, self.rank)
         return anp.einsum("nir,jir->nij", s, B)
 
-    def astype(self, dtype):
+    def astype(self, dtype: DTypeLike) -> NeuralDrawn:
         activation = self.activation
         if isinstance(activation, PolynomialActivation):
             activation = PolynomialActivation(activation.coefficients.astype(dtype))
         B = None if self.B is None else self.B.astype(dtype)
         return NeuralDrawn(self.A.astype(dtype), B, activation, self.n_fields)
 
-    def bind(self, u: NDArray) -> _Bound:
+    def bind(self, u: FloatArray) -> _Bound:
         u = u.astype(self.A.dtype, copy=False)
         u_rows = u if self.rank == 1 else np.repeat(u, self.rank)
         Bu = None if self.B is None else self.B * u_rows
         return _Bound(u, Bu, (self.A[:, :-1] * u_rows[:, None]).T)
 
     @classmethod
-    def abreast(cls, fields):
+    def abreast(cls, fields: Sequence[NeuralDrawn]) -> Abreast | None:
         activation = fields[0].activation
         alike = len({(type(f.activation), f.rank, f.B is None) for f in fields}) == 1
         if fields[0].B is None or vars(activation) or not alike:
             return None
         A = np.stack([f.A for f in fields])
 
-        def bind(bounds):
+        def bind(bounds: Sequence[_Bound]) -> Velocities:
             Bu = np.stack([bound.Bu for bound in bounds])
 
-            def velocities(x):
+            def velocities(x: FloatArray) -> FloatArray:
                 s = A @ x
                 activation.forward(s, None)
                 return Bu @ s
@@ -205,7 +214,7 @@ class NeuralDrawn(Fields):
 
         return bind
 
-    def kernel(self, n, dtype, lead=()):
+    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> _NeuralKernel:
         kind = _FullRankKernel if self.B is None else _LowRankKernel
         return kind(self, n, dtype, lead)
 
@@ -213,34 +222,36 @@ class NeuralDrawn(Fields):
 class _Bound(NamedTuple):
     """Controls contracted with the matrices that they multiply."""
 
-    u: NDArray  # (d,)
-    Bu: NDArray | None  # (m, d r): u^i B_i
-    Au: NDArray  # (m, d r): u^i A_i^T, a view of its transpose
+    u: FloatArray  # (d,)
+    Bu: Any  # (m, d r): u^i B_i; None where B_i = I
+    Au: FloatArray  # (m, d r): u^i A_i^T, a view of its transpose
 
 
 class _Tape(NamedTuple):
-    s: NDArray  # (d r, n): sigma(z)
-    ds: NDArray | None  # (d r, n): sigma'(z), where the activation keeps it
+    s: FloatArray  # (d r, n): sigma(z)
+    ds: FloatArray | None  # (d r, n): sigma'(z), where the activation keeps it
 
 
 class _NeuralKernel(Kernel):
-    def __init__(self, fields: NeuralDrawn, n: int, dtype: Any, lead: tuple[int, ...]):
-        self.fields: Any = fields
+    def __init__(self, fields: NeuralDrawn, n: int, dtype: DTypeLike, lead: tuple[int, ...]):
+        self.fields = fields
+        # None where B_i = I: a kernel of full rank does not read it
+        self.B: Any = fields.B
         self.width = (len(fields.A), n)
         self.dtype = dtype
         self.q = np.empty(lead + self.width, dtype)
         self.scratch = np.empty(self.width, dtype)
 
-    def new_tape(self):
+    def new_tape(self) -> _Tape:
         keep = self.fields.activation.keeps_derivative
         s = np.empty(self.width, self.dtype)
         return _Tape(s, np.empty(self.width, self.dtype) if keep else None)
 
-    def _activate(self, x, tape):
+    def _activate(self, x: FloatArray, tape: _Tape) -> None:
         np.matmul(self.fields.A, x, out=tape.s)
         self.fields.activation.forward(tape.s, tape.ds)
 
-    def _derivative(self, tape):
+    def _derivative(self, tape: _Tape) -> FloatArray:
         """sigma'(z) as (d r, n)."""
         return self.fields.activation.derivative(tape.s, tape.ds, self.scratch)
 
@@ -248,12 +259,20 @@ class _NeuralKernel(Kernel):
 class _LowRankKernel(_NeuralKernel):
     """Two GEMMs forward, two back: rank r costs 4 m r flops for each control and sample."""
 
-    def forward(self, bound, x, v, tape):
+    def forward(self, bound: _Bound, x: FloatArray, v: FloatArray, tape: _Tape) -> None:
         self._activate(x, tape)
         np.matmul(bound.Bu, tape.s, out=v)
 
-    def pullback(self, bound, x, tape, p, x_bar, u_bar):
-        q = np.matmul(self.fields.B.T, p, out=self.q)
+    def pullback(
+        self,
+        bound: _Bound,
+        x: FloatArray,
+        tape: _Tape,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_bar: FloatArray,
+    ) -> None:
+        q = np.matmul(self.B.T, p, out=self.q)
         # one scalar product for each field, over its rows and all samples
         d = self.fields.n_fields
         u_bar += np.matmul(q.reshape(d, 1, -1), tape.s.reshape(d, -1, 1)).reshape(d)
@@ -261,12 +280,20 @@ class _LowRankKernel(_NeuralKernel):
             q *= self._derivative(tape)
             np.matmul(bound.Au, q, out=x_bar)
 
-    def rows(self, bound, x, tape, p, x_bar, u_rows):
+    def rows(
+        self,
+        bound: _Bound,
+        x: FloatArray,
+        tape: _Tape,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_rows: FloatArray,
+    ) -> None:
         if p.strides[-1] == 0:
             # one adjoint for all samples, as readouts send it: one product for all
-            q = np.matmul(self.fields.B.T, p[..., :1])
+            q = np.matmul(self.B.T, p[..., :1])
         else:
-            q = np.matmul(self.fields.B.T, p, out=self.q)
+            q = np.matmul(self.B.T, p, out=self.q)
         if self.fields.rank == 1:
             np.multiply(q, tape.s, out=u_rows)
         else:
@@ -276,13 +303,21 @@ class _LowRankKernel(_NeuralKernel):
             np.multiply(q, self._derivative(tape), out=self.q)
             np.matmul(bound.Au, self.q, out=x_bar)
 
-    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+    def pushforward(
+        self,
+        bound: _Bound,
+        x: FloatArray,
+        tape: _Tape,
+        dx: FloatArray,
+        bound_du: _Bound,
+        dv: FloatArray,
+    ) -> None:
         w = np.matmul(self.fields.A[:, :-1], dx, out=self.q)
         w *= self._derivative(tape)
         np.matmul(bound.Bu, w, out=dv)
         dv += bound_du.Bu @ tape.s
 
-    def _grouped(self, a):
+    def _grouped(self, a: FloatArray) -> FloatArray:
         """Rows by field: (..., d r, n) as (..., d, r, n)."""
         fields = self.fields
         return a.reshape(a.shape[:-2] + (fields.n_fields, fields.rank, a.shape[-1]))
@@ -291,17 +326,33 @@ class _LowRankKernel(_NeuralKernel):
 class _FullRankKernel(_NeuralKernel):
     """One GEMM forward, one back; the sums over fields are matrix-vector products."""
 
-    def forward(self, bound, x, v, tape):
+    def forward(self, bound: _Bound, x: FloatArray, v: FloatArray, tape: _Tape) -> None:
         self._activate(x, tape)
         np.dot(bound.u, self._flat(tape.s), out=v.reshape(-1))
 
-    def pullback(self, bound, x, tape, p, x_bar, u_bar):
+    def pullback(
+        self,
+        bound: _Bound,
+        x: FloatArray,
+        tape: _Tape,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_bar: FloatArray,
+    ) -> None:
         u_bar += self._flat(tape.s) @ p.reshape(-1)
         if x_bar is not None:
             self._spread(p, tape)
             np.matmul(bound.Au, self.q, out=x_bar)
 
-    def rows(self, bound, x, tape, p, x_bar, u_rows):
+    def rows(
+        self,
+        bound: _Bound,
+        x: FloatArray,
+        tape: _Tape,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_rows: FloatArray,
+    ) -> None:
         grouped = self._by_field(self.q, p)
         np.multiply(tape.s.reshape(grouped.shape[-3:]), p[..., None, :, :], out=grouped)
         np.sum(grouped, axis=-2, out=u_rows)
@@ -309,21 +360,29 @@ class _FullRankKernel(_NeuralKernel):
             self._spread(p, tape)
             np.matmul(bound.Au, self.q, out=x_bar)
 
-    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+    def pushforward(
+        self,
+        bound: _Bound,
+        x: FloatArray,
+        tape: _Tape,
+        dx: FloatArray,
+        bound_du: _Bound,
+        dv: FloatArray,
+    ) -> None:
         w = np.matmul(self.fields.A[:, :-1], dx, out=self.q)
         w *= self._derivative(tape)
         np.dot(bound.u, self._flat(w), out=dv.reshape(-1))
         dv += (bound_du.u @ self._flat(tape.s)).reshape(dv.shape)
 
-    def _flat(self, s):
+    def _flat(self, s: FloatArray) -> FloatArray:
         """(d m, n) as (d, m n)."""
         return s.reshape(self.fields.n_fields, -1)
 
-    def _by_field(self, a, p):
+    def _by_field(self, a: FloatArray, p: FloatArray) -> FloatArray:
         """Rows (..., d m, n) by field, to go with adjoints p: (..., d, m, n)."""
         return a.reshape(p.shape[:-2] + (self.fields.n_fields, *p.shape[-2:]))
 
-    def _spread(self, p, tape):
+    def _spread(self, p: FloatArray, tape: _Tape) -> None:
         """q = sigma'(z) p, the adjoint repeated for each field."""
         slope = self._derivative(tape).reshape((self.fields.n_fields, *p.shape[-2:]))
         np.multiply(slope, p[..., None, :, :], out=self._by_field(self.q, p))

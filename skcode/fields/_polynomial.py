@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from itertools import combinations_with_replacement
 from numbers import Integral, Real
-from typing import Any
 
 import autograd.numpy as anp
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from sklearn.utils._param_validation import Interval
 
 from skcode.fields._family import FieldFamily
 from skcode.fields._fields import Fields, Kernel
+from skcode.utils._typing import FloatArray, IntArray, Traced
 
 
 class Monomials:
@@ -71,7 +71,7 @@ class Monomials:
     def __len__(self) -> int:
         return len(self.exponents)
 
-    def evaluate(self, x):
+    def evaluate(self, x: Traced) -> Traced:
         """Values for rows x (N, m) as (N, D), traceable by autograd."""
         table = [anp.ones_like(x[:, :1])]
         previous_start = 0
@@ -81,13 +81,15 @@ class Monomials:
             previous_start = level.start
         return anp.concatenate(table, axis=1)
 
-    def fill(self, x: NDArray, phi: NDArray) -> None:
+    def fill(self, x: FloatArray, phi: FloatArray) -> None:
         """Compute phi (D, n) from x (m + 1, n)."""
         phi[0] = 1
         for level in self.levels:
             np.multiply(phi[self.parent[level]], x[self.variable[level]], out=phi[level])
 
-    def pullback(self, x: NDArray, phi: NDArray, phi_bar: NDArray, x_bar: NDArray) -> None:
+    def pullback(
+        self, x: FloatArray, phi: FloatArray, phi_bar: FloatArray, x_bar: FloatArray
+    ) -> None:
         """Compute x_bar (..., m, n) = (d phi / d x)^T phi_bar (..., D, n), which is used up."""
         x_bar[...] = 0
         for level in reversed(self.levels):
@@ -95,7 +97,7 @@ class Monomials:
             _scatter_add(x_bar, self.variable[level], bar * phi[self.parent[level]])
             _scatter_add(phi_bar, self.parent[level], bar * x[self.variable[level]])
 
-    def pushforward(self, x: NDArray, phi: NDArray, dx: NDArray, dphi: NDArray) -> None:
+    def pushforward(self, x: FloatArray, phi: FloatArray, dx: FloatArray, dphi: FloatArray) -> None:
         """dphi = (d phi / d x) dx."""
         dphi[0] = 0
         for level in self.levels:
@@ -103,7 +105,7 @@ class Monomials:
             dphi[level] = dphi[parent] * x[variable] + phi[parent] * dx[variable]
 
 
-def _scatter_add(target: NDArray, index: NDArray, values: NDArray) -> None:
+def _scatter_add(target: FloatArray, index: IntArray, values: FloatArray) -> None:
     """target[..., index[j], :] += values[..., j, :], repeated indices adding up."""
     order = np.argsort(index, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(index[order]) > 0])
@@ -132,69 +134,95 @@ class PolynomialDrawn(Fields):
     array([[[9.]]])
     """
 
-    def __init__(self, coefficients: NDArray, monomials: Monomials, name: str = "polynomial"):
+    def __init__(self, coefficients: FloatArray, monomials: Monomials, name: str = "polynomial"):
         self.coefficients = coefficients
         self.monomials = monomials
         self.name = name
         self.n_fields, self.n_states, _ = coefficients.shape
 
     @property
-    def labels(self):
+    def labels(self) -> list[str]:
         return [f"{self.name}[{i}]" for i in range(self.n_fields)]
 
     @property
-    def tape_width(self):
+    def tape_width(self) -> int:
         return len(self.monomials)
 
-    def value(self, x):
+    def value(self, x: Traced) -> Traced:
         d, m, D = self.coefficients.shape
         flat = anp.dot(self.monomials.evaluate(x), self.coefficients.reshape(d * m, D).T)
         return anp.reshape(flat, (-1, d, m))
 
-    def astype(self, dtype):
+    def astype(self, dtype: DTypeLike) -> PolynomialDrawn:
         return PolynomialDrawn(self.coefficients.astype(dtype), self.monomials, self.name)
 
-    def bind(self, u):
+    def bind(self, u: FloatArray) -> FloatArray:
         d, m, D = self.coefficients.shape
         return (u @ self.coefficients.reshape(d, -1)).reshape(m, D)
 
-    def kernel(self, n, dtype, lead=()):
+    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> _PolynomialKernel:
         return _PolynomialKernel(self, n, dtype, lead)
 
 
 class _PolynomialKernel(Kernel):
-    def __init__(self, fields: PolynomialDrawn, n: int, dtype: Any, lead: tuple[int, ...]):
+    def __init__(self, fields: PolynomialDrawn, n: int, dtype: DTypeLike, lead: tuple[int, ...]):
         self.fields = fields
         self.monomials = fields.monomials
         self.dtype = dtype
         self.n = n
         self.phi_bar = np.empty(lead + (len(self.monomials), n), dtype)
 
-    def new_tape(self):
+    def new_tape(self) -> FloatArray:
         return np.empty((len(self.monomials), self.n), self.dtype)
 
-    def forward(self, bound, x, v, tape):
+    def forward(self, bound: FloatArray, x: FloatArray, v: FloatArray, tape: FloatArray) -> None:
         self.monomials.fill(x, tape)
         np.matmul(bound, tape, out=v)
 
-    def pullback(self, bound, x, tape, p, x_bar, u_bar):
+    def pullback(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: FloatArray,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_bar: FloatArray,
+    ) -> None:
         c = self.fields.coefficients
         u_bar += c.reshape(len(c), -1) @ (p @ tape.T).reshape(-1)
         if x_bar is not None:
             self._pull_state(bound, x, tape, p, x_bar)
 
-    def rows(self, bound, x, tape, p, x_bar, u_rows):
+    def rows(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: FloatArray,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_rows: FloatArray,
+    ) -> None:
         d, m, D = self.fields.coefficients.shape
         values = (self.fields.coefficients.reshape(d * m, D) @ tape).reshape(d, m, -1)
         np.einsum("imn,...mn->...in", values, p, out=u_rows)
         if x_bar is not None:
             self._pull_state(bound, x, tape, p, x_bar)
 
-    def _pull_state(self, bound, x, tape, p, x_bar):
+    def _pull_state(
+        self, bound: FloatArray, x: FloatArray, tape: FloatArray, p: FloatArray, x_bar: FloatArray
+    ) -> None:
         np.matmul(bound.T, p, out=self.phi_bar)
         self.monomials.pullback(x, tape, self.phi_bar, x_bar)
 
-    def pushforward(self, bound, x, tape, dx, bound_du, dv):
+    def pushforward(
+        self,
+        bound: FloatArray,
+        x: FloatArray,
+        tape: FloatArray,
+        dx: FloatArray,
+        bound_du: FloatArray,
+        dv: FloatArray,
+    ) -> None:
         self.monomials.pushforward(x, tape, dx, self.phi_bar)
         np.matmul(bound, self.phi_bar, out=dv)
         dv += bound_du @ tape
@@ -237,7 +265,14 @@ class PolynomialFields(FieldFamily):
         self.degree = degree
         self.scale = scale
 
-    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+    def _draw(
+        self,
+        n_states: int,
+        n_fields: int,
+        rng: np.random.Generator,
+        n_inputs: int,
+        reference: FloatArray | None,
+    ) -> PolynomialDrawn:
         n_monomials = 1
         for k in range(1, self.degree + 1):
             n_monomials = n_monomials * (n_states + k) // k
@@ -287,10 +322,17 @@ class UniversalFields(FieldFamily):
     def __init__(self, scale: float = 1.0):
         self.scale = scale
 
-    def count(self, n_fields, n_inputs):
+    def count(self, n_fields: int | None, n_inputs: int) -> int:
         return 5
 
-    def _draw(self, n_states, n_fields, rng, n_inputs, reference):
+    def _draw(
+        self,
+        n_states: int,
+        n_fields: int,
+        rng: np.random.Generator,
+        n_inputs: int,
+        reference: FloatArray | None,
+    ) -> PolynomialDrawn:
         m = n_states
         if m < 2:
             raise ValueError(f"UniversalFields needs n_states >= 2; got {m}.")
