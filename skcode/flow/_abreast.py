@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 
 from skcode.fields import Fields
+from skcode.fields._fields import Velocities
 from skcode.flow._tableau import Tableau
+from skcode.utils._typing import FloatArray
 
 
 class FlowsAbreast:
@@ -39,16 +40,18 @@ class FlowsAbreast:
     (True, True)
     """
 
-    def __init__(
-        self, velocities: list[Callable[[NDArray], NDArray]], tableau: Tableau, n_flows: int
-    ):
+    def __init__(self, velocities: list[Velocities], tableau: Tableau, n_flows: int):
         self.velocities = velocities
         self.tableau = tableau
         self.n_flows = n_flows
 
     @classmethod
     def of(
-        cls, fields: Sequence[Fields], tableau: Tableau, controls: Sequence[NDArray], dtype: Any
+        cls,
+        fields: Sequence[Fields],
+        tableau: Tableau,
+        controls: Sequence[FloatArray],
+        dtype: DTypeLike,
     ) -> FlowsAbreast | None:
         """The flows of fields under controls (M, d); None where they have to flow one by one."""
         if len({(type(f), f.n_fields, u.shape) for f, u in zip(fields, controls, strict=True)}) > 1:
@@ -61,13 +64,13 @@ class FlowsAbreast:
         bounds = [[f.bind(u) for f, u in zip(fields, row, strict=True)] for row in rows]
         return cls([bind(bound) for bound in bounds], tableau, len(fields))
 
-    def __call__(self, x0: NDArray) -> NDArray:
+    def __call__(self, x0: FloatArray) -> FloatArray:
         """X_1 (E, m, n) from rows x0 (n, m)."""
         a, b = self.tableau.a, self.tableau.b
         x = np.ones((self.n_flows, x0.shape[1] + 1, x0.shape[0]), x0.dtype)
         x[:, :-1] = x0.T
         for velocities in self.velocities:
-            k: list[NDArray] = []
+            k: list[FloatArray] = []
             for row in a:
                 point = x
                 if k:
@@ -78,7 +81,7 @@ class FlowsAbreast:
         return x[:, :-1]
 
 
-def _weighted(weights: Sequence[float], k: list[NDArray]) -> NDArray:
+def _weighted(weights: Sequence[float], k: list[FloatArray]) -> FloatArray:
     """Sum_j weights_j k_j."""
     if len(k) == 1 and weights[0] == 1:
         return k[0]

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 
 import numpy as np
-from autograd.extend import defjvp_argnums, defvjp_argnums, primitive
+from autograd.extend import defjvp_argnums, defvjp_argnums
 from autograd.tracer import isbox
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from skcode.fields import Fields
 from skcode.flow._sweep import Sweep
 from skcode.flow._tableau import Tableau, get_tableau
+from skcode.utils._decorators import primitive
 from skcode.utils._tracing import paused
+from skcode.utils._typing import FloatArray, Traced
 
 
 def flow(
     fields: Fields,
-    x: Any,
-    controls: Any,
+    x: Traced,
+    controls: Traced,
     integrator: str | Tableau = "euler",
     n_steps: int = 1,
-) -> Any:
+) -> Traced:
     r"""Flow of :math:`dX_t = \sum_i u^i_t V_i(X_t)\,dt` over [0, 1], by the discrete scheme.
 
     An autograd primitive in ``x`` and ``controls``, with reverse mode (one exact adjoint sweep for
@@ -75,7 +78,7 @@ def flow(
     return sweep_flow(controls, x, sweep)
 
 
-def _check(fields: Fields, x: Any, controls: Any, n_steps: int) -> None:
+def _check(fields: Fields, x: ArrayLike, controls: ArrayLike, n_steps: int) -> None:
     if not isinstance(n_steps, Integral) or n_steps < 1:
         raise ValueError(f"n_steps={n_steps} must be a whole number, at least 1.")
     if np.ndim(x) != 2 or np.shape(x)[1] != fields.n_states:
@@ -85,7 +88,7 @@ def _check(fields: Fields, x: Any, controls: Any, n_steps: int) -> None:
         raise ValueError(f"controls must have shape (M, {fields.n_fields}); got {shape}.")
 
 
-def as_float(x: ArrayLike) -> NDArray:
+def as_float(x: ArrayLike) -> FloatArray:
     """An array of floats: float32 stays, everything else becomes float64.
 
     Parameters
@@ -109,7 +112,7 @@ def as_float(x: ArrayLike) -> NDArray:
 
 
 @primitive
-def sweep_flow(controls: NDArray, x: NDArray, sweep: Sweep) -> NDArray:
+def sweep_flow(controls: FloatArray, x: FloatArray, sweep: Sweep) -> FloatArray:
     """Final states of one block; the sweep holds the tapes for the derivatives.
 
     Parameters
@@ -140,10 +143,15 @@ def sweep_flow(controls: NDArray, x: NDArray, sweep: Sweep) -> NDArray:
         return sweep.forward(controls, x).T.copy()
 
 
-def _vjp_maker(argnums, ans, args, kwargs):
+def _vjp_maker(
+    argnums: Sequence[int],
+    ans: FloatArray,
+    args: tuple[Traced, Traced, Sweep],
+    kwargs: dict[str, Any],
+) -> Callable[[Traced], tuple[FloatArray, ...]]:
     controls, x, sweep = args
 
-    def vjp(g):
+    def vjp(g: Traced) -> tuple[FloatArray, ...]:
         if isbox(g) or isbox(controls) or isbox(x):
             raise NotImplementedError(
                 "flow differentiates once; trace fields.value for higher derivatives."
@@ -151,13 +159,21 @@ def _vjp_maker(argnums, ans, args, kwargs):
         with paused():
             u_bar = np.zeros(controls.shape, sweep.dtype)
             x_bar = sweep.adjoint(np.ascontiguousarray(g.T), u_bar, wants_start=1 in argnums)
-        u_bar = u_bar.astype(controls.dtype, copy=False)
-        return tuple(u_bar if k == 0 else x_bar.T.astype(x.dtype, copy=False) for k in argnums)
+        parts = {0: u_bar.astype(controls.dtype, copy=False)}
+        if x_bar is not None:
+            parts[1] = x_bar.T.astype(x.dtype, copy=False)
+        return tuple(parts[k] for k in argnums)
 
     return vjp
 
 
-def _jvp_maker(argnums, tangents, ans, args, kwargs):
+def _jvp_maker(
+    argnums: Sequence[int],
+    tangents: Sequence[Traced],
+    ans: FloatArray,
+    args: tuple[Traced, Traced, Sweep],
+    kwargs: dict[str, Any],
+) -> FloatArray:
     controls, x, sweep = args
     given = dict(zip(argnums, tangents, strict=True))
     du = given.get(0, np.zeros(np.shape(controls)))
@@ -180,7 +196,7 @@ def trajectory(
     controls: ArrayLike,
     integrator: str | Tableau = "euler",
     n_steps: int = 1,
-) -> NDArray:
+) -> FloatArray:
     """States at the interval ends t = 0, 1/M, ..., 1.
 
     Parameters

@@ -11,22 +11,26 @@ and the control of field l gathers h <kappa_i, V_l(X_i)>.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 
-from skcode.fields import Fields
+from skcode.fields import Fields, Kernel
 from skcode.flow._tableau import Tableau
+from skcode.utils._typing import FloatArray
 
 #: tapes of one block are kept between the sweeps up to this size, else recomputed
 _TAPE_BYTES = 32 * 2**20
 #: what the arrays of one step may take, so that a step stays in the caches: smaller blocks save
 #: less in memory traffic than their calls cost
 _CACHE_BYTES = 4 * 2**20
+#: a step of the sweep back: bound, x, tape, adjoint, x_bar, interval
+_Pull = Callable[[Any, FloatArray, Any, FloatArray, FloatArray | None, int], None]
 
 
-def block_size(fields: Fields, dtype: Any) -> int:
+def block_size(fields: Fields, dtype: DTypeLike) -> int:
     """Number of samples in a block: from the shapes and the cache, never from n_jobs.
 
     Parameters
@@ -92,7 +96,7 @@ class Sweep:
         n_intervals: int,
         n_steps: int,
         n: int,
-        dtype: Any,
+        dtype: DTypeLike,
         lead: tuple[int, ...] = (),
     ):
         self.fields = fields
@@ -100,14 +104,14 @@ class Sweep:
         self.n_intervals = n_intervals
         self.n_steps = n_steps
         self.shape = (fields.n_states, n)
-        self.dtype = np.dtype(dtype)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.lead = lead
         self.kernel = fields.kernel(n, dtype, lead)
-        self._bound: list = []
-        self._key: tuple | None = None
-        self._state: NDArray | None = None
+        self._bound: list[Any] = []
+        self._key: tuple[np.dtype[Any], bytes] | None = None
+        self._state: FloatArray | None = None
         #: the states between steps, from the first `forward` on
-        self._states: Any = None
+        self._states: FloatArray | None = None
         self._stages = np.empty((tableau.n_stages, *self.shape), self.dtype)
         self._scratch = np.empty(self.shape, self.dtype)
         n_tapes = self.n_total_steps * tableau.n_stages
@@ -121,7 +125,7 @@ class Sweep:
 
     # -- forward ---------------------------------------------------------------------------------
 
-    def propagate(self, controls: NDArray, x0: NDArray) -> NDArray:
+    def propagate(self, controls: FloatArray, x0: FloatArray) -> FloatArray:
         """X_1 (m, n) from rows x0 (n, m), keeping nothing: the sweep of predictions."""
         self._bind(controls)
         if self._state is None:
@@ -134,7 +138,7 @@ class Sweep:
                 self._step(self._bound[step // self.n_steps], x, x, self._recycled)
         return x[:-1]
 
-    def forward(self, controls: NDArray, x0: NDArray) -> NDArray:
+    def forward(self, controls: FloatArray, x0: FloatArray) -> FloatArray:
         """X_1 (m, n) from rows x0 (n, m); a view into the states that the adjoint reads."""
         self._bind(controls)
         if self._states is None:
@@ -151,12 +155,12 @@ class Sweep:
         return self._states[-1, :-1]
 
     @property
-    def states(self) -> NDArray:
+    def states(self) -> FloatArray:
         """States at the step ends (steps + 1, m, n) of the last `forward`."""
         assert self._states is not None
         return self._states[:, :-1]
 
-    def _bind(self, controls: NDArray) -> None:
+    def _bind(self, controls: FloatArray) -> None:
         # bytes are compared faster than numbers, and that is all that a repeated call does here
         key = (controls.dtype, controls.tobytes())
         if key != self._key:
@@ -171,7 +175,7 @@ class Sweep:
         assert self._records is not None
         return self._records[step if self.keeps_tapes else 0]
 
-    def _step(self, bound: Any, x: NDArray, x_next: NDArray, record: _Record) -> None:
+    def _step(self, bound: Any, x: FloatArray, x_next: FloatArray, record: _Record) -> None:
         """One step of the scheme; the stage states and tapes stay in the record."""
         k, a, b = self._stages, self.tableau.a, self.tableau.b
         if b == (1,):
@@ -187,7 +191,9 @@ class Sweep:
             self.kernel.forward(bound, point, k[i], record.tapes[i])
         self._combine(x[:-1], b, k, x_next[:-1])
 
-    def _combine(self, x: NDArray, weights: tuple, k: NDArray, out: NDArray) -> None:
+    def _combine(
+        self, x: FloatArray, weights: tuple[float, ...], k: FloatArray, out: FloatArray
+    ) -> None:
         """Out = x + sum_j weights_j k_j."""
         start = x
         for weight, kj in zip(weights, k, strict=False):
@@ -201,19 +207,28 @@ class Sweep:
 
     # -- adjoint ---------------------------------------------------------------------------------
 
-    def adjoint(self, p: NDArray, u_bar: NDArray, wants_start: bool = True) -> NDArray | None:
+    def adjoint(
+        self, p: FloatArray, u_bar: FloatArray, wants_start: bool = True
+    ) -> FloatArray | None:
         """Sweep p = dL/dX_1 (m, n) back: adds dL/du to u_bar (M, d), returns dL/dX_0 if wanted."""
         h = 1.0 / self.n_total_steps
         total = np.zeros_like(u_bar)
 
-        def pull(bound, x, tape, adjoint, x_bar, t):
+        def pull(
+            bound: Any,
+            x: FloatArray,
+            tape: Any,
+            adjoint: FloatArray,
+            x_bar: FloatArray | None,
+            t: int,
+        ) -> None:
             self.kernel.pullback(bound, x, tape, adjoint, x_bar, total[t])
 
         start = self._sweep_back(p, pull, wants_start)
         u_bar += h * total
         return start
 
-    def jacobian(self, p: NDArray, u_rows: NDArray) -> None:
+    def jacobian(self, p: FloatArray, u_rows: FloatArray) -> None:
         """Sweep K adjoints p (K, m, n) back: writes the rows sample by sample to (M, K, d, n).
 
         Adjoints that are the same for all samples may come as a view with stride zero.
@@ -223,7 +238,14 @@ class Sweep:
         written: set[int] = set()
         scratch = np.empty(0, self.dtype)
 
-        def pull(bound, x, tape, adjoint, x_bar, t):
+        def pull(
+            bound: Any,
+            x: FloatArray,
+            tape: Any,
+            adjoint: FloatArray,
+            x_bar: FloatArray | None,
+            t: int,
+        ) -> None:
             nonlocal scratch
             if t not in written:
                 written.add(t)
@@ -236,7 +258,7 @@ class Sweep:
 
         self._sweep_back(p, pull, wants_start=False)
 
-    def _sweep_back(self, p: NDArray, pull: Any, wants_start: bool) -> NDArray | None:
+    def _sweep_back(self, p: FloatArray, pull: _Pull, wants_start: bool) -> FloatArray | None:
         shape = self.lead + self.shape
         p = np.asarray(p, dtype=self.dtype)
         tableau = self.tableau
@@ -265,13 +287,14 @@ class Sweep:
 
     def _replay(self, step: int) -> None:
         """Recompute the stage states and tapes of a step whose tapes were not kept."""
+        assert self._states is not None
         bound, record = self._bound[step // self.n_steps], self._record(step)
         with np.errstate(over="ignore"):
             self._step(bound, self._states[step], np.empty_like(self._states[step]), record)
 
     # -- tangent ---------------------------------------------------------------------------------
 
-    def tangent(self, du: NDArray, dx: NDArray) -> NDArray:
+    def tangent(self, du: FloatArray, dx: FloatArray) -> FloatArray:
         """Push (du (M, d), dX_0 (m, n)) forward along the last `forward`: returns dX_1 (m, n)."""
         h = 1.0 / self.n_total_steps
         bound_du = [self.fields.bind((h * row).astype(self.dtype)) for row in du]
@@ -295,15 +318,15 @@ class Sweep:
 class _Record:
     """Stage states and tapes of one step."""
 
-    def __init__(self, kernel: Any, n_stages: int, shape: tuple[int, int], dtype: Any):
+    def __init__(self, kernel: Kernel, n_stages: int, shape: tuple[int, int], dtype: DTypeLike):
         self.tapes = [kernel.new_tape() for _ in range(n_stages)]
         # the first stage state is the state itself
         self.points: list[Any] = [None] + [
             np.ones((shape[0] + 1, shape[1]), dtype) for _ in range(n_stages - 1)
         ]
 
-    def enter_stage(self, i: int, x: NDArray) -> NDArray:
+    def enter_stage(self, i: int, x: FloatArray) -> FloatArray:
         if i == 0:
             self.points[0] = x
-        point: NDArray = self.points[i]
+        point: FloatArray = self.points[i]
         return point

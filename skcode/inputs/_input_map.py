@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
+
+from skcode.utils._typing import Array, BoolArray, FloatArray
 
 #: entries read at once by statistics and scaling, so that memory-mapped data stays on disk
 _CHUNK_ENTRIES = 2**18
@@ -45,15 +46,15 @@ class InputMap:
        and boosted trees on tabular data", NeurIPS 2024.
     """
 
-    center: NDArray
-    gain: NDArray
+    center: FloatArray
+    gain: FloatArray
     n_states: int
     clip: float = np.inf
-    dtype: Any = np.float64
+    dtype: DTypeLike = np.float64
     size: float = 1.0
 
     @classmethod
-    def fit(cls, X: NDArray, weight: NDArray, n_states: int, scaling: str | None) -> InputMap:
+    def fit(cls, X: Array, weight: FloatArray, n_states: int, scaling: str | None) -> InputMap:
         """Take centre and gain from weighted data (n, p); "robust" also clips."""
         center, gain = SCALINGS[scaling](X, weight)
         clip = _ROBUST_CLIP if scaling == "robust" else np.inf
@@ -66,13 +67,13 @@ class InputMap:
     def n_inputs(self) -> int:
         return len(self.center)
 
-    def __call__(self, X: NDArray) -> NDArray:
+    def __call__(self, X: Array) -> FloatArray:
         """Initial states (n, m) of rows (n, p); the memory is feature-major."""
         states = np.zeros((self.n_states, len(X)), self.dtype)
         states[: self.n_inputs] = self.scaled(X).T
         return states.T
 
-    def scaled(self, X: NDArray) -> NDArray:
+    def scaled(self, X: Array) -> FloatArray:
         """The scaled inputs (n, p)."""
         if self.is_identity:
             return X
@@ -81,7 +82,7 @@ class InputMap:
             z[rows] = self._scaled(X[rows])
         return z
 
-    def _scaled(self, X: NDArray) -> NDArray:
+    def _scaled(self, X: Array) -> FloatArray:
         # in float64, so that large offsets neither cancel nor overflow
         with np.errstate(over="ignore", invalid="ignore"):
             z = (X.astype(np.float64, copy=False) - self.center) * self.gain
@@ -102,18 +103,18 @@ class InputMap:
             np.zeros_like(self.center), np.ones_like(self.gain), self.n_states, dtype=self.dtype
         )
 
-    def astype(self, dtype: Any) -> InputMap:
+    def astype(self, dtype: DTypeLike) -> InputMap:
         """The same map to states of another float type."""
         return replace(self, dtype=np.dtype(dtype))
 
 
-def _chunks(X: NDArray) -> list[slice]:
+def _chunks(X: Array) -> list[slice]:
     n_rows = max(_CHUNK_ENTRIES // X.shape[1], 1)
     return [slice(i, i + n_rows) for i in range(0, len(X), n_rows)]
 
 
 @np.errstate(over="ignore")
-def weighted_moments(X: NDArray, weight: NDArray) -> tuple[NDArray, NDArray]:
+def weighted_moments(X: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Weighted mean and standard deviation of each column, in float64, in two passes.
 
     Columns are divided by their largest entry on the way, so that no square overflows.
@@ -127,7 +128,7 @@ def weighted_moments(X: NDArray, weight: NDArray) -> tuple[NDArray, NDArray]:
     return mean * size, np.sqrt(variance) * size
 
 
-def weighted_quantiles(X: NDArray, weight: NDArray, levels: list[float]) -> NDArray:
+def weighted_quantiles(X: Array, weight: FloatArray, levels: list[float]) -> FloatArray:
     """Weighted quantiles (len(levels), p): the least x with at least that share of the weight."""
     result = np.empty((len(levels), X.shape[1]))
     # a share that a sum reaches up to rounding is reached
@@ -150,28 +151,28 @@ def weighted_quantiles(X: NDArray, weight: NDArray, levels: list[float]) -> NDAr
     return result
 
 
-def _inverse(scale: NDArray, center: NDArray) -> NDArray:
+def _inverse(scale: FloatArray, center: FloatArray) -> FloatArray:
     """1 / scale, and 0 where a column is constant up to rounding."""
     constant = scale <= 1e-12 * np.abs(center) + np.finfo(np.float64).tiny
     return np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, scale))
 
 
-def _identity(X, weight):
+def _identity(X: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.zeros(X.shape[1]), np.ones(X.shape[1])
 
 
-def _standard(X, weight):
+def _standard(X: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     mean, deviation = weighted_moments(X, weight)
     return mean, _inverse(deviation, mean)
 
 
-def _two_valued(X):
+def _two_valued(X: Array) -> BoolArray:
     """Whether each column holds at most two values."""
     low, high = X.min(axis=0), X.max(axis=0)
     return np.array([np.all((X[:, j] == low[j]) | (X[:, j] == high[j])) for j in range(X.shape[1])])
 
 
-def _robust(X, weight):
+def _robust(X: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Median and interquartile range; mean and deviation where two values or one prevail."""
     low, median, high = weighted_quantiles(X, weight, [0.25, 0.5, 0.75])
     # 1.349 is the interquartile range of the standard normal law
@@ -182,7 +183,7 @@ def _robust(X, weight):
     return center, _inverse(np.where(narrow, deviation, spread), center)
 
 
-def _common(X, weight):
+def _common(X: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     """One mean and one deviation for all columns, which keeps images what they are."""
     mean, deviation = weighted_moments(X, weight)
     center = np.full_like(mean, mean.mean())

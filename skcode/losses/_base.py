@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
-from numpy.typing import NDArray
+from skcode.utils._typing import Array, FloatArray, Traced
 
 
 class Loss(ABC):
@@ -39,21 +38,21 @@ class Loss(ABC):
     has_noise: bool = False
 
     @abstractmethod
-    def value(self, scores: Any, y: NDArray) -> Any:
+    def value(self, scores: Traced, y: Array) -> Traced:
         """Losses (n,)."""
 
     @abstractmethod
-    def gradient(self, scores: NDArray, y: NDArray) -> NDArray:
+    def gradient(self, scores: FloatArray, y: Array) -> FloatArray:
         """Derivative d l / d s as (n, K)."""
 
     @abstractmethod
-    def curvature(self, scores: NDArray, y: NDArray) -> NDArray:
+    def curvature(self, scores: FloatArray, y: Array) -> FloatArray:
         """Array a (n, K): d^2 l / d s^2 = diag(a), minus a a^T (sum a = 1) where `coupled`."""
 
     @abstractmethod
-    def mean(self, scores: NDArray) -> NDArray:
+    def mean(self, scores: FloatArray) -> FloatArray:
         """What the scores predict, E[y | s]: values or probabilities, (n, K)."""
 
     @abstractmethod
-    def initial_scores(self, y: NDArray, weight: NDArray, n_outputs: int) -> NDArray:
+    def initial_scores(self, y: Array, weight: FloatArray, n_outputs: int) -> FloatArray:
         """The best constant scores (K,): where an intercept starts."""

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from skcode.losses._base import Loss
+from skcode.utils._typing import Array, FloatArray, Traced
 
 
 class SigmoidCrossEntropy(Loss):
@@ -22,21 +23,25 @@ class SigmoidCrossEntropy(Loss):
     array([[-0.5]])
     """
 
-    def value(self, scores, y):
+    def value(self, scores: Traced, y: Array) -> Traced:
         return anp.sum(anp.logaddexp(0.0 * scores, scores) - y * scores, axis=1)
 
-    def gradient(self, scores, y):
-        return expit(scores) - y
+    def gradient(self, scores: FloatArray, y: Array) -> FloatArray:
+        gradient: FloatArray = expit(scores) - y
+        return gradient
 
-    def curvature(self, scores, y):
-        p = expit(scores)
+    def curvature(self, scores: FloatArray, y: Array) -> FloatArray:
+        p: FloatArray = expit(scores)
         return p * (1 - p)
 
-    def mean(self, scores):
+    def mean(self, scores: FloatArray) -> FloatArray:
         # no probability is rounded to 0 or 1
         info = np.finfo(scores.dtype)
-        return np.clip(expit(scores), info.tiny, 1 - info.epsneg)
+        p: FloatArray = np.clip(expit(scores), info.tiny, 1 - info.epsneg)
+        return p
 
-    def initial_scores(self, y, weight, n_outputs):
+    def initial_scores(self, y: Array, weight: FloatArray, n_outputs: int) -> FloatArray:
         eps = np.finfo(np.float64).eps
-        return logit(np.clip(np.average(y, axis=0, weights=weight), eps, 1 - eps))
+        mean = np.average(y, axis=0, weights=weight)
+        log_odds: FloatArray = logit(np.clip(mean, eps, 1 - eps))
+        return log_odds

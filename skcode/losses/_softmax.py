@@ -8,6 +8,7 @@ from autograd.scipy.special import logsumexp
 from scipy.special import softmax
 
 from skcode.losses._base import Loss
+from skcode.utils._typing import Array, BoolArray, FloatArray, IntArray, Traced
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -25,24 +26,29 @@ class SoftmaxCrossEntropy(Loss):
 
     coupled = True
 
-    def value(self, scores, y):
+    def value(self, scores: Traced, y: Array) -> Traced:
         picked = anp.sum(scores * _one_hot(y, scores.shape), axis=1)
         return logsumexp(scores, axis=1) - picked
 
-    def gradient(self, scores, y):
-        return softmax(scores, axis=1) - _one_hot(y, scores.shape)
+    def gradient(self, scores: FloatArray, y: Array) -> FloatArray:
+        gradient: FloatArray = softmax(scores, axis=1) - _one_hot(y, scores.shape)
+        return gradient
 
-    def curvature(self, scores, y):
-        return softmax(scores, axis=1)
+    def curvature(self, scores: FloatArray, y: Array) -> FloatArray:
+        probabilities: FloatArray = softmax(scores, axis=1)
+        return probabilities
 
-    def mean(self, scores):
-        return softmax(scores, axis=1)
+    def mean(self, scores: FloatArray) -> FloatArray:
+        probabilities: FloatArray = softmax(scores, axis=1)
+        return probabilities
 
-    def initial_scores(self, y, weight, n_outputs):
+    def initial_scores(self, y: Array, weight: FloatArray, n_outputs: int) -> FloatArray:
         share = np.bincount(y, weights=weight, minlength=n_outputs) / np.sum(weight)
-        log_share = np.log(np.maximum(share, np.finfo(np.float64).eps))
-        return log_share - log_share.mean()
+        log_share: FloatArray = np.log(np.maximum(share, np.finfo(np.float64).eps))
+        centred: FloatArray = log_share - log_share.mean()
+        return centred
 
 
-def _one_hot(y, shape):
-    return y[:, None] == np.arange(shape[1])
+def _one_hot(y: IntArray, shape: tuple[int, int]) -> BoolArray:
+    hot: BoolArray = y[:, None] == np.arange(shape[1])
+    return hot

@@ -6,6 +6,7 @@ import autograd.numpy as anp
 import numpy as np
 
 from skcode.losses._base import Loss
+from skcode.utils._typing import Array, FloatArray, Traced
 
 
 class SquaredError(Loss):
@@ -23,17 +24,17 @@ class SquaredError(Loss):
 
     has_noise = True
 
-    def value(self, scores, y):
+    def value(self, scores: Traced, y: Array) -> Traced:
         return 0.5 * anp.sum((scores - y) ** 2, axis=1)
 
-    def gradient(self, scores, y):
+    def gradient(self, scores: FloatArray, y: Array) -> FloatArray:
         return scores - y
 
-    def curvature(self, scores, y):
+    def curvature(self, scores: FloatArray, y: Array) -> FloatArray:
         return np.ones_like(scores)
 
-    def mean(self, scores):
+    def mean(self, scores: FloatArray) -> FloatArray:
         return scores
 
-    def initial_scores(self, y, weight, n_outputs):
+    def initial_scores(self, y: Array, weight: FloatArray, n_outputs: int) -> FloatArray:
         return np.average(y, axis=0, weights=weight)

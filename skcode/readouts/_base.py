@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from numpy.typing import NDArray
+from scipy import sparse
+
+from skcode.utils._typing import BoolArray, FloatArray, IntArray, Traced
 
 
 class Readout(ABC):
@@ -34,7 +36,7 @@ class Readout(ABC):
         n_states: int,
         n_outputs: int,
         n_inputs: int | None = None,
-        observation: Any = None,
+        observation: sparse.csr_array | None = None,
     ):
         self.n_states = n_states
         self.n_outputs = n_outputs
@@ -48,26 +50,26 @@ class Readout(ABC):
 
     @property
     @abstractmethod
-    def penalised(self) -> NDArray:
+    def penalised(self) -> BoolArray:
         """Mask (n_parameters,) of the numbers that the penalty counts."""
 
     @abstractmethod
-    def initial(self, constant: NDArray) -> NDArray:
+    def initial(self, constant: FloatArray) -> FloatArray:
         """Parameters from which training starts, given the best constant scores (K,)."""
 
     #: whether each score has parameters of its own
     separate: bool
 
     @abstractmethod
-    def scores(self, parameters: Any, x1: Any, x0: Any) -> Any:
+    def scores(self, parameters: Traced, x1: Traced, x0: Traced) -> Traced:
         """Scores (n, K) from states x1 (n, m) and initial states x0 (n, m); autograd traces it."""
 
     @abstractmethod
-    def state_gradient(self, parameters: NDArray) -> NDArray:
+    def state_gradient(self, parameters: FloatArray) -> FloatArray:
         """Derivative d scores / d x1 (K, m): the readouts are linear in the final state."""
 
     @abstractmethod
-    def features(self, x1: NDArray, x0: NDArray) -> NDArray:
+    def features(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
         """Derivatives d score_k / d parameters[index[k]] at states (m, n): (K, F, n).
 
         They are (1, F, n) if the scores share them.
@@ -75,7 +77,7 @@ class Readout(ABC):
 
     @property
     @abstractmethod
-    def index(self) -> NDArray:
+    def index(self) -> IntArray:
         """Positions (K, F) of the parameters that each score reads."""
 
     @property
@@ -84,5 +86,5 @@ class Readout(ABC):
         """Names (n_parameters,) of the groups that share a prior precision; "" for no prior."""
 
     @abstractmethod
-    def attributes(self, parameters: NDArray) -> dict[str, Any]:
+    def attributes(self, parameters: FloatArray) -> dict[str, Any]:
         """Fitted attributes, by name."""

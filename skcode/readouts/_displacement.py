@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from scipy import sparse
 
 from skcode.readouts._base import Readout
+from skcode.utils._typing import BoolArray, FloatArray, IntArray, Traced
 
 
 class DisplacementReadout(Readout):
@@ -42,7 +46,13 @@ class DisplacementReadout(Readout):
     array([[20.]])
     """
 
-    def __init__(self, n_states, n_outputs, n_inputs=None, observation=None):
+    def __init__(
+        self,
+        n_states: int,
+        n_outputs: int,
+        n_inputs: int | None = None,
+        observation: sparse.csr_array | None = None,
+    ):
         if n_outputs > n_states:
             raise ValueError(
                 f"readout='displacement' reads output j from state j: {n_outputs} outputs need "
@@ -53,32 +63,34 @@ class DisplacementReadout(Readout):
     separate = False
 
     @property
-    def n_parameters(self):
+    def n_parameters(self) -> int:
         return 1
 
     @property
-    def penalised(self):
+    def penalised(self) -> BoolArray:
         return np.zeros(1, dtype=bool)
 
-    def initial(self, constant):
+    def initial(self, constant: FloatArray) -> FloatArray:
         return np.ones(1)
 
-    def scores(self, parameters, x1, x0):
+    def scores(self, parameters: Traced, x1: Traced, x0: Traced) -> Traced:
         return parameters[0] * (x1 - x0)[:, : self.n_outputs]
 
-    def state_gradient(self, parameters):
-        return parameters[0] * np.eye(self.n_outputs, self.n_states, dtype=parameters.dtype)
+    def state_gradient(self, parameters: FloatArray) -> FloatArray:
+        unit = np.eye(self.n_outputs, self.n_states, dtype=parameters.dtype)
+        gradient: FloatArray = parameters[0] * unit
+        return gradient
 
-    def features(self, x1, x0):
+    def features(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
         return (x1 - x0)[: self.n_outputs, None]
 
     @property
-    def index(self):
+    def index(self) -> IntArray:
         return np.zeros((self.n_outputs, 1), dtype=int)
 
     @property
-    def groups(self):
+    def groups(self) -> list[str]:
         return [""]
 
-    def attributes(self, parameters):
+    def attributes(self, parameters: FloatArray) -> dict[str, Any]:
         return {"scale_": parameters[0]}

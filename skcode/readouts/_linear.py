@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from autograd.extend import defvjp, primitive
+from autograd.extend import defvjp
+from scipy import sparse
 
 from skcode.readouts._base import Readout
+from skcode.utils._decorators import primitive
+from skcode.utils._typing import BoolArray, FloatArray, IntArray, Traced
 
 
 @primitive
-def _observed(A, P):
+def _observed(A: FloatArray, P: sparse.csr_array) -> FloatArray:
     """A P for a sparse P."""
-    return (P.T @ A.T).T
+    product: FloatArray = (P.T @ A.T).T
+    return product
 
 
 defvjp(_observed, lambda ans, A, P: lambda g: (P @ g.T).T, argnums=(0,))
@@ -52,46 +58,47 @@ class LinearReadout(Readout):
         return self.n_states if self.observation is None else self.observation.shape[0]
 
     @property
-    def n_parameters(self):
+    def n_parameters(self) -> int:
         return self.n_outputs * (self.n_features + 1)
 
     @property
-    def penalised(self):
+    def penalised(self) -> BoolArray:
         return np.arange(self.n_parameters) < self.n_outputs * self.n_features
 
-    def initial(self, constant):
+    def initial(self, constant: FloatArray) -> FloatArray:
         return np.concatenate([np.zeros(self.n_outputs * self.n_features), constant])
 
-    def split(self, parameters):
+    def split(self, parameters: Traced) -> tuple[Traced, Traced]:
         """A (K, q) and b (K,)."""
         cut = self.n_outputs * self.n_features
         return parameters[:cut].reshape((self.n_outputs, self.n_features)), parameters[cut:]
 
-    def _weights(self, A):
+    def _weights(self, A: Traced) -> Traced:
         """A P, (K, m)."""
         return A if self.observation is None else _observed(A, self.observation)
 
-    def scores(self, parameters, x1, x0):
+    def scores(self, parameters: Traced, x1: Traced, x0: Traced) -> Traced:
         A, b = self.split(parameters)
         return x1 @ self._weights(A).T + b
 
-    def state_gradient(self, parameters):
-        return self._weights(self.split(parameters)[0])
+    def state_gradient(self, parameters: FloatArray) -> FloatArray:
+        gradient: FloatArray = self._weights(self.split(parameters)[0])
+        return gradient
 
-    def features(self, x1, x0):
+    def features(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
         if self.observation is not None:
             x1 = (self.observation @ x1).astype(x1.dtype, copy=False)
         ones = np.ones((1, x1.shape[1]), x1.dtype)
         return np.concatenate([x1, ones])[None]
 
     @property
-    def index(self):
+    def index(self) -> IntArray:
         A = np.arange(self.n_outputs * self.n_features).reshape(self.n_outputs, -1)
         b = self.n_outputs * self.n_features + np.arange(self.n_outputs)
         return np.hstack([A, b[:, None]])
 
     @property
-    def groups(self):
+    def groups(self) -> list[str]:
         if self.observation is None:
             row = ["input weights"] * self.n_inputs
             row += ["state weights"] * (self.n_states - self.n_inputs)
@@ -99,6 +106,6 @@ class LinearReadout(Readout):
             row = ["state weights"] * self.n_features
         return row * self.n_outputs + [""] * self.n_outputs
 
-    def attributes(self, parameters):
+    def attributes(self, parameters: FloatArray) -> dict[str, Any]:
         A, b = self.split(parameters)
         return {"coef_": A, "intercept_": b}
