@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skcode.flow import FlowsAbreast
 from skcode.objective._model import Model
 from skcode.utils._blocks import OrderedMap
+from skcode.utils._typing import Array, FloatArray
 
 #: rows up to which the flows of all members run in one array
 _FEW_ROWS = 64
 #: ... where their coefficients, which are copied, are few as well
 _SMALL_ENTRIES = 2**20
 
-Members = Sequence[tuple[Model, NDArray]]
+Members = Sequence[tuple[Model, FloatArray]]
 
 
 class _Abreast(NamedTuple):
@@ -25,10 +25,10 @@ class _Abreast(NamedTuple):
 
     key: list[Any]
     flows: FlowsAbreast | None
-    parameters: list[NDArray]
+    parameters: list[FloatArray]
 
 
-def ensemble_scores(members: Members, X: NDArray, mapper: OrderedMap) -> list[NDArray]:
+def ensemble_scores(members: Members, X: Array, mapper: OrderedMap) -> list[FloatArray]:
     """Scores (n, K) of several models; few rows are scaled once, and flow through all at once."""
     model = members[0][0]
     if len(X) > min(other.n_block for other, _ in members):
@@ -50,7 +50,7 @@ def _abreast(members: Members) -> _Abreast:
     """Made once for the numbers at hand, and kept with the first model."""
     model = members[0][0]
     key = [item for other, theta in members for item in (other, theta.tobytes())]
-    kept = model.abreast
+    kept: _Abreast | None = model.abreast
     if kept is None or kept.key != key:
         controls, parameters = zip(*(other.split(theta) for other, theta in members), strict=True)
         small = len(members) * model.fields.tape_width * model.fields.n_states <= _SMALL_ENTRIES

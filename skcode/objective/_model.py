@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 
 from skcode.fields import Fields
 from skcode.flow import Sweep, Tableau, block_size
 from skcode.inputs import InputMap
 from skcode.readouts import Readout
 from skcode.utils._blocks import OrderedMap, block_slices, task_slices
+from skcode.utils._typing import Array, FloatArray, Traced
 
 #: shapes of blocks whose buffers are kept for the next sweep
 _MOST_SHAPES = 8
+#: what is computed from theta and the rows of one block
+_OfBlock = Callable[[FloatArray, Array], FloatArray]
 
 
 class Model:
@@ -53,7 +56,7 @@ class Model:
         self.readout = readout
         self.dtype = np.dtype(input_map.dtype)
         self.n_block = block_size(fields, self.dtype)
-        self._idle: dict[tuple, list[Sweep]] = {}
+        self._idle: dict[tuple[int, tuple[int, ...]], list[Sweep]] = {}
         #: what an ensemble that begins with this model keeps for its predictions
         self.abreast: Any = None
 
@@ -61,7 +64,7 @@ class Model:
         # neither buffers nor what they are made from travel or persist
         return {**self.__dict__, "_idle": {}, "abreast": None}
 
-    def astype(self, dtype: Any) -> Model:
+    def astype(self, dtype: DTypeLike) -> Model:
         """The same model, computing in another float type."""
         if np.dtype(dtype) == self.dtype:
             return self
@@ -95,10 +98,10 @@ class Model:
         """Numbers in the Gauss-Newton matrix: a core for all scores, and a block for each."""
         c, (K, F) = self.n_controls, self.readout.index.shape
         if not self.readout.separate:
-            return (c + F) ** 2
-        return c**2 + K * F * (c + F)
+            return int((c + F) ** 2)
+        return int(c**2 + K * F * (c + F))
 
-    def split(self, theta: Any) -> tuple[Any, Any]:
+    def split(self, theta: Traced) -> tuple[Traced, Traced]:
         """Controls (M, d) and the parameters of the readout."""
         controls = theta[: self.n_controls].reshape((self.n_intervals, self.fields.n_fields))
         return controls, theta[self.n_controls :]
@@ -116,33 +119,36 @@ class Model:
         if (n, lead) in self._idle or len(self._idle) < _MOST_SHAPES:
             self._idle.setdefault((n, lead), []).append(sweep)
 
-    def block_states(self, theta: NDArray, X: NDArray) -> NDArray:
+    def block_states(self, theta: FloatArray, X: Array) -> FloatArray:
         """Final states (n, m) of one block."""
         with self.sweep(len(X)) as sweep:
             return sweep.propagate(self.split(theta)[0], self.input_map(X)).T.copy()
 
-    def block_scores(self, theta: NDArray, X: NDArray, x0: NDArray | None = None) -> NDArray:
+    def block_scores(self, theta: FloatArray, X: Array, x0: FloatArray | None = None) -> FloatArray:
         """Scores (n, K) of one block; its initial states may be known."""
         controls, parameters = self.split(theta)
         x0 = self.input_map(X) if x0 is None else x0
         with self.sweep(len(X)) as sweep:
             x1 = sweep.propagate(controls, x0).T
-            return self.readout.scores(parameters.astype(self.dtype), x1, x0)
+            scores: FloatArray = self.readout.scores(parameters.astype(self.dtype), x1, x0)
+        return scores
 
-    def scores(self, theta: NDArray, X: NDArray, mapper: OrderedMap) -> NDArray:
+    def scores(self, theta: FloatArray, X: Array, mapper: OrderedMap) -> FloatArray:
         """Scores (n, K) of any number of rows."""
         return self._over_blocks(self.block_scores, theta, X, mapper)
 
-    def states(self, theta: NDArray, X: NDArray, mapper: OrderedMap) -> NDArray:
+    def states(self, theta: FloatArray, X: Array, mapper: OrderedMap) -> FloatArray:
         """Final states (n, m) of any number of rows."""
         return self._over_blocks(self.block_states, theta, X, mapper)
 
-    def _over_blocks(self, function, theta, X, mapper):
+    def _over_blocks(
+        self, function: _OfBlock, theta: FloatArray, X: Array, mapper: OrderedMap
+    ) -> FloatArray:
         if len(X) <= self.n_block:
             return function(theta, X)
         tasks = [(function, theta, X[s], self.n_block) for s in task_slices(len(X), self.n_block)]
         return np.concatenate(list(mapper(_map_blocks, tasks)))
 
 
-def _map_blocks(function, theta, X, n_block):
+def _map_blocks(function: _OfBlock, theta: FloatArray, X: Array, n_block: int) -> FloatArray:
     return np.concatenate([function(theta, X[s]) for s in block_slices(len(X), n_block)])

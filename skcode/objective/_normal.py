@@ -18,13 +18,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skcode.losses import Loss
 from skcode.objective._model import Model
-from skcode.objective._sampled import sampled_block
+from skcode.objective._sampled import Parts, sampled_block
 from skcode.utils._arrow import Arrow, ArrowOrder
 from skcode.utils._blocks import block_slices, ordered_sum
+from skcode.utils._typing import Array, FloatArray
 
 #: coupled scores up to which every one takes a backward sweep
 MOST_EXACT = 20
@@ -34,7 +34,7 @@ class NormalEquations(NamedTuple):
     """Value, gradient (P,) and Gauss-Newton matrix of the weighted mean loss."""
 
     value: float
-    gradient: NDArray
+    gradient: FloatArray
     matrix: Arrow
 
     @property
@@ -44,8 +44,8 @@ class NormalEquations(NamedTuple):
 
 
 def jacobian(
-    model: Model, theta: NDArray, X: NDArray, train_controls: bool = True
-) -> tuple[NDArray, NDArray, NDArray]:
+    model: Model, theta: FloatArray, X: Array, train_controls: bool = True
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Scores (n, K) of one block, their Jacobian in the core (K, c, n), and that in the blocks.
 
     The core holds the controls, and the parameters of readouts that all scores share. It is empty,
@@ -79,10 +79,10 @@ def task_normal(
     model: Model,
     loss: Loss,
     train_controls: bool,
-    theta: NDArray,
-    X: NDArray,
-    y: NDArray,
-    weight: NDArray,
+    theta: FloatArray,
+    X: Array,
+    y: Array,
+    weight: FloatArray,
 ) -> tuple[Any, ...]:
     """Parts of the normal equations, summed over the blocks of one task."""
     # a view of one number would be summed in another order than what it looks like
@@ -93,7 +93,15 @@ def task_normal(
     return tuple(ordered_sum(block(model, loss, theta, X[s], y[s], weight[s]) for s in blocks))
 
 
-def _block_normal(train_controls, model, loss, theta, X, y, weight):
+def _block_normal(
+    train_controls: bool,
+    model: Model,
+    loss: Loss,
+    theta: FloatArray,
+    X: Array,
+    y: Array,
+    weight: FloatArray,
+) -> Parts:
     scores, rows, features = jacobian(model, theta, X, train_controls)
     K = len(rows)
     value = float(weight @ loss.value(scores, y))
@@ -123,7 +131,7 @@ def _block_normal(train_controls, model, loss, theta, X, y, weight):
     return value, grad_core, grad_blocks, core, coupling, blocks
 
 
-def assemble(model: Model, parts: list) -> NormalEquations:
+def assemble(model: Model, parts: list[Any]) -> NormalEquations:
     """Gradient and arrow matrix in the order of theta."""
     value, grad_core, grad_blocks, core, coupling, blocks = parts
     index = model.n_controls + model.readout.index

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from autograd import value_and_grad
-from numpy.typing import NDArray
 
 from skcode.losses import Loss
 from skcode.objective._model import Model
@@ -15,6 +15,7 @@ from skcode.objective._readout import newton_readout
 from skcode.objective._trace import sweep_scores, weighted_loss
 from skcode.utils._blocks import OrderedMap, block_slices, ordered_sum, task_slices
 from skcode.utils._tracing import tracing
+from skcode.utils._typing import Array, FloatArray, IntArray, Traced
 
 #: penalty of solvers that do not find it from the data
 _DEFAULT_ALPHA = 1e-4
@@ -24,11 +25,12 @@ _MOST_SCALED = 2**23
 _ROW_BYTES = 16 * 2**20
 
 
-def _shares(weight: NDArray) -> NDArray:
+def _shares(weight: FloatArray) -> FloatArray:
     """Weights divided by their sum; a view of one number stays one."""
     if len(weight) > 1 and weight.strides == (0,):
         return np.broadcast_to(weight[0] / weight.sum(), weight.shape)
-    return weight / weight.sum()
+    shares: FloatArray = weight / weight.sum()
+    return shares
 
 
 class Objective:
@@ -64,9 +66,9 @@ class Objective:
         self,
         model: Model,
         loss: Loss,
-        X: NDArray,
-        y: NDArray,
-        weight: NDArray,
+        X: Array,
+        y: Array,
+        weight: FloatArray,
         alpha: float | None,
         mapper: OrderedMap,
         train_controls: bool = True,
@@ -89,7 +91,7 @@ class Objective:
         # where the strength of the penalty comes from the data, single precision is ample
         self.precision = np.float32 if alpha is None else model.dtype
 
-    def _cut(self, X: NDArray, model: Model) -> list[tuple]:
+    def _cut(self, X: Array, model: Model) -> list[tuple[Array, ...]]:
         """Tasks, cut once: backends that ship data see the same arrays at each call."""
         self.mapper.keep(model)
         return [
@@ -101,30 +103,30 @@ class Objective:
     def n_samples(self) -> int:
         return len(self.X)
 
-    def value_and_grad(self, theta: NDArray) -> tuple[float, NDArray]:
+    def value_and_grad(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """F and its gradient; infinity and zeros where the flow explodes."""
         tasks = [(self.model, self.loss, theta, *task) for task in self.tasks]
         return self._finish(theta, *self.mapper.sum(_task_value_and_grad, tasks))
 
-    def value(self, theta: NDArray) -> float:
+    def value(self, theta: FloatArray) -> float:
         """F alone; infinity where the flow explodes."""
         tasks = [(self.model, self.loss, theta, *task) for task in self.tasks]
         value = float(self.mapper.sum(_task_value, tasks)[0])
         value += self._penalty(theta)
         return value if np.isfinite(value) else np.inf
 
-    def normal_equations(self, theta: NDArray) -> NormalEquations:
+    def normal_equations(self, theta: FloatArray) -> NormalEquations:
         """Value, gradient and Gauss-Newton matrix of the loss without penalty.
 
         The value is infinite where the flow or a product of it overflows.
         """
-        model, tasks = self._normal_tasks
-        tasks = [(model, self.loss, self.train_controls, theta, *task) for task in tasks]
+        model, parts = self._normal_tasks
+        tasks = [(model, self.loss, self.train_controls, theta, *part) for part in parts]
         equations = assemble(model, self.mapper.sum(task_normal, tasks))
         return equations if equations.is_finite else equations._replace(value=np.inf)
 
     @cached_property
-    def _normal_tasks(self) -> tuple[Model, list[tuple]]:
+    def _normal_tasks(self) -> tuple[Model, list[tuple[Array, ...]]]:
         """Model and tasks of the normal equations; small inputs are scaled once."""
         model, X = self.model.astype(self.precision), self.X
         # rows that are elsewhere already are scaled there
@@ -133,7 +135,7 @@ class Objective:
         model = model.with_block(_block_of_rows(model, self.loss))
         return model, self._cut(X, model)
 
-    def subset(self, index: NDArray) -> Objective:
+    def subset(self, index: IntArray) -> Objective:
         """The objective of some of the rows."""
         weight = self.weight[index] * self.total_weight
         return Objective(
@@ -148,7 +150,7 @@ class Objective:
         )
 
     @property
-    def groups(self) -> NDArray:
+    def groups(self) -> IntArray:
         """Number of the prior group of each parameter, -1 for parameters without a prior."""
         model = self.model
         families = [label.split("[")[0] for label in model.fields.labels]
@@ -156,7 +158,7 @@ class Objective:
         codes = {name: i for i, name in enumerate(dict.fromkeys(n for n in names if n))}
         return np.array([codes.get(name, -1) for name in names])
 
-    def batch_value_and_grad(self, theta: NDArray, index: NDArray) -> tuple[float, NDArray]:
+    def batch_value_and_grad(self, theta: FloatArray, index: IntArray) -> tuple[float, FloatArray]:
         """An unbiased estimate of both from the rows of a minibatch."""
         X, y = self.X[index], self.y[index]
         weight = self.weight[index] * (self.n_samples / len(index))
@@ -166,15 +168,17 @@ class Objective:
         ]
         return self._finish(theta, *self.mapper.sum(_task_value_and_grad, tasks))
 
-    def newton_readout(self, theta: NDArray) -> NDArray:
+    def newton_readout(self, theta: FloatArray) -> FloatArray:
         """Theta after one Newton step of a linear readout, in one pass over the rows."""
         return newton_readout(self, theta)
 
     @np.errstate(over="ignore")
-    def _penalty(self, theta: NDArray) -> float:
+    def _penalty(self, theta: FloatArray) -> float:
         return 0.5 * float(np.sum((np.sqrt(self.ridge) * theta) ** 2))
 
-    def _finish(self, theta: NDArray, value: float, grad: NDArray) -> tuple[float, NDArray]:
+    def _finish(
+        self, theta: FloatArray, value: float, grad: FloatArray
+    ) -> tuple[float, FloatArray]:
         value = float(value) + self._penalty(theta)
         if not (np.isfinite(value) and np.isfinite(grad).all()):
             return np.inf, np.zeros_like(theta)
@@ -190,17 +194,20 @@ def _block_of_rows(model: Model, loss: Loss) -> int:
     if loss.coupled:
         sweeps = min(sweeps, MOST_EXACT)
     sample = sweeps * model.n_controls * model.dtype.itemsize
-    return min(model.n_block, max(64, 2 ** int(np.log2(max(_ROW_BYTES // sample, 1)))))
+    n_rows: int = 2 ** int(np.log2(max(_ROW_BYTES // sample, 1)))
+    return min(model.n_block, max(64, n_rows))
 
 
-def _task_value_and_grad(model, loss, theta, X, y, weight):
+def _task_value_and_grad(
+    model: Model, loss: Loss, theta: FloatArray, X: Array, y: Array, weight: FloatArray
+) -> tuple[Any, ...]:
     """Sum of s_n l_n over the blocks of one task, and its gradient: one trace a block."""
     weight = np.ascontiguousarray(weight)
 
-    def block(s):
+    def block(s: slice) -> tuple[float, FloatArray]:
         with model.sweep(s.stop - s.start) as sweep:
 
-            def total(theta):
+            def total(theta: Traced) -> Traced:
                 scores = sweep_scores(theta, model, X[s], sweep)
                 return weighted_loss(scores, loss, y[s], weight[s])
 
@@ -211,7 +218,9 @@ def _task_value_and_grad(model, loss, theta, X, y, weight):
     return tuple(ordered_sum(block(s) for s in block_slices(len(X), model.n_block)))
 
 
-def _task_value(model, loss, theta, X, y, weight):
+def _task_value(
+    model: Model, loss: Loss, theta: FloatArray, X: Array, y: Array, weight: FloatArray
+) -> tuple[Any, ...]:
     """Sum of s_n l_n over the blocks of one task."""
     weight = np.ascontiguousarray(weight)
     return tuple(

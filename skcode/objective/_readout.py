@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+
+from skcode.utils._typing import FloatArray
 
 #: entries of the features that are held at once
 _CHUNK_ENTRIES = 2**22
@@ -14,7 +15,7 @@ _CHUNK_ENTRIES = 2**22
 _LEAST_RIDGE = 100
 
 
-def newton_readout(objective: Any, theta: NDArray) -> NDArray:
+def newton_readout(objective: Any, theta: FloatArray) -> FloatArray:
     """Parameters after one Newton step of the readout at fixed controls.
 
     All scores share one matrix: the mean of f f^T over the rows, times the mean curvature of the

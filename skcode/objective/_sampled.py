@@ -12,21 +12,21 @@ blocks stay exact; the gradient takes one sweep of its own.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from skcode.losses import Loss
 from skcode.objective._model import Model
+from skcode.utils._typing import Array, FloatArray, IntArray
 
 #: classes of each sample that enter the matrix exactly
 _LIKELIEST = 6
 #: draws that stand for the other classes
 _DRAWS = 2
+#: value, gradient in core and blocks, then the arrow matrix: core, coupling, blocks
+Parts = tuple[float, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
 
 
-def choose_classes(probability: NDArray) -> tuple[NDArray, NDArray]:
+def choose_classes(probability: FloatArray) -> tuple[IntArray, FloatArray]:
     """The likeliest classes of each sample and draws from the others: (S, n), and their weights.
 
     The draws are stratified, and the same at each call, so that an objective is one function.
@@ -44,8 +44,8 @@ def choose_classes(probability: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def sampled_block(
-    model: Model, loss: Loss, theta: NDArray, X: NDArray, y: NDArray, weight: NDArray
-) -> tuple[Any, ...]:
+    model: Model, loss: Loss, theta: FloatArray, X: Array, y: Array, weight: FloatArray
+) -> Parts:
     """Parts of the normal equations of one block; the readout has weights for each class."""
     controls, parameters = model.split(theta)
     readout, n, dtype = model.readout, len(X), model.dtype

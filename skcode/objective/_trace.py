@@ -6,31 +6,36 @@ same, but on small blocks their bookkeeping costs several times the arithmetic.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
-from autograd.extend import defvjp, primitive
-from numpy.typing import NDArray
+from autograd.extend import defvjp
 
 from skcode.flow import Sweep
 from skcode.losses import Loss
+from skcode.objective._model import Model
+from skcode.utils._decorators import primitive
 from skcode.utils._tracing import paused
+from skcode.utils._typing import Array, FloatArray
 
 
 @primitive
-def sweep_scores(theta: NDArray, model: Any, X: NDArray, sweep: Sweep) -> NDArray:
+def sweep_scores(theta: FloatArray, model: Model, X: Array, sweep: Sweep) -> FloatArray:
     """Scores (n, K) of one block; the sweep holds the tapes for the adjoint."""
     controls, parameters = model.split(theta)
     with paused():
         x0 = model.input_map(X)
         x1 = sweep.forward(controls, x0).T
-        return model.readout.scores(parameters.astype(model.dtype), x1, x0)
+        scores: FloatArray = model.readout.scores(parameters.astype(model.dtype), x1, x0)
+    return scores
 
 
-def _sweep_scores_vjp(scores, theta, model, X, sweep):
+def _sweep_scores_vjp(
+    scores: FloatArray, theta: FloatArray, model: Model, X: Array, sweep: Sweep
+) -> Callable[[FloatArray], FloatArray]:
     readout, n_controls = model.readout, model.n_controls
 
-    def vjp(g):
+    def vjp(g: FloatArray) -> FloatArray:
         controls, parameters = model.split(theta)
         with paused():
             g = g.T
@@ -51,12 +56,14 @@ defvjp(sweep_scores, _sweep_scores_vjp, argnums=(0,))
 
 
 @primitive
-def weighted_loss(scores: NDArray, loss: Loss, y: NDArray, weight: NDArray) -> float:
+def weighted_loss(scores: FloatArray, loss: Loss, y: Array, weight: FloatArray) -> float:
     """sum_n s_n l(s_n, y_n)."""
     return float(weight @ loss.value(scores, y))
 
 
-def _weighted_loss_vjp(value, scores, loss, y, weight):
+def _weighted_loss_vjp(
+    value: float, scores: FloatArray, loss: Loss, y: Array, weight: FloatArray
+) -> Callable[[float], FloatArray]:
     return lambda g: ((g * weight)[:, None] * loss.gradient(scores, y)).astype(scores.dtype)
 
 

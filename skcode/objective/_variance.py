@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skcode.objective._model import Model
 from skcode.objective._normal import jacobian
 from skcode.utils._arrow import ArrowFactor
 from skcode.utils._blocks import OrderedMap, block_slices, task_slices
+from skcode.utils._typing import Array, FloatArray
 
 
 def score_variance(
-    model: Model, theta: NDArray, factor: ArrowFactor, X: NDArray, mapper: OrderedMap
-) -> NDArray:
+    model: Model, theta: FloatArray, factor: ArrowFactor, X: Array, mapper: OrderedMap
+) -> FloatArray:
     """J_n P^{-1} J_n^T on its diagonal, (n, K), to first order in the parameters.
 
     Parameters
@@ -31,13 +31,13 @@ def score_variance(
     return np.concatenate(list(mapper(_task_variance, tasks)))
 
 
-def _task_variance(model, theta, factor, X):
+def _task_variance(model: Model, theta: FloatArray, factor: ArrowFactor, X: Array) -> FloatArray:
     return np.concatenate(
         [_block_variance(model, theta, factor, X[s]) for s in block_slices(len(X), model.n_block)]
     )
 
 
-def _block_variance(model, theta, factor, X):
+def _block_variance(model: Model, theta: FloatArray, factor: ArrowFactor, X: Array) -> FloatArray:
     _, rows, features = jacobian(model, theta, X, train_controls=factor.has_core)
     columns = [
         factor.inverse_form(rows[k], features[min(k, len(features) - 1)], k)
