@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from autograd import make_jvp
-from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
 from skcode.fields import Fields
@@ -19,6 +18,7 @@ from skcode.fields._neural import NeuralDrawn
 from skcode.fields._polynomial import Monomials
 from skcode.geometry._vector_field import Exponent, PolynomialField, all_polynomial, vector_fields
 from skcode.utils._tracing import tracing
+from skcode.utils._typing import FloatArray
 
 #: the scheme of Dormand and Prince of order 8
 _A, _B = DOP853.A, DOP853.B
@@ -38,42 +38,44 @@ class Bundle(ABC):
     width: int
 
     @abstractmethod
-    def bind(self, w: NDArray) -> Any:
+    def bind(self, w: FloatArray) -> Any:
         """What the methods need of w; its parts are arrays with a first axis G."""
 
     @abstractmethod
-    def values(self, x: NDArray) -> NDArray:
+    def values(self, x: FloatArray) -> FloatArray:
         """All fields at each point (G, N, d, m)."""
 
     @abstractmethod
-    def velocity(self, bound: Any, x: NDArray) -> NDArray:
+    def velocity(self, bound: Any, x: FloatArray) -> FloatArray:
         """V_w(x) as (G, N, m)."""
 
     @abstractmethod
-    def derivative(self, bound: Any, x: NDArray) -> NDArray:
+    def derivative(self, bound: Any, x: FloatArray) -> FloatArray:
         """DV_w(x) as (G, N, m, m), with the direction last."""
 
     # -- the flow over unit time -----------------------------------------------------------------
 
-    def flow(self, w: NDArray, x: NDArray, n_steps: int) -> NDArray:
+    def flow(self, w: FloatArray, x: FloatArray, n_steps: int) -> FloatArray:
         """Where the points of each group arrive (G, N, m)."""
         return np.concatenate(
             [self._flow(w[s], x[s], n_steps) for s in self._chunks(x, self.width)]
         )
 
-    def linearised_flow(self, w: NDArray, x: NDArray, n_steps: int) -> tuple[NDArray, NDArray]:
+    def linearised_flow(
+        self, w: FloatArray, x: FloatArray, n_steps: int
+    ) -> tuple[FloatArray, FloatArray]:
         """Derivatives of `flow` in x (G, N, m, m) and in w (G, N, m, d)."""
         m, d = self.n_states, self.n_fields
         width = self.width + 8 * m * (m + d)
         S = np.concatenate([self._linearised(w[s], x[s], n_steps) for s in self._chunks(x, width)])
         return S[..., :m], S[..., m:]
 
-    def _chunks(self, x: NDArray, width: int) -> list[slice]:
+    def _chunks(self, x: FloatArray, width: int) -> list[slice]:
         G, N, _ = x.shape
         size = max(1, _CHUNK // (N * width))
         return [slice(start, start + size) for start in range(0, G, size)]
 
-    def _flow(self, w, x, n_steps):
+    def _flow(self, w: FloatArray, x: FloatArray, n_steps: int) -> FloatArray:
         bound = self.bind(w / n_steps)
         k = np.empty((len(_B), x.size))
         for _ in range(n_steps):
@@ -83,7 +85,7 @@ class Bundle(ABC):
             x = x + (_B @ k).reshape(x.shape)
         return x
 
-    def _linearised(self, w, x, n_steps):
+    def _linearised(self, w: FloatArray, x: FloatArray, n_steps: int) -> FloatArray:
         m, d = self.n_states, self.n_fields
         bound = self.bind(w / n_steps)
         S = np.zeros((*x.shape, m + d))
@@ -102,8 +104,8 @@ class Bundle(ABC):
 
 
 class _BoundPolynomials(NamedTuple):
-    C: NDArray  # (G, D, m): w^i c_i
-    dC: NDArray  # (G, D, m m): the coefficients of its derivatives
+    C: FloatArray  # (G, D, m): w^i c_i
+    dC: FloatArray  # (G, D, m m): the coefficients of its derivatives
 
 
 class PolynomialBundle(Bundle):
@@ -125,25 +127,25 @@ class PolynomialBundle(Bundle):
                 for j in set(alpha):
                     self.dc[i, index[_without(alpha, j)], :, j] += alpha.count(j) * c
 
-    def bind(self, w):
+    def bind(self, w: FloatArray) -> _BoundPolynomials:
         C, dC = np.tensordot(w, self.c, axes=1), np.tensordot(w, self.dc, axes=1)
         return _BoundPolynomials(C, dC.reshape(*dC.shape[:2], -1))
 
-    def _phi(self, x):
+    def _phi(self, x: FloatArray) -> FloatArray:
         phi = np.empty((*x.shape[:-1], self.width))
         phi[..., 0] = 1
         for level, parents, variables in self.levels:
             phi[..., level] = phi.take(parents, axis=-1) * x.take(variables, axis=-1)
         return phi
 
-    def values(self, x):
+    def values(self, x: FloatArray) -> FloatArray:
         flat = self._phi(x) @ self.c.transpose(1, 0, 2).reshape(self.width, -1)
         return flat.reshape(*x.shape[:-1], self.n_fields, self.n_states)
 
-    def velocity(self, bound, x):
+    def velocity(self, bound: _BoundPolynomials, x: FloatArray) -> FloatArray:
         return self._phi(x) @ bound.C
 
-    def derivative(self, bound, x):
+    def derivative(self, bound: _BoundPolynomials, x: FloatArray) -> FloatArray:
         return (self._phi(x) @ bound.dC).reshape(*x.shape, self.n_states)
 
 
@@ -170,18 +172,18 @@ class _ValueBundle(Bundle):
         self.n_fields, self.n_states = fields.n_fields, fields.n_states
         self.width = fields.tape_width + self.n_fields * self.n_states
 
-    def bind(self, w):
+    def bind(self, w: FloatArray) -> FloatArray:
         return w
 
-    def values(self, x):
-        flat = self.fields.value(x.reshape(-1, self.n_states))
+    def values(self, x: FloatArray) -> FloatArray:
+        flat: FloatArray = self.fields.value(x.reshape(-1, self.n_states))
         return flat.reshape(*x.shape[:-1], self.n_fields, self.n_states)
 
-    def velocity(self, bound, x):
+    def velocity(self, bound: FloatArray, x: FloatArray) -> FloatArray:
         return _contract(bound, self.values(x))
 
 
-def _contract(w: NDArray, values: NDArray) -> NDArray:
+def _contract(w: FloatArray, values: FloatArray) -> FloatArray:
     """Sum_i w_g^i V_i as (G, N, m)."""
     return (w[:, None, None, :] @ values)[..., 0, :]
 
@@ -189,7 +191,7 @@ def _contract(w: NDArray, values: NDArray) -> NDArray:
 class GeneralBundle(_ValueBundle):
     """Any fields; the derivative is autograd's forward mode."""
 
-    def derivative(self, bound, x):
+    def derivative(self, bound: FloatArray, x: FloatArray) -> FloatArray:
         rows = x.reshape(-1, self.n_states)
         columns = []
         with tracing():
@@ -214,14 +216,14 @@ class NeuralBundle(_ValueBundle):
         self.columns = np.ascontiguousarray(self.A.T)
         self.B = None if fields.B is None else B.reshape(m, fields.n_fields, -1).transpose(1, 2, 0)
 
-    def values(self, x):
+    def values(self, x: FloatArray) -> FloatArray:
         s = x.reshape(-1, self.n_states) @ self.columns
         s += self.b.T
         self.activation.forward(s, np.empty_like(s) if self.activation.keeps_derivative else None)
         s = s.reshape(*x.shape[:-1], self.n_fields, 1, self.rank)
         return (s if self.B is None else s @ self.B)[..., 0, :]
 
-    def derivative(self, bound, x):
+    def derivative(self, bound: FloatArray, x: FloatArray) -> FloatArray:
         s = self.A @ x.reshape(-1, self.n_states).T + self.b
         ds = np.empty_like(s) if self.activation.keeps_derivative else None
         self.activation.forward(s, ds)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from skcode.geometry._bundle import Bundle
 from skcode.geometry._loops import LoopBuilder, LoopDesign
 from skcode.geometry._paths import plan_paths
 from skcode.geometry._shooting import Iterate, Linearisation, settle, there_and_back
+from skcode.utils._typing import FloatArray
 
 #: steps of the scheme in an interval, tried in turn until a loop closes
 _STEPS = (1, 2, 4, 8)
@@ -69,7 +68,7 @@ class Solver:
         return line if line.condition < _SINGULAR else None
 
     def newton(
-        self, z: Iterate, line: Linearisation, target: NDArray, tol: float, max_iter: int = 20
+        self, z: Iterate, line: Linearisation, target: FloatArray, tol: float, max_iter: int = 20
     ) -> tuple[Iterate, Linearisation, float]:
         """Steps towards the target: (z, its linearisation, the largest miss).
 
@@ -102,7 +101,9 @@ class Solver:
                 dw, dx = line.solve(*self._errors(z, line, target)[1::-1])
         return z, line, error
 
-    def _errors(self, z: Iterate, line: Linearisation, target: NDArray) -> tuple[Any, ...]:
+    def _errors(
+        self, z: Iterate, line: Linearisation, target: FloatArray
+    ) -> tuple[FloatArray, FloatArray, float]:
         """Defects, what misses at the end in all, and its largest entry; inf on explosion."""
         defects = self.bundle.flow(z.w, z.x[:-1], self.n_steps) - z.x[1:]
         miss = target - z.x[-1] - line.arrival(defects)
@@ -121,7 +122,7 @@ class Start:
 
 def draw_start(
     bundle: Bundle,
-    X: NDArray,
+    X: FloatArray,
     spread: float,
     n_intervals: int,
     rng: np.random.Generator,
@@ -152,8 +153,8 @@ class Segment:
 
 def follow(
     bundle: Bundle,
-    path: Callable[[float], NDArray],
-    X: NDArray,
+    path: Callable[[float], FloatArray],
+    X: FloatArray,
     spread: float,
     n_intervals: int,
     tol: float,
@@ -192,8 +193,8 @@ def follow(
 
 def easiest_path(
     bundle: Bundle,
-    X: NDArray,
-    Y: NDArray,
+    X: FloatArray,
+    Y: FloatArray,
     spread: float,
     n_intervals: int,
     rng: np.random.Generator,
@@ -202,7 +203,7 @@ def easiest_path(
     """Of planned paths the one along which loops have to change least for the velocities."""
     neighbours = 2 * spread * len(X) ** (-1 / X.shape[1])
 
-    def effort(path):
+    def effort(path: CubicSpline) -> float:
         total = 0.0
         for s in _PROBES:
             start = draw_start(bundle, path(s), spread, n_intervals, rng, report, _CHAIN)
@@ -222,8 +223,8 @@ def easiest_path(
 
 def chain(
     bundle: Bundle,
-    path: Callable[[float], NDArray],
-    X: NDArray,
+    path: Callable[[float], FloatArray],
+    X: FloatArray,
     spread: float,
     n_intervals: int,
     tol: float,
@@ -252,7 +253,12 @@ def chain(
 
 
 def _link(
-    start: Start, path: Callable[[float], NDArray], s: float, ds: float, tol: float, spread: float
+    start: Start,
+    path: Callable[[float], FloatArray],
+    s: float,
+    ds: float,
+    tol: float,
+    spread: float,
 ) -> tuple[Segment, float] | None:
     """Newton from the loop to path(s + ds), where ds is halved until it converges."""
     while ds > _SMALLEST_PART:

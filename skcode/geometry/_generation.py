@@ -8,11 +8,12 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skcode.fields import Fields, UniversalFields
 from skcode.geometry._bracket import lie_bracket
 from skcode.geometry._vector_field import PolynomialField, vector_fields
+from skcode.utils._random import RandomSource
+from skcode.utils._typing import IntArray
 
 #: Mersenne prime: products of two residues fit an int64
 _PRIME = 2**31 - 1
@@ -106,7 +107,7 @@ def generates_polynomials(fields: Any, degree: int) -> GenerationResult:
 
 
 def universal_fields(
-    n_states: int, degree: int = 2, *, scale: float = 1.0, random_state: Any = 0
+    n_states: int, degree: int = 2, *, scale: float = 1.0, random_state: RandomSource = 0
 ) -> Fields:
     """The five fields of `UniversalFields`, drawn and proved to generate all polynomials.
 
@@ -178,7 +179,7 @@ class _Span:
     def full(self) -> bool:
         return self.rank == self.dimension
 
-    def add(self, v: NDArray) -> bool:
+    def add(self, v: IntArray) -> bool:
         """Whether v is independent of the vectors so far; if so it joins them."""
         for row, pivot in zip(self.rows, self.pivots, strict=True):
             if v[pivot]:

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
 from skcode.fields import Fields, FunctionFields
-from skcode.geometry._bundle import bundle
-from skcode.geometry._continuation import Report, chain, easiest_path, follow
+from skcode.geometry._bundle import Bundle, bundle
+from skcode.geometry._continuation import Report, Segment, chain, easiest_path, follow
 from skcode.geometry._shooting import Iterate, settle
 from skcode.geometry._vector_field import drawn_fields, vector_fields
-from skcode.utils._random import as_generator
+from skcode.utils._random import RandomSource, as_generator
+from skcode.utils._typing import FloatArray
 
 #: with the displacement readout errors of the flow, about 1 / _DIGITS, are worth lambda as much
 _DIGITS = 1e10
@@ -59,9 +60,9 @@ class InterpolationResult:
     (True, True)
     """
 
-    controls: NDArray
+    controls: FloatArray
     scale: float
-    residual: NDArray
+    residual: FloatArray
     success: bool
     message: str
     n_iter: int
@@ -84,7 +85,7 @@ def interpolate(
     n_intervals: int | None = None,
     tol: float = 1e-8,
     max_loops: int = 400,
-    random_state: Any = 0,
+    random_state: RandomSource = 0,
 ) -> InterpolationResult:
     r"""Controls whose flow takes every input to its output, with one set of controls for all.
 
@@ -175,16 +176,25 @@ def interpolate(
     return best if best is not None else _failure(fields, X, Y, attempts[-1], readout, report)
 
 
-def _displacement(bundle, X, Y, M, tol, max_loops, rng, report):
+def _displacement(
+    bundle: Bundle,
+    X: FloatArray,
+    Y: FloatArray,
+    M: int,
+    tol: float,
+    max_loops: int,
+    rng: np.random.Generator,
+    report: Report,
+) -> tuple[list[Segment], float] | None:
     """One loop, followed along the ray X + Y / lambda as far as it goes."""
     spread = _spread(X)
-    unit = max(np.max(abs(Y)), 1e-300) / spread
+    unit = np.max(abs(Y), initial=1e-300) / spread
     least = unit * np.clip(_DIGITS * tol / np.max(abs(Y), initial=1e-300), 1.0, 1e3)
 
-    def path(s):
+    def path(s: float) -> FloatArray:
         return X + (s / least) * Y
 
-    found = follow(bundle, path, X, spread, M, 0.1 * tol / least, rng, report)
+    found = follow(bundle, path, X, spread, M, float(0.1 * tol / least), rng, report)
     if found is None:
         return None
     segment, s = found
@@ -192,7 +202,16 @@ def _displacement(bundle, X, Y, M, tol, max_loops, rng, report):
     return [segment], float(least / s)
 
 
-def _identity(bundle, X, Y, M, tol, max_loops, rng, report):
+def _identity(
+    bundle: Bundle,
+    X: FloatArray,
+    Y: FloatArray,
+    M: int,
+    tol: float,
+    max_loops: int,
+    rng: np.random.Generator,
+    report: Report,
+) -> tuple[list[Segment], float] | None:
     """A chain of loops along paths from X to Y."""
     spread = _spread(np.vstack([X, Y]))
     path = easiest_path(bundle, X, Y, spread, M, rng, report)
@@ -203,14 +222,23 @@ def _identity(bundle, X, Y, M, tol, max_loops, rng, report):
     return segments, 1.0
 
 
-def _finish(bundle, X, Y, segments, scale, readout, tol, report):
+def _finish(
+    bundle: Bundle,
+    X: FloatArray,
+    Y: FloatArray,
+    segments: list[Segment],
+    scale: float,
+    readout: str,
+    tol: float,
+    report: Report,
+) -> InterpolationResult:
     """Correct the last loop at finer steps until they change nothing; say what was reached."""
     shift = X if readout == "displacement" else 0.0
     target = X + Y / scale if readout == "displacement" else Y
     last = segments[-1]
     parts = [segment.z for segment in segments]
 
-    def settled(parts, finer):
+    def settled(parts: list[Iterate], finer: int) -> tuple[list[Iterate], FloatArray]:
         """The chain with the states of its controls from X on, and what they miss."""
         result, x = [], X
         for z, segment in zip(parts, segments, strict=True):
@@ -263,7 +291,9 @@ def _limits(report: Report) -> str:
     return "; ".join(limits)
 
 
-def _failure(fields, X, Y, M, readout, report):
+def _failure(
+    fields: Fields, X: FloatArray, Y: FloatArray, M: int, readout: str, report: Report
+) -> InterpolationResult:
     """No loop was of use: the controls are zero."""
     if M * fields.n_fields < X.size:
         why = f"n_intervals * n_fields = {M * fields.n_fields} controls for {X.size} equations"
@@ -290,7 +320,7 @@ def _failure(fields, X, Y, M, readout, report):
     )
 
 
-def _order_failure(fields, X, Y):
+def _order_failure(fields: Fields, X: FloatArray, Y: FloatArray) -> InterpolationResult:
     return InterpolationResult(
         np.zeros((1, fields.n_fields)),
         1.0,
@@ -305,25 +335,33 @@ def _order_failure(fields, X, Y):
     )
 
 
-def _least_intervals(fields: Fields, X: NDArray, readout: str) -> int:
+def _least_intervals(fields: Fields, X: FloatArray, readout: str) -> int:
     N, m = X.shape
     unit = 200 if readout == "identity" and N > 1 else 100
     return unit * max(1, int(np.ceil(max(0.4 * N, 0.04 * N * m) / fields.n_fields)))
 
 
-def _spread(X: NDArray) -> float:
+def _spread(X: FloatArray) -> float:
     spread = float(np.max(abs(X - X.mean(axis=0))))
     return spread if spread > 0 else max(float(np.max(abs(X))), 1.0)
 
 
-def _as_fields(fields: Any, X: NDArray) -> Fields:
+def _as_fields(fields: Any, X: FloatArray) -> Fields:
     drawn = drawn_fields(fields)
     if isinstance(drawn, Fields):
         return drawn
     return FunctionFields(vector_fields(fields)).draw(X.shape[-1] if X.ndim else 1)
 
 
-def _check(fields, X, Y, readout, n_intervals, tol, max_loops):
+def _check(
+    fields: Fields,
+    X: FloatArray,
+    Y: FloatArray,
+    readout: str,
+    n_intervals: int | None,
+    tol: float,
+    max_loops: int,
+) -> None:
     if X.ndim != 2 or X.shape[1] != fields.n_states or not len(X):
         raise ValueError(f"X must have shape (N, {fields.n_states}); got {X.shape}.")
     if Y.shape != X.shape:

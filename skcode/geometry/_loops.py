@@ -14,10 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
 from skcode.geometry._bundle import Bundle
+from skcode.utils._typing import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class LoopBuilder:
         How to draw.
     """
 
-    def __init__(self, bundle: Bundle, X: NDArray, spread: float, design: LoopDesign):
+    def __init__(self, bundle: Bundle, X: FloatArray, spread: float, design: LoopDesign):
         self.bundle = bundle
         self.X = X
         self.centre = X.mean(axis=0)
@@ -74,7 +74,7 @@ class LoopBuilder:
         self.units = 1 / np.maximum(size, 1e-3 * max(size.max(), 1e-300))
         self.gramian = np.zeros((X.size, X.size))
 
-    def draw(self, n_intervals: int, rng: np.random.Generator) -> NDArray:
+    def draw(self, n_intervals: int, rng: np.random.Generator) -> FloatArray:
         """Ways out w (n_excursions, half, d); with their ways back they fill n_intervals."""
         self.gramian[...] = 0
         half = min(self.design.excursion, n_intervals) // 2
@@ -82,11 +82,11 @@ class LoopBuilder:
         forth = [self._excursion(half, rng) for _ in range(n_excursions)]
         return np.reshape(forth, (n_excursions, half, self.bundle.n_fields))
 
-    def _excursion(self, half: int, rng: np.random.Generator) -> NDArray:
+    def _excursion(self, half: int, rng: np.random.Generator) -> FloatArray:
         """The way out (half, d)."""
         N, m = self.X.shape
         x, D = self.X, np.tile(np.eye(m), (N, 1, 1))
-        legs: list[NDArray] = []
+        legs: list[FloatArray] = []
         while len(legs) * self.design.leg < half:
             w = self._directions(rng)
             xs, Ds = self._run(w, x, D)
@@ -103,7 +103,7 @@ class LoopBuilder:
             x, D = xs[i, -1], Ds[i, -1]
         return np.repeat(legs, self.design.leg, axis=0)[:half]
 
-    def _directions(self, rng: np.random.Generator) -> NDArray:
+    def _directions(self, rng: np.random.Generator) -> FloatArray:
         """Candidates (c, d): one field alone, or all of them; both kinds of leg are needed."""
         c, d = self.design.n_candidates, self.bundle.n_fields
         w = rng.standard_normal((c, d))
@@ -111,9 +111,10 @@ class LoopBuilder:
         w[alone] *= np.arange(d) == rng.integers(d, size=c)[alone, None]
         low, high = np.log(self.design.sizes)
         sizes = self.spread * np.exp(rng.uniform(low, high, (c, 1)))
-        return sizes * self.units * w / np.linalg.norm(w, axis=1, keepdims=True)
+        moves: FloatArray = sizes * self.units * w / np.linalg.norm(w, axis=1, keepdims=True)
+        return moves
 
-    def _run(self, w: NDArray, x: NDArray, D: NDArray) -> tuple[NDArray, NDArray]:
+    def _run(self, w: FloatArray, x: FloatArray, D: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Points (c, leg, N, m) and derivatives (c, leg, N, m, m) after each interval of the leg.
 
         One RK4 step an interval: the choice of a loop need not be exact.
@@ -123,7 +124,7 @@ class LoopBuilder:
         x, D = np.tile(x, (c, 1, 1)), np.tile(D, (c, 1, 1, 1))
         xs, Ds = [], []
 
-        def velocity(x, D):
+        def velocity(x: FloatArray, D: FloatArray) -> tuple[FloatArray, FloatArray]:
             return self.bundle.velocity(bound, x), self.bundle.derivative(bound, x) @ D
 
         for _ in range(self.design.leg):
@@ -137,18 +138,18 @@ class LoopBuilder:
             Ds.append(D)
         return np.stack(xs, axis=1), np.stack(Ds, axis=1)
 
-    def _admissible(self, xs: NDArray, Ds: NDArray) -> NDArray:
+    def _admissible(self, xs: FloatArray, Ds: FloatArray) -> BoolArray:
         """Which candidates (c,) keep within the bounds all along."""
         design = self.design
         finite = np.isfinite(Ds).all(axis=(1, 2, 3, 4)) & np.isfinite(xs).all(axis=(1, 2, 3))
         near = abs(xs - self.centre).max(axis=(1, 2, 3)) <= design.reach * self.spread
-        admissible = finite & near
+        admissible: BoolArray = finite & near
         s = np.linalg.svd(Ds[admissible], compute_uv=False)
         most, least = s.max(axis=(1, 2, 3)), s.min(axis=(1, 2, 3))
         admissible[admissible] = (most <= design.stretch) & (least >= 1 / design.stretch)
         return admissible
 
-    def _choose(self, xs: NDArray, Ds: NDArray) -> int:
+    def _choose(self, xs: FloatArray, Ds: FloatArray) -> int:
         """The candidate with the largest determinant of the Gramian, which gains what it adds.
 
         det(G + P P^T) = det(G) det(1 + P^T G^{-1} P), with one factorisation for all.

@@ -11,9 +11,10 @@ Image Processing 9(8), 2000.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize
+
+from skcode.utils._typing import FloatArray
 
 #: pieces of a path, and steps of L-BFGS
 _N_PIECES, _N_STEPS = 24, 300
@@ -21,7 +22,7 @@ _N_PIECES, _N_STEPS = 24, 300
 _RIDGE = 1e-6
 
 
-def plan_paths(X: NDArray, Y: NDArray, width: float, bend: NDArray) -> CubicSpline:
+def plan_paths(X: FloatArray, Y: FloatArray, width: float, bend: FloatArray) -> CubicSpline:
     r"""Paths x(s), one for each point, with x(0) = X and x(1) = Y.
 
     They minimise the energy :math:`\int_0^1 \langle \dot x, K(x)^{-1} \dot x \rangle\, ds` with the
@@ -41,7 +42,7 @@ def plan_paths(X: NDArray, Y: NDArray, width: float, bend: NDArray) -> CubicSpli
     s = np.linspace(0, 1, _N_PIECES + 1)
     inner = s[1:-1, None, None]
 
-    def energy(z):
+    def energy(z: FloatArray) -> tuple[float, FloatArray]:
         x = np.concatenate([X[None], z.reshape(-1, N, m), Y[None]])
         value, gradient = _energy(x / width)
         return value, gradient[1:-1].ravel() / width
@@ -51,7 +52,7 @@ def plan_paths(X: NDArray, Y: NDArray, width: float, bend: NDArray) -> CubicSpli
     return CubicSpline(s, np.concatenate([X[None], best.x.reshape(-1, N, m), Y[None]]))
 
 
-def _energy(x: NDArray) -> tuple[float, NDArray]:
+def _energy(x: FloatArray) -> tuple[float, FloatArray]:
     """The energy of paths x (T + 1, N, m) in units of the kernel's width, and its gradient."""
     T, N = len(x) - 1, x.shape[1]
     v, middle = T * np.diff(x, axis=0), (x[1:] + x[:-1]) / 2

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import svdvals
 
 from skcode.geometry._bracket import lie_bracket
@@ -20,6 +20,7 @@ from skcode.geometry._vector_field import (
     vector_fields,
 )
 from skcode.geometry._words import Bracket, bracket_basis
+from skcode.utils._typing import FloatArray, Traced
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class RankResult:
     ranks: tuple[int, ...]
     dimension: int
     n_brackets: tuple[int, ...]
-    singular_values: tuple[NDArray, ...]
+    singular_values: tuple[FloatArray, ...]
     tolerances: tuple[float, ...]
     exact: bool
 
@@ -191,7 +192,7 @@ def hormander_rank(
     basis = bracket_basis(len(Vs), depth)
     if exact and all_polynomial(Vs):
         return _exact_ranks(Vs, X, basis)
-    columns: list[NDArray] = []
+    columns: list[FloatArray] = []
     ranks: list[int] = []
     counts, values, tolerances = [], [], []
     evaluate = _Polynomials(Vs, X) if all_polynomial(Vs) else _Functions(Vs, X)
@@ -212,7 +213,7 @@ def hormander_rank(
     )
 
 
-def _check(Vs: list[VectorField], X: NDArray, depth: int, exact: bool) -> None:
+def _check(Vs: list[VectorField], X: FloatArray, depth: int, exact: bool) -> None:
     if depth < 1:
         raise ValueError(f"depth={depth} must be at least 1.")
     if X.ndim != 2 or not np.isfinite(X).all():
@@ -232,14 +233,14 @@ class _Polynomials:
     and all differences made sums: a bound on what rounding can do, up to a small factor.
     """
 
-    def __init__(self, Vs: list[PolynomialField], X: NDArray):
+    def __init__(self, Vs: list[PolynomialField], X: FloatArray):
         self.X = X
         self.cache: dict[Bracket, tuple[PolynomialField, PolynomialField]] = {
             i: (V, V.absolute()) for i, V in enumerate(Vs)
         }
-        self.monomials: dict[tuple[int, ...], NDArray] = {(): np.ones(len(X))}
+        self.monomials: dict[tuple[int, ...], FloatArray] = {(): np.ones(len(X))}
 
-    def __call__(self, bracket: Bracket) -> NDArray:
+    def __call__(self, bracket: Bracket) -> FloatArray:
         field, bound = self._fields(bracket)
         unit = np.max(self._evaluate(bound, absolute=True), initial=0)
         return self._evaluate(field).ravel() / (unit or 1.0)
@@ -253,14 +254,14 @@ class _Polynomials:
             self.cache[bracket] = lie_bracket(V, W), bound
         return self.cache[bracket]
 
-    def _evaluate(self, field: PolynomialField, absolute: bool = False) -> NDArray:
+    def _evaluate(self, field: PolynomialField, absolute: bool = False) -> FloatArray:
         value = np.zeros_like(self.X)
         for alpha, c in field.terms.items():
             phi = self._monomial(alpha)
             value += np.outer(abs(phi) if absolute else phi, c)
         return value
 
-    def _monomial(self, alpha: tuple[int, ...]) -> NDArray:
+    def _monomial(self, alpha: tuple[int, ...]) -> FloatArray:
         if alpha not in self.monomials:
             self.monomials[alpha] = self._monomial(alpha[:-1]) * self.X[:, alpha[-1]]
         return self.monomials[alpha]
@@ -273,15 +274,17 @@ class _Functions:
     product of the units of its parts, the unit of a field being its size.
     """
 
-    def __init__(self, Vs: list[VectorField], X: NDArray):
+    def __init__(self, Vs: list[VectorField], X: FloatArray):
         self.Vs = Vs
         self.X = X
         self.units: dict[Bracket, float] = {
             i: float(np.max(abs(V(X)), initial=0)) for i, V in enumerate(Vs)
         }
 
-    def __call__(self, bracket: Bracket) -> NDArray:
+    def __call__(self, bracket: Bracket) -> FloatArray:
         field = self._field(bracket)
+        value: FloatArray
+        terms: Sequence[Traced]
         if isinstance(bracket, int):
             value, terms = field(self.X), [0.0]
         else:
@@ -303,7 +306,9 @@ class _Functions:
         return lie_bracket(self._field(bracket[0]), self._field(bracket[1]))
 
 
-def _exact_ranks(Vs: list[PolynomialField], X: NDArray, basis: list[list[Bracket]]) -> RankResult:
+def _exact_ranks(
+    Vs: list[PolynomialField], X: FloatArray, basis: list[list[Bracket]]
+) -> RankResult:
     """Ranks by Gaussian elimination in fractions, one bracket after the other."""
     cache: dict[Bracket, PolynomialField] = {i: V.rational() for i, V in enumerate(Vs)}
     points = [[Fraction(v) for v in x] for x in X]

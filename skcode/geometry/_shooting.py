@@ -14,10 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import solve_triangular, svdvals
 
 from skcode.geometry._bundle import Bundle
+from skcode.utils._typing import FloatArray
 
 #: largest defects, in units of the largest state, that count as rounding: at once, and where they
 #: no longer shrink
@@ -30,8 +30,8 @@ _BLOCK = 10
 class Iterate:
     """Controls w (M, d) and states x (M + 1, N, m), whose first are the inputs."""
 
-    w: NDArray
-    x: NDArray
+    w: FloatArray
+    x: FloatArray
 
 
 class Linearisation:
@@ -79,7 +79,7 @@ class Linearisation:
     def _factor(self, mu: float, size: int) -> None:
         """Q_k and S_k of each block, and the last R, from the square roots of the Gramians."""
         M, N, m, _ = self.B.shape
-        self.factors: list[tuple[NDArray, NDArray]] = []
+        self.factors: list[tuple[FloatArray, FloatArray]] = []
         L = np.empty((0, N * m))
         for start in range(0, M, size):
             A, B = self.A[start : start + size], self.B[start : start + size]
@@ -92,7 +92,7 @@ class Linearisation:
             self.factors.append((Q, S))
         self.R = L
 
-    def _controls(self, miss: NDArray) -> NDArray:
+    def _controls(self, miss: FloatArray) -> FloatArray:
         """The dw with sum_t P_t B_t dw_t = miss."""
         y = solve_triangular(self.R, miss.ravel(), trans="T")
         pieces = []
@@ -102,23 +102,24 @@ class Linearisation:
             y = _lower_solve(S, a, trans="T")
         return np.concatenate(pieces[::-1]).reshape(self.shape)
 
-    def arrival(self, defects: NDArray) -> NDArray:
+    def arrival(self, defects: FloatArray) -> FloatArray:
         """What defects (M, N, m) amount to at the end (N, m)."""
-        return np.sum(self.P @ defects[..., None], axis=0)[..., 0]
+        total: FloatArray = np.sum(self.P @ defects[..., None], axis=0)[..., 0]
+        return total
 
-    def solve(self, miss: NDArray, defects: NDArray) -> tuple[NDArray, NDArray]:
+    def solve(self, miss: FloatArray, defects: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The dw with sum_t P_t B_t dw_t = miss, and the dx_1..dx_M that it and defects cause."""
         dw = self._controls(miss)
         push = (self.B @ dw[:, None, :, None])[..., 0] + defects
         return dw, _respond(self.A, push)
 
 
-def _lower_solve(S: NDArray, b: NDArray, trans: str = "N") -> NDArray:
+def _lower_solve(S: FloatArray, b: FloatArray, trans: str = "N") -> FloatArray:
     """S^{-1} b or S^{-T} b; old versions of scipy refuse systems of size 0."""
     return solve_triangular(S, b, lower=True, trans=trans) if len(S) else b
 
 
-def _products(A: NDArray) -> NDArray:
+def _products(A: FloatArray) -> FloatArray:
     """P_t = A_{M-1} .. A_{t+1}, the last the identity."""
     P = np.empty_like(A)
     P[-1] = np.eye(A.shape[-1])
@@ -127,7 +128,7 @@ def _products(A: NDArray) -> NDArray:
     return P
 
 
-def _respond(A: NDArray, push: NDArray) -> NDArray:
+def _respond(A: FloatArray, push: FloatArray) -> FloatArray:
     """dx_1..dx_M of dx_{t+1} = A_t dx_t + push_t, dx_0 = 0."""
     dx = np.empty_like(push)
     dx[0] = push[0]
@@ -137,7 +138,7 @@ def _respond(A: NDArray, push: NDArray) -> NDArray:
     return dx
 
 
-def propagate(bundle: Bundle, w: NDArray, X: NDArray, n_steps: int) -> NDArray:
+def propagate(bundle: Bundle, w: FloatArray, X: FloatArray, n_steps: int) -> FloatArray:
     """States (G, M + 1, N, m) under w (G, M, d) from X (N, m), interval after interval."""
     G, M, _ = w.shape
     x = np.empty((G, M + 1, *X.shape))
@@ -147,7 +148,9 @@ def propagate(bundle: Bundle, w: NDArray, X: NDArray, n_steps: int) -> NDArray:
     return x
 
 
-def settle(bundle: Bundle, z: Iterate, A: NDArray, n_steps: int, max_iter: int = 20) -> NDArray:
+def settle(
+    bundle: Bundle, z: Iterate, A: FloatArray, n_steps: int, max_iter: int = 20
+) -> FloatArray:
     """The states (M + 1, N, m) that belong to the controls, from nearby ones, all at once.
 
     Newton's method for x_{t+1} = F_t(x_t, w_t) with the derivatives A, down to rounding; where it
@@ -164,11 +167,12 @@ def settle(bundle: Bundle, z: Iterate, A: NDArray, n_steps: int, max_iter: int =
             break
         smallest = size
         x = np.concatenate([x[:1], x[1:] + _respond(A, defects)])
-    return propagate(bundle, z.w[None], z.x[0], n_steps)[0]
+    states: FloatArray = propagate(bundle, z.w[None], z.x[0], n_steps)[0]
+    return states
 
 
 def there_and_back(
-    bundle: Bundle, forth: NDArray, X: NDArray, n_intervals: int, n_steps: int
+    bundle: Bundle, forth: FloatArray, X: FloatArray, n_intervals: int, n_steps: int
 ) -> Iterate:
     """The loop of excursions (E, half, d): the ways back pass through the same states."""
     out = propagate(bundle, forth, X, n_steps)

@@ -11,13 +11,13 @@ from typing import Any, TypeGuard
 import autograd.numpy as anp
 import numpy as np
 from autograd import make_jvp
-from numpy.typing import NDArray
 
 from skcode.fields import Fields, PolynomialDrawn, StackFields, SumFields
 from skcode.fields._activations import PolynomialActivation
 from skcode.fields._linear import AffineDrawn, DiagonalDrawn
 from skcode.fields._neural import NeuralDrawn
 from skcode.utils._tracing import tracing
+from skcode.utils._typing import Array, Traced
 
 #: a monomial as the sorted indices of its variables: () is 1, (0, 0, 2) is x_0^2 x_2
 Exponent = tuple[int, ...]
@@ -38,7 +38,7 @@ class VectorField(ABC):
     """
 
     @abstractmethod
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Traced) -> Traced:
         """V(x_n) for rows x (N, m)."""
 
 
@@ -62,7 +62,7 @@ class PolynomialField(VectorField):
     array([[9., 0.]])
     """
 
-    def __init__(self, terms: Mapping[Exponent, NDArray], n_states: int):
+    def __init__(self, terms: Mapping[Exponent, Array], n_states: int):
         self.terms = {alpha: c for alpha, c in terms.items() if np.any(c != 0)}
         self.n_states = n_states
 
@@ -71,7 +71,7 @@ class PolynomialField(VectorField):
         """The largest degree of a term; -1 for the field zero."""
         return max((len(alpha) for alpha in self.terms), default=-1)
 
-    def __call__(self, x):
+    def __call__(self, x: Traced) -> Traced:
         value = anp.zeros((x.shape[0], self.n_states)) + 0.0 * x
         for alpha, c in self.terms.items():
             monomial = 1.0
@@ -93,7 +93,7 @@ class PolynomialField(VectorField):
 
     def derivative_along(self, V: PolynomialField) -> PolynomialField:
         """DW V, the derivative of this field W along V."""
-        total: dict[Exponent, NDArray] = {}
+        total: dict[Exponent, Array] = {}
         for alpha, c in self.terms.items():
             for j in set(alpha):
                 rest = list(alpha)
@@ -120,10 +120,10 @@ class PolynomialField(VectorField):
 class FunctionField(VectorField):
     """A field given by a function of rows (N, m), written in ``autograd.numpy``."""
 
-    def __init__(self, function: Callable):
+    def __init__(self, function: Callable[[Traced], Traced]):
         self.function = function
 
-    def __call__(self, x):
+    def __call__(self, x: Traced) -> Traced:
         return self.function(x)
 
 
@@ -134,11 +134,11 @@ class BracketField(VectorField):
         self.V = V
         self.W = W
 
-    def __call__(self, x):
+    def __call__(self, x: Traced) -> Traced:
         along_v, along_w = self.parts(x)
         return along_v - along_w
 
-    def parts(self, x):
+    def parts(self, x: Traced) -> tuple[Traced, Traced]:
         """The two terms (DW V, DV W), whose sizes tell how much the bracket cancels."""
         with tracing():
             v, w = self.V(x), self.W(x)
@@ -150,7 +150,7 @@ class _Component:
         self.fields = fields
         self.i = i
 
-    def __call__(self, x):
+    def __call__(self, x: Traced) -> Traced:
         return self.fields.value(x)[:, self.i, :]
 
 
@@ -245,38 +245,38 @@ def all_polynomial(Vs: list[VectorField]) -> TypeGuard[list[PolynomialField]]:
 
 
 @singledispatch
-def _polynomials(fields: Fields) -> list[dict[Exponent, NDArray]] | None:
+def _polynomials(fields: Fields) -> list[dict[Exponent, Array]] | None:
     """Terms of each field where all are polynomials, else None."""
     return None
 
 
 @_polynomials.register
-def _(fields: PolynomialDrawn) -> list[dict[Exponent, NDArray]] | None:
+def _(fields: PolynomialDrawn) -> list[dict[Exponent, Array]] | None:
     exponents = fields.monomials.exponents
     return [dict(zip(exponents, c.T, strict=True)) for c in fields.coefficients]
 
 
 @_polynomials.register
-def _(fields: AffineDrawn) -> list[dict[Exponent, NDArray]] | None:
+def _(fields: AffineDrawn) -> list[dict[Exponent, Array]] | None:
     exponents = [*[(j,) for j in range(fields.n_states)], ()]
     return [dict(zip(exponents, A.T, strict=True)) for A in fields.matrices]
 
 
 @_polynomials.register
-def _(fields: DiagonalDrawn) -> list[dict[Exponent, NDArray]] | None:
+def _(fields: DiagonalDrawn) -> list[dict[Exponent, Array]] | None:
     unit = np.eye(fields.n_fields, fields.n_states)
     return [{(j,): unit[j]} for j in range(fields.n_fields)]
 
 
 @_polynomials.register
-def _(fields: StackFields) -> list[dict[Exponent, NDArray]] | None:
+def _(fields: StackFields) -> list[dict[Exponent, Array]] | None:
     parts = [_polynomials(part) for part in fields.parts]
     known = [part for part in parts if part is not None]
     return [terms for part in known for terms in part] if len(known) == len(parts) else None
 
 
 @_polynomials.register
-def _(fields: SumFields) -> list[dict[Exponent, NDArray]] | None:
+def _(fields: SumFields) -> list[dict[Exponent, Array]] | None:
     parts = [_polynomials(part) for part in fields.parts]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
@@ -291,7 +291,7 @@ def _(fields: SumFields) -> list[dict[Exponent, NDArray]] | None:
 
 
 @_polynomials.register
-def _(fields: NeuralDrawn) -> list[dict[Exponent, NDArray]] | None:
+def _(fields: NeuralDrawn) -> list[dict[Exponent, Array]] | None:
     """B_i sigma_i(A_i x + b_i) with polynomial sigma_i, expanded."""
     if not isinstance(fields.activation, PolynomialActivation):
         return None
@@ -300,7 +300,7 @@ def _(fields: NeuralDrawn) -> list[dict[Exponent, NDArray]] | None:
     B = np.tile(np.eye(m), fields.n_fields) if fields.B is None else fields.B
     result = []
     for i in range(fields.n_fields):
-        terms: dict[Exponent, NDArray] = {}
+        terms: dict[Exponent, Array] = {}
         for row in range(i * r, (i + 1) * r):
             line: dict[Exponent, float] = {(): fields.A[row, m]}
             line |= {(j,): fields.A[row, j] for j in range(m)}
@@ -310,7 +310,7 @@ def _(fields: NeuralDrawn) -> list[dict[Exponent, NDArray]] | None:
     return result
 
 
-def _compose(c: NDArray, line: dict[Exponent, float]) -> dict[Exponent, float]:
+def _compose(c: Array, line: dict[Exponent, float]) -> dict[Exponent, float]:
     """Sum_k c_k line^k for a scalar polynomial `line`, by Horner's rule."""
     s: dict[Exponent, float] = {(): c[-1]}
     for ck in c[-2::-1]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from skcode.utils._doc_link import DocLinkMixin
+from skcode.utils._typing import FloatArray
 
 
 def warn_of_explosion(done: str) -> None:
@@ -36,7 +36,7 @@ class Monitor(Protocol):
     ...     return loss < 1e-3
     """
 
-    def __call__(self, theta: NDArray, loss: float) -> bool: ...
+    def __call__(self, theta: FloatArray, loss: float) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class SolverResult:
     True
     """
 
-    theta: NDArray
+    theta: FloatArray
     n_iter: int
     converged: bool
     message: str
@@ -86,7 +86,7 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
     """
 
     #: what `check_objective` checks of the parameters, as scikit-learn's estimators do
-    _parameter_constraints: dict = {}
+    _parameter_constraints: dict[str, list[Any]] = {}
     needs: tuple[str, ...] = ()
     #: iterations when the user names no number
     default_max_iter: int = 200
@@ -109,7 +109,7 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
     def minimize(
         self,
         objective: Any,
-        theta: NDArray,
+        theta: FloatArray,
         *,
         max_iter: int,
         tol: float,

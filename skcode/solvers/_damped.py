@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skcode.solvers._base import warn_of_explosion
-from skcode.utils._arrow import ArrowFactor
+from skcode.utils._arrow import Arrow, ArrowFactor
+from skcode.utils._typing import FloatArray
 
 #: prior precisions from which the evidence updates start
 _FIRST_CONTROL_PRECISION = 1.0
@@ -25,7 +25,7 @@ _RETREAT_DAMPING = 1e-4
 class Posterior:
     """Laplace approximation N(theta, P^{-1}) at an iterate, and the noise precision."""
 
-    theta: NDArray
+    theta: FloatArray
     factor: ArrowFactor
     noise: float
 
@@ -35,18 +35,18 @@ class Strengths(NamedTuple):
 
     damping: float
     noise: float
-    precision: NDArray
+    precision: FloatArray
 
 
 class State:
     """The iterate, its linearisation, the damping, and the prior and noise precisions."""
 
     def __init__(
-        self, objective: Any, theta: NDArray, damping: float, strengths: Strengths | None = None
+        self, objective: Any, theta: FloatArray, damping: float, strengths: Strengths | None = None
     ):
         self.objective = objective
         self.theta = np.array(theta, dtype=np.float64)
-        self.total = objective.total_weight
+        self.total: float = objective.total_weight
         self.damping = damping
         self.noise = 1.0
         self.precision = self._first_precision()
@@ -73,10 +73,11 @@ class State:
             "X and y (scaling='robust') or use bounded vector fields (vector_fields='neural')."
         )
 
-    def _first_precision(self) -> NDArray:
+    def _first_precision(self) -> FloatArray:
         objective = self.objective
         if objective.alpha is not None:
-            return self.total * objective.ridge
+            ridge: FloatArray = self.total * objective.ridge
+            return ridge
         if objective.loss.has_noise:
             self.noise = _FIRST_NOISE_PRECISION
         precision = np.full(len(self.theta), _FIRST_READOUT_PRECISION)
@@ -103,7 +104,7 @@ class State:
         """Loss plus penalty in units of one sample's loss."""
         return self.penalised / (self.total * self.noise)
 
-    def _penalised(self, value: float, theta: NDArray) -> float:
+    def _penalised(self, value: float, theta: FloatArray) -> float:
         return self.total * self.noise * value + 0.5 * float(self.precision @ theta**2)
 
     def factor(self, damping: float = 0.0) -> ArrowFactor | None:
@@ -117,7 +118,8 @@ class State:
         shift = self.precision + damping * (diagonal + self.precision) + 3 * eps * diagonal
         shift += 1e-3 * eps * diagonal.max()
         shift[self.held] += 1e12 * (1 + diagonal[self.held])
-        return self.equations.matrix.scaled(self.total * self.noise).factor(shift)
+        matrix: Arrow = self.equations.matrix
+        return matrix.scaled(self.total * self.noise).factor(shift)
 
     def undamped_factor(self) -> ArrowFactor | None:
         """Factor without damping, or with the least that rounding of the sweeps asks for."""

@@ -6,13 +6,13 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.random import sample_without_replacement
 
 from skcode.solvers._base import Monitor, Solver, SolverResult
 from skcode.solvers._damped import Posterior, State, Strengths
 from skcode.solvers._evidence import Evidence
+from skcode.utils._typing import FloatArray
 
 #: steps of each phase after the first, when rows come in growing subsets
 _LATE_STEPS = 3
@@ -23,7 +23,7 @@ _SUBSET_ENTRIES = 2**24
 class Phase(NamedTuple):
     """What the steps on one set of rows led to."""
 
-    theta: NDArray
+    theta: FloatArray
     strengths: Strengths
     n_iter: int
     converged: bool
@@ -111,7 +111,17 @@ class GaussNewton(Solver):
         self.first_rows = first_rows
         self.growth = growth
 
-    def minimize(self, objective, theta, *, max_iter, tol, n_iter_no_change, rng, monitor):
+    def minimize(
+        self,
+        objective: Any,
+        theta: FloatArray,
+        *,
+        max_iter: int,
+        tol: float,
+        n_iter_no_change: int,
+        rng: np.random.Generator,
+        monitor: Monitor,
+    ) -> SolverResult:
         self.check_objective(objective)
         n_iter, strengths = 0, None
         for rows, budget in self._phases(objective, max_iter):
@@ -137,7 +147,7 @@ class GaussNewton(Solver):
     def _run_phase(
         self,
         objective: Any,
-        theta: NDArray,
+        theta: FloatArray,
         strengths: Strengths | None,
         budget: int,
         tol: float,
@@ -173,7 +183,7 @@ class GaussNewton(Solver):
             posterior=posterior or state.posterior(),
         )
 
-    def most_iterations(self, objective, max_iter):
+    def most_iterations(self, objective: Any, max_iter: int) -> int:
         return sum(budget for _, budget in self._phases(objective, max_iter))
 
     def _phases(self, objective: Any, max_iter: int) -> list[tuple[int, int]]:

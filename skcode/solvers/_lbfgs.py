@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 from sklearn.utils._param_validation import Interval
 
-from skcode.solvers._base import Solver, SolverResult
+from skcode.solvers._base import Monitor, Solver, SolverResult
+from skcode.utils._typing import FloatArray
 
 
 class LBFGS(Solver):
@@ -51,14 +53,24 @@ class LBFGS(Solver):
         self.memory = memory
         self.max_fun = max_fun
 
-    def minimize(self, objective, theta, *, max_iter, tol, n_iter_no_change, rng, monitor):
+    def minimize(
+        self,
+        objective: Any,
+        theta: FloatArray,
+        *,
+        max_iter: int,
+        tol: float,
+        n_iter_no_change: int,
+        rng: np.random.Generator,
+        monitor: Monitor,
+    ) -> SolverResult:
         self.check_objective(objective)
         scale, _ = objective.value_and_grad(theta)
         wall = 10 * max(abs(scale), 1.0)
 
         lowest, best = np.inf, theta
 
-        def fun(theta):
+        def fun(theta: FloatArray) -> tuple[float, FloatArray]:
             nonlocal lowest, best
             value, grad = objective.value_and_grad(theta)
             if not np.isfinite(value):
@@ -70,7 +82,7 @@ class LBFGS(Solver):
 
         values, stopped = [float(scale)], ""
 
-        def callback(intermediate_result):
+        def callback(intermediate_result: OptimizeResult) -> None:
             nonlocal stopped
             values.append(float(intermediate_result.fun))
             if monitor(intermediate_result.x, values[-1]):

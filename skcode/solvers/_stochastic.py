@@ -9,10 +9,10 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skcode.solvers._base import Solver, SolverResult, warn_of_explosion
+from skcode.solvers._base import Monitor, Solver, SolverResult, warn_of_explosion
+from skcode.utils._typing import FloatArray
 
 #: how often a step into an exploding flow is taken back, half the way at a time
 _MOST_RETREATS = 60
@@ -71,14 +71,24 @@ class StochasticSolver(Solver):
     start_readout: bool = False
 
     @abstractmethod
-    def start(self, theta: NDArray) -> dict[str, Any]:
+    def start(self, theta: FloatArray) -> dict[str, Any]:
         """Fresh memory of the step rule."""
 
     @abstractmethod
-    def step(self, grad: NDArray, rate: float, memory: dict[str, Any]) -> NDArray:
+    def step(self, grad: FloatArray, rate: float, memory: dict[str, Any]) -> FloatArray:
         """The update to add to theta."""
 
-    def minimize(self, objective, theta, *, max_iter, tol, n_iter_no_change, rng, monitor):
+    def minimize(
+        self,
+        objective: Any,
+        theta: FloatArray,
+        *,
+        max_iter: int,
+        tol: float,
+        n_iter_no_change: int,
+        rng: np.random.Generator,
+        monitor: Monitor,
+    ) -> SolverResult:
         self.check_objective(objective)
         if self.start_readout:
             theta = objective.newton_readout(theta)
@@ -105,12 +115,12 @@ class StochasticSolver(Solver):
     def run_epoch(
         self,
         objective: Any,
-        theta: NDArray,
+        theta: FloatArray,
         memory: dict[str, Any],
         rng: np.random.Generator,
         damp: float = 1.0,
         passed: tuple[float, float] = (0.0, 0.0),
-    ) -> tuple[NDArray, float]:
+    ) -> tuple[FloatArray, float]:
         """One pass over the data: new parameters and the mean loss on the way.
 
         `passed` is the share of the training before this pass, and that of the pass itself.
@@ -135,10 +145,10 @@ class StochasticSolver(Solver):
 
     def _retreat(
         self,
-        evaluate: Callable[[NDArray], tuple[float, Any]],
-        theta: NDArray,
+        evaluate: Callable[[FloatArray], tuple[float, Any]],
+        theta: FloatArray,
         memory: dict[str, Any],
-    ) -> tuple[NDArray, tuple[float, Any]]:
+    ) -> tuple[FloatArray, tuple[float, Any]]:
         """Parameters where the loss is finite, as they are or stepped back to, and their values."""
         values = evaluate(theta)
         for attempt in range(_MOST_RETREATS):
@@ -158,7 +168,7 @@ class StochasticSolver(Solver):
             "Scale X (scaling='robust') or use bounded vector fields (vector_fields='neural')."
         )
 
-    def _batches(self, n: int, rng: np.random.Generator) -> Iterator[NDArray]:
+    def _batches(self, n: int, rng: np.random.Generator) -> Iterator[FloatArray]:
         size = min(200, n) if self.batch_size == "auto" else min(int(self.batch_size), n)
         order = rng.permutation(n) if self.shuffle else np.arange(n)
         for start in range(0, n, size):
@@ -166,7 +176,7 @@ class StochasticSolver(Solver):
             yield np.sort(order[start : start + size])
 
 
-def _shortened(grad: NDArray, rate: float) -> NDArray:
+def _shortened(grad: FloatArray, rate: float) -> FloatArray:
     """The gradient, of a length at which rate times gradient stays within the longest step."""
     steepest = float(np.abs(grad).max(initial=0.0))
     if rate * steepest <= _LONGEST_STEP:
@@ -241,11 +251,11 @@ class SGD(StochasticSolver):
         self.shuffle = shuffle
         self.start_readout = start_readout
 
-    def start(self, theta):
+    def start(self, theta: FloatArray) -> dict[str, Any]:
         return {"velocity": np.zeros_like(theta)}
 
-    def step(self, grad, rate, memory):
-        velocity = self.momentum * memory["velocity"] - rate * grad
+    def step(self, grad: FloatArray, rate: float, memory: dict[str, Any]) -> FloatArray:
+        velocity: FloatArray = self.momentum * memory["velocity"] - rate * grad
         memory["velocity"] = velocity
         return self.momentum * velocity - rate * grad if self.nesterov else velocity
 
@@ -316,13 +326,14 @@ class Adam(StochasticSolver):
         self.shuffle = shuffle
         self.start_readout = start_readout
 
-    def start(self, theta):
+    def start(self, theta: FloatArray) -> dict[str, Any]:
         return {"first": np.zeros_like(theta), "second": np.zeros_like(theta), "count": 0}
 
-    def step(self, grad, rate, memory):
+    def step(self, grad: FloatArray, rate: float, memory: dict[str, Any]) -> FloatArray:
         memory["count"] += 1
         memory["first"] = self.beta_1 * memory["first"] + (1 - self.beta_1) * grad
         memory["second"] = self.beta_2 * memory["second"] + (1 - self.beta_2) * grad**2
         first = memory["first"] / (1 - self.beta_1 ** memory["count"])
         second = memory["second"] / (1 - self.beta_2 ** memory["count"])
-        return -rate * first / (np.sqrt(second) + self.epsilon)
+        update: FloatArray = -rate * first / (np.sqrt(second) + self.epsilon)
+        return update
