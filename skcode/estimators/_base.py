@@ -7,8 +7,8 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, _fit_context
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -46,7 +46,9 @@ from skcode.objective import Model, Objective, ensemble_scores
 from skcode.readouts import READOUTS
 from skcode.solvers import SOLVERS, Solver
 from skcode.utils._blocks import OrderedMap
+from skcode.utils._decorators import fit_context
 from skcode.utils._doc_link import DocLinkMixin
+from skcode.utils._typing import Array, FloatArray
 
 #: rows from which families that are placed by data take their places
 _REFERENCE_ROWS = 1024
@@ -65,7 +67,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
     _members: list[Member]
     #: its kind is the estimator's: RegressionTask, ClassificationTask or MultilabelTask
     _task: Any
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, list[Any]] = {
         "vector_fields": [StrOptions(set(FAMILIES)), FieldFamily, None],
         "n_members": [Interval(Integral, 1, None, closed="left"), None],
         "n_fields": [Interval(Integral, 1, None, closed="left")],
@@ -91,13 +93,13 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
     def __init__(
         self,
         *,
-        vector_fields: Any,
+        vector_fields: str | FieldFamily | None,
         n_fields: int,
         n_intervals: int | None,
         n_states: int | None,
         integrator: str,
         readout: str,
-        solver: Any,
+        solver: str | Solver,
         alpha: float | None,
         max_iter: int | None,
         tol: float,
@@ -108,7 +110,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         validation_fraction: float,
         n_iter_no_change: int,
         n_jobs: int | None,
-        random_state: Any,
+        random_state: int | np.random.RandomState | None,
         verbose: bool | int,
     ):
         self.vector_fields = vector_fields
@@ -151,23 +153,24 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
             If there is no such parameter.
         """
         check_nested(self, params)
-        return super().set_params(**params)
+        super().set_params(**params)
+        return self
 
     @abstractmethod
-    def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[NDArray, NDArray]:
+    def _check_Xy(self, X: ArrayLike, y: ArrayLike, reset: bool) -> tuple[Array, Array]:
         """Validate X and y together."""
 
     @abstractmethod
-    def _learn_task(self, y: NDArray, weight: NDArray) -> Task:
+    def _learn_task(self, y: Array, weight: FloatArray) -> Task:
         """What is predicted, from the training targets."""
 
-    def _class_factors(self, task: Task, targets: NDArray, weight: NDArray) -> NDArray | None:
+    def _class_factors(self, task: Any, targets: Array, weight: FloatArray) -> FloatArray | None:
         """Factors on the sample weights; None unless classes are weighted."""
         return None
 
     # -- fit -------------------------------------------------------------------------------------
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: ArrayLike,
@@ -216,7 +219,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
             data, task = self._prepare(X, y, sample_weight, None if fresh else self._task)
             given = None
-            if X_val is not None:
+            if X_val is not None and y_val is not None:
                 X_val, y_val = self._check_Xy(X_val, y_val, reset=False)
                 X_val, y_val, weight = positive_rows(X_val, y_val, sample_weight_val)
                 given = Data(X_val, task.encode(y_val), weight)
@@ -251,7 +254,12 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         return self
 
     def _prepare(
-        self, X: Any, y: Any, sample_weight: Any, task: Task | None, reset: bool | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        task: Task | None,
+        reset: bool | None = None,
     ) -> tuple[Data, Task]:
         """Checked, canonical, encoded rows and the task, which is learnt unless it is given."""
         with np.errstate(all="ignore"):
@@ -318,7 +326,11 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         return Objective(model, task.loss, *data, self.alpha, mapper, self.train_controls)
 
     def _adopt(
-        self, task: Task | None, members: list[Member], solver: Solver | None, stream: Any = None
+        self,
+        task: Task | None,
+        members: list[Member],
+        solver: Solver | None,
+        stream: np.random.RandomState | None = None,
     ) -> None:
         """Become the fitted model, at the end alone: a fit that fails leaves no trace."""
         stale = published(self._members) if hasattr(self, "_members") else {}
@@ -333,12 +345,13 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
 
     # -- prediction ------------------------------------------------------------------------------
 
-    def _check_X(self, X: Any) -> NDArray:
+    def _check_X(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
         with np.errstate(all="ignore"):
-            return validate_data(self, X, reset=False, dtype=INPUT_TYPES)
+            checked: Array = validate_data(self, X, reset=False, dtype=INPUT_TYPES)
+        return checked
 
-    def _scores(self, X: NDArray) -> list[NDArray]:
+    def _scores(self, X: Array) -> list[FloatArray]:
         """Scores (n, K) of each member; an error or a warning where a flow explodes."""
         pairs = [(member.model, member.theta) for member in self._members]
         with OrderedMap(self.n_jobs) as mapper:
@@ -346,7 +359,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         first = pairs[0][0].input_map
         return [check_reach(s, self._task.reach, X, first) for s in scores]
 
-    def trajectory(self, X: ArrayLike, member: int = 0) -> NDArray:
+    def trajectory(self, X: ArrayLike, member: int = 0) -> FloatArray:
         """States at the interval ends.
 
         Parameters

@@ -44,7 +44,7 @@ _INSTANCES = {
 }
 
 
-def choose_family(vector_fields: Any) -> FieldFamily:
+def choose_family(vector_fields: str | FieldFamily | None) -> FieldFamily:
     """The family asked for; None is the recommended stack.
 
     Recommended are the trainable relevance of the inputs beside single neurons, half of them sparse
@@ -54,7 +54,8 @@ def choose_family(vector_fields: Any) -> FieldFamily:
         return DiagonalFields() | NeuralFields(rank=1, sparse=0.5, centred=True)
     if isinstance(vector_fields, str):
         return FAMILIES[vector_fields]()
-    return clone(vector_fields)
+    family: FieldFamily = clone(vector_fields)
+    return family
 
 
 def check_nested(estimator: Any, params: dict[str, Any]) -> None:
@@ -84,7 +85,9 @@ def choose_members(n_members: int | None, n_rows: int) -> int:
     return 4 if n_rows >= _AMPLE_ROWS else 6
 
 
-def choose_dimension(n_states: int | None, n_features: int, vector_fields: Any) -> int:
+def choose_dimension(
+    n_states: int | None, n_features: int, vector_fields: str | FieldFamily | None
+) -> int:
     """The dimension m of the state."""
     if n_states is None:
         # flows of the line keep the order of points: one input needs a second coordinate
@@ -100,7 +103,8 @@ def choose_dimension(n_states: int | None, n_features: int, vector_fields: Any) 
 def choose_solver(solver: str | Solver, n_entries: int, n_rows: int) -> Solver:
     """The solver asked for; "auto" is Gauss-Newton while its matrix is small."""
     if isinstance(solver, Solver):
-        return clone(solver)
+        own: Solver = clone(solver)
+        return own
     if solver != "auto":
         return SOLVERS[solver]()
     if n_entries <= _MOST_ENTRIES:
@@ -108,7 +112,7 @@ def choose_solver(solver: str | Solver, n_entries: int, n_rows: int) -> Solver:
     return LBFGS() if n_rows <= _MOST_FULL_BATCH_ROWS else Adam()
 
 
-def scores_poorly(vector_fields: Any, readout: str) -> bool:
+def scores_poorly(vector_fields: str | FieldFamily | None, readout: str) -> bool:
     """Whether a model cannot even fit a constant: the tag "poor_score" of scikit-learn."""
     family = FAMILIES.get(vector_fields) if isinstance(vector_fields, str) else type(vector_fields)
     return readout == "displacement" and family in _FLAT_FAMILIES

@@ -6,10 +6,10 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassifierMixin, _fit_context
+from numpy.typing import ArrayLike
+from sklearn.base import ClassifierMixin
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d, validate_data
 
@@ -20,6 +20,8 @@ from skcode.estimators._stream import StreamingBase, streams
 from skcode.estimators._tasks import ClassificationTask, MultilabelTask
 from skcode.fields import FieldFamily
 from skcode.solvers import Solver
+from skcode.utils._decorators import available_if, fit_context
+from skcode.utils._typing import Array, FloatArray
 
 
 class ControlledODEClassifier(ClassifierMixin, StreamingBase):
@@ -147,6 +149,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
     True
     """
 
+    _task: ClassificationTask | MultilabelTask
     _parameter_constraints = {
         **ControlledODEBase._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -167,7 +170,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         tol: float = 1e-4,
         scaling: str | None = "robust",
         train_controls: bool = True,
-        class_weight: dict | str | None = None,
+        class_weight: dict[Any, float] | str | None = None,
         warm_start: bool = False,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -200,7 +203,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         self.n_members = n_members
         self.class_weight: Any = class_weight
 
-    def _check_Xy(self, X, y, reset):
+    def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
         X, y = validate_data(self, X, y, reset=reset, multi_output=True, dtype=INPUT_TYPES)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -209,10 +212,12 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
             raise ValueError("Multi-output targets of several classes each are not supported.")
         return X, y
 
-    def _learn_task(self, y, weight):
+    def _learn_task(self, y: Array, weight: FloatArray) -> ClassificationTask | MultilabelTask:
         return MultilabelTask(y.shape[1]) if y.ndim == 2 else ClassificationTask.learn(y)
 
-    def _class_factors(self, task, targets, weight):
+    def _class_factors(
+        self, task: ClassificationTask | MultilabelTask, targets: Array, weight: FloatArray
+    ) -> FloatArray | None:
         if self.class_weight is None:
             return None
         codes = task.strata(targets)
@@ -220,25 +225,26 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
             raise ValueError("class_weight is not defined for multilabel targets.")
         if self.class_weight == "balanced":
             totals = np.bincount(codes, weights=weight, minlength=len(task.classes))
-            return (weight.sum() / (len(totals) * np.maximum(totals, 1e-300)))[codes]
+            factors: FloatArray = weight.sum() / (len(totals) * np.maximum(totals, 1e-300))
+            return factors[codes]
         classes = task.classes.tolist()
         unknown = set(self.class_weight) - set(classes)
         if unknown:
             names = sorted(unknown, key=str)
             raise ValueError(f"class_weight names classes that are not in y: {names}.")
-        factors = [self.class_weight.get(label, 1.0) for label in classes]
-        if not all(isinstance(f, Real) and 0 < float(f) < np.inf for f in factors):
+        told = [self.class_weight.get(label, 1.0) for label in classes]
+        if not all(isinstance(f, Real) and 0 < float(f) < np.inf for f in told):
             raise ValueError(f"class_weight must hold positive numbers; got {self.class_weight}.")
-        return np.array(factors, dtype=float)[codes]
+        return np.array(told, dtype=float)[codes]
 
     @property
-    def classes_(self) -> NDArray:
+    def classes_(self) -> Array:
         """Class labels, or label indices for multilabel targets, in the order of the columns."""
         return self._task.classes
 
     # -- prediction ------------------------------------------------------------------------------
 
-    def decision_function(self, X: ArrayLike) -> NDArray:
+    def decision_function(self, X: ArrayLike) -> FloatArray:
         """Scores before the logistic or softmax function.
 
         Parameters
@@ -258,7 +264,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
             return self._task.decision(self._task.link(mean))
         return self._task.decision(scores[0])
 
-    def predict_proba(self, X: ArrayLike) -> NDArray:
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Probabilities of the classes, or of each label for multilabel targets.
 
         Parameters
@@ -276,7 +282,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         p = self._task.probabilities(np.concatenate(scores))
         return mean_of(np.split(p, len(scores)))
 
-    def predict_log_proba(self, X: ArrayLike) -> NDArray:
+    def predict_log_proba(self, X: ArrayLike) -> FloatArray:
         """Logarithms of `predict_proba`.
 
         Parameters
@@ -292,7 +298,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         p = self.predict_proba(X)
         return np.log(np.maximum(p, np.finfo(p.dtype).tiny))
 
-    def predict(self, X: ArrayLike) -> NDArray:
+    def predict(self, X: ArrayLike) -> Array:
         """Predict classes, or a 0-1 indicator matrix for multilabel targets.
 
         Parameters
@@ -314,7 +320,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         return self._task.decode(probabilities)
 
     @available_if(streams)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
         X: ArrayLike,
@@ -366,7 +372,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         self._partial_fit(X, y, sample_weight, task)
         return self
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         tags.classifier_tags.poor_score = scores_poorly(self.vector_fields, self.readout)

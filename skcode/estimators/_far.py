@@ -5,15 +5,15 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skcode.inputs import InputMap
+from skcode.utils._typing import Array, FloatArray
 
 #: values so many times beyond those of the training are no predictions any more
 _FAR = 1e3
 
 
-def check_reach(values: NDArray, reach: float, X: NDArray, input_map: InputMap) -> NDArray:
+def check_reach(values: FloatArray, reach: float, X: Array, input_map: InputMap) -> FloatArray:
     """The values (n, K) of rows X; an error where they are not finite, a warning where absurd.
 
     Absurd are values far beyond `reach`, in proportion to inputs beyond those of the training.

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from skcode.estimators._callbacks import MemberTask
@@ -19,6 +18,7 @@ from skcode.objective import Model, Objective
 from skcode.solvers import Solver
 from skcode.solvers._base import warn_of_explosion
 from skcode.utils._blocks import OrderedMap
+from skcode.utils._typing import Array, FloatArray
 
 #: factor on the objective of the start beyond which a training is worse than none
 _DIVERGED = 2.0
@@ -27,9 +27,9 @@ _DIVERGED = 2.0
 class Data(NamedTuple):
     """Rows ready for an objective: inputs, targets as the loss wants them, weights."""
 
-    X: NDArray
-    y: NDArray
-    weight: NDArray
+    X: Array
+    y: Array
+    weight: FloatArray
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Member:
     """A model, its parameters, and how they were reached."""
 
     model: Model
-    theta: NDArray
+    theta: FloatArray
     monitor: TrainingMonitor
     n_iter: int = 0
     posterior: Any = None
@@ -50,7 +50,7 @@ class Member:
         return replace(self, monitor=self.monitor.copy(), memory=memory)
 
 
-def initial_theta(model: Model, loss: Loss, data: Data, rng: np.random.Generator) -> NDArray:
+def initial_theta(model: Model, loss: Loss, data: Data, rng: np.random.Generator) -> FloatArray:
     """Independent normal controls, scaled by family, and the best constant prediction."""
     shape = (model.n_intervals, model.fields.n_fields)
     controls = (rng.standard_normal(shape) * model.fields.start_scale).ravel()
@@ -58,7 +58,7 @@ def initial_theta(model: Model, loss: Loss, data: Data, rng: np.random.Generator
     return np.concatenate([controls, model.readout.initial(constant)])
 
 
-def tame_start(objective: Objective, theta: NDArray) -> tuple[NDArray, float]:
+def tame_start(objective: Objective, theta: FloatArray) -> tuple[FloatArray, float]:
     """Halve the controls until the flow of the data is finite; at zero it is the identity.
 
     Returned are the parameters and the objective there.
@@ -168,13 +168,13 @@ def reached(members: list[Member], k: int) -> list[Member]:
 
 def validator(
     model: Model, task: Task, validation: Data | None, mapper: OrderedMap
-) -> Callable[[NDArray], Validation] | None:
+) -> Callable[[FloatArray], Validation] | None:
     """Loss and score on a validation part, as a function of the parameters."""
     if validation is None:
         return None
     X, y, weight = validation
 
-    def validate(theta: NDArray) -> Validation:
+    def validate(theta: FloatArray) -> Validation:
         scores = model.scores(theta, X, mapper)
         if not np.isfinite(scores).all():
             return Validation(np.inf, np.nan)
@@ -184,7 +184,7 @@ def validator(
     return validate
 
 
-def mean_of(arrays: list[NDArray]) -> NDArray:
+def mean_of(arrays: list[FloatArray]) -> FloatArray:
     """Mean of what the members predict."""
     return arrays[0] if len(arrays) == 1 else sum(arrays[1:], arrays[0]) / len(arrays)
 
@@ -202,7 +202,7 @@ def snapshot(members: list[Member], task: Task) -> dict[str, Any]:
 
 def published(members: list[Member]) -> dict[str, Any]:
     """Fitted attributes by name; with several members, arrays gain a leading axis."""
-    columns: dict[str, list] = {}
+    columns: dict[str, list[Any]] = {}
     for member in members:
         model, monitor = member.model, member.monitor
         controls, parameters = model.split(member.theta)

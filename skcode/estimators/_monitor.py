@@ -8,7 +8,8 @@ from copy import copy
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from skcode.utils._typing import FloatArray
 
 
 class Validation(NamedTuple):
@@ -38,7 +39,7 @@ class TrainingMonitor:
 
     def __init__(
         self,
-        validate: Callable[[NDArray], Validation] | None = None,
+        validate: Callable[[FloatArray], Validation] | None = None,
         early_stopping: bool = False,
         tol: float = 0.0,
         n_iter_no_change: int = 1,
@@ -54,8 +55,8 @@ class TrainingMonitor:
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
         self.validation_scores: list[float] = []
-        self.theta: NDArray | None = None
-        self.best_theta: NDArray | None = None
+        self.theta: FloatArray | None = None
+        self.best_theta: FloatArray | None = None
         #: asked after each iteration whether to stop; set for the time of a training
         self.told: Callable[[], bool] | None = None
         self._best_loss = np.inf
@@ -67,7 +68,7 @@ class TrainingMonitor:
         """Take the time, and the number of iterations to come."""
         self._started, self._max_iter = time.monotonic(), len(self.losses) + max_iter
 
-    def __call__(self, theta: NDArray, loss: float) -> bool:
+    def __call__(self, theta: FloatArray, loss: float) -> bool:
         self.theta = np.array(theta)
         self.losses.append(float(loss))
         stop = self._watch_validation() if self.validate is not None else False
@@ -105,7 +106,7 @@ class TrainingMonitor:
             setattr(other, name, list(getattr(self, name)))
         return other
 
-    def chosen(self, last: NDArray) -> NDArray:
+    def chosen(self, last: FloatArray) -> FloatArray:
         """The parameters to keep: the best on the validation part, else the last."""
         if self.early_stopping and self.best_theta is not None:
             return self.best_theta

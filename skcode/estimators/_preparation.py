@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils.validation import _check_sample_weight
 
 from skcode.estimators._member import Data
 from skcode.estimators._tasks import Task
 from skcode.utils._canonical import canonical_rows, row_keys, validation_mask
+from skcode.utils._typing import Array, FloatArray
 
 #: up to this many rows, equal rows are merged and sorted (see utils._canonical)
 _CANONICAL_ROWS = 50_000
 
 
-def positive_rows(X: NDArray, y: NDArray, sample_weight: Any) -> tuple[NDArray, NDArray, NDArray]:
+def positive_rows(
+    X: Array, y: Array, sample_weight: ArrayLike | None
+) -> tuple[Array, Array, FloatArray]:
     """Rows of positive weight, and the weights in float64: a view of one number without weights."""
     if sparse.issparse(y):
         raise TypeError("Sparse data was passed for y, but dense data is required: y.toarray().")
@@ -36,7 +37,7 @@ def positive_rows(X: NDArray, y: NDArray, sample_weight: Any) -> tuple[NDArray, 
     return X[kept], y[kept], weight[kept]
 
 
-def canonical(X: NDArray, y: NDArray, weight: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+def canonical(X: Array, y: Array, weight: FloatArray) -> tuple[Array, Array, FloatArray]:
     """Equal rows merged and sorted, where copies of the rows are affordable."""
     if len(X) > _CANONICAL_ROWS:
         return X, y, weight

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import RegressorMixin, _fit_context
-from sklearn.utils.metaestimators import available_if
+from numpy.typing import ArrayLike
+from sklearn.base import RegressorMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
 from skcode.estimators._choices import scores_poorly
@@ -19,6 +19,8 @@ from skcode.fields import FieldFamily
 from skcode.objective import score_variance
 from skcode.solvers import Solver
 from skcode.utils._blocks import OrderedMap
+from skcode.utils._decorators import available_if, fit_context
+from skcode.utils._typing import Array, FloatArray
 
 
 class ControlledODERegressor(RegressorMixin, StreamingBase):
@@ -141,6 +143,8 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
     True
     """
 
+    _task: RegressionTask
+
     def __init__(
         self,
         vector_fields: str | FieldFamily | None = None,
@@ -187,8 +191,8 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
         )
         self.n_members = n_members
 
-    def _check_Xy(self, X, y, reset):
-        return validate_data(
+    def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
+        X, y = validate_data(
             self,
             X,
             y,
@@ -197,11 +201,22 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
             y_numeric=True,
             dtype=[np.float64, np.float32],
         )
+        return X, y
 
-    def _learn_task(self, y, weight):
+    def _learn_task(self, y: Array, weight: FloatArray) -> RegressionTask:
         return RegressionTask.learn(y, weight, scaling=self.scaling is not None)
 
-    def predict(self, X: ArrayLike, return_std: bool = False) -> NDArray | tuple[NDArray, NDArray]:
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[False] = False) -> FloatArray: ...
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
+    @overload
+    def predict(
+        self, X: ArrayLike, return_std: bool
+    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
+    def predict(
+        self, X: ArrayLike, return_std: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
         r"""Predict targets.
 
         The standard deviation is that of a new observation: its square is the mean over the members
@@ -240,7 +255,7 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
         check_reach(deviation, np.inf, X, self._members[0].model.input_map)
         return self._task.decode(mean), self._task.spread(deviation)
 
-    def _variance(self, X: NDArray) -> NDArray:
+    def _variance(self, X: Array) -> FloatArray:
         """Mean over the members of the variance of a new observation, in standardised units."""
         if any(member.posterior is None for member in self._members):
             raise ValueError(
@@ -257,7 +272,7 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
             )
 
     @available_if(streams)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -291,7 +306,7 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
         self._partial_fit(X, y, sample_weight)
         return self
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         tags.regressor_tags.poor_score = scores_poorly(self.vector_fields, self.readout)

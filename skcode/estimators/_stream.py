@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from skcode.estimators._base import ControlledODEBase, spawn
@@ -49,7 +50,9 @@ def stream_epoch(
 class StreamingBase(ControlledODEBase):
     """Base of the estimators that learn from batches; not for direct use."""
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, task: Task | None = None) -> None:
+    def _partial_fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, task: Task | None = None
+    ) -> None:
         """One pass of the stochastic solver over these rows."""
         fresh = not hasattr(self, "_members")
         if not fresh:

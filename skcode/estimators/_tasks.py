@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.metrics import r2_score
 
 from skcode.inputs import weighted_moments
-from skcode.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from skcode.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from skcode.utils._typing import Array, FloatArray, IntArray
 
 
 class Task(ABC):
@@ -28,29 +28,31 @@ class Task(ABC):
         Size of the scores that the targets ask for.
     """
 
-    #: a class attribute, or what a property computes
-    loss: Any
     #: what log-odds reach where classes are as good as certain
     reach: float = 100.0
+
+    @property
+    @abstractmethod
+    def loss(self) -> Loss: ...
 
     @property
     @abstractmethod
     def n_outputs(self) -> int: ...
 
     @abstractmethod
-    def encode(self, y: NDArray) -> NDArray:
+    def encode(self, y: Array) -> Array:
         """Targets as the loss wants them."""
 
-    def strata(self, targets: NDArray) -> NDArray | None:
+    def strata(self, targets: Array) -> IntArray | None:
         """Class codes of encoded targets, for stratified parts; None where there are none."""
         return None
 
     @abstractmethod
-    def score(self, scores: NDArray, targets: NDArray, weight: NDArray) -> float:
+    def score(self, scores: FloatArray, targets: Array, weight: FloatArray) -> float:
         """R2 or accuracy of finite scores against encoded targets."""
 
 
-def _columns(y: NDArray) -> NDArray:
+def _columns(y: Array) -> Array:
     """Targets (n,) or (n, K) as numbers (n, K), which may come as strings, as in X."""
     Y = y.reshape(len(y), -1)
     return Y if Y.dtype.kind in "biuf" else Y.astype(np.float64)
@@ -60,15 +62,15 @@ def _columns(y: NDArray) -> NDArray:
 class RegressionTask(Task):
     """Standardised real targets."""
 
-    mean: NDArray
-    scale: NDArray
+    mean: FloatArray
+    scale: FloatArray
     y_ndim: int
     reach: float = 1.0
 
     loss = SquaredError()
 
     @classmethod
-    def learn(cls, y: NDArray, weight: NDArray, scaling: bool) -> RegressionTask:
+    def learn(cls, y: Array, weight: FloatArray, scaling: bool) -> RegressionTask:
         """Mean and scale of targets (n,) or (n, K); none where `scaling` is off."""
         Y = _columns(y)
         mean, deviation = weighted_moments(Y, weight)
@@ -82,10 +84,10 @@ class RegressionTask(Task):
         return replace(task, reach=max(float(np.abs(task.encode(ends)).max()), 1.0))
 
     @property
-    def n_outputs(self):
+    def n_outputs(self) -> int:
         return len(self.mean)
 
-    def encode(self, y):
+    def encode(self, y: Array) -> Array:
         Y = _columns(y)
         if Y.shape[1] != self.n_outputs:
             raise ValueError(f"y has {Y.shape[1]} outputs; the model has {self.n_outputs}.")
@@ -94,20 +96,20 @@ class RegressionTask(Task):
         targets *= gain
         return targets
 
-    def score(self, scores, targets, weight):
+    def score(self, scores: FloatArray, targets: Array, weight: FloatArray) -> float:
         if len(targets) < 2:
             return float("nan")
         return float(r2_score(targets, scores, sample_weight=weight))
 
-    def decode(self, scores: NDArray) -> NDArray:
+    def decode(self, scores: FloatArray) -> FloatArray:
         """Predictions in the units of y."""
         return self._shaped(scores * self.scale + self.mean, scores.dtype)
 
-    def spread(self, deviations: NDArray) -> NDArray:
+    def spread(self, deviations: FloatArray) -> FloatArray:
         """Standard deviations of scores in the units of y."""
         return self._shaped(deviations * self.scale, deviations.dtype)
 
-    def _shaped(self, y: NDArray, dtype: np.dtype) -> NDArray:
+    def _shaped(self, y: Array, dtype: np.dtype[Any]) -> FloatArray:
         """In the dtype of the inputs where that can hold the values, and in the shape of y."""
         if np.abs(y).max(initial=0) <= np.finfo(dtype).max:
             y = y.astype(dtype, copy=False)
@@ -118,10 +120,10 @@ class RegressionTask(Task):
 class ClassificationTask(Task):
     """One of K classes; two classes take one score."""
 
-    classes: NDArray
+    classes: Array
 
     @classmethod
-    def learn(cls, labels: NDArray) -> ClassificationTask:
+    def learn(cls, labels: Array) -> ClassificationTask:
         """The classes among the labels (n,)."""
         classes = np.unique(labels)
         if len(classes) < 2:
@@ -132,14 +134,14 @@ class ClassificationTask(Task):
         return cls(classes)
 
     @property
-    def loss(self):
+    def loss(self) -> Loss:
         return SigmoidCrossEntropy() if len(self.classes) == 2 else SoftmaxCrossEntropy()
 
     @property
-    def n_outputs(self):
+    def n_outputs(self) -> int:
         return 1 if len(self.classes) == 2 else len(self.classes)
 
-    def encode(self, y):
+    def encode(self, y: Array) -> Array:
         codes = np.minimum(np.searchsorted(self.classes, y), len(self.classes) - 1)
         unknown = self.classes[codes] != y
         if np.any(unknown):
@@ -148,30 +150,31 @@ class ClassificationTask(Task):
             )
         return codes[:, None].astype(np.float64) if self.n_outputs == 1 else codes
 
-    def strata(self, targets):
+    def strata(self, targets: Array) -> IntArray:
         return targets.reshape(-1).astype(int)
 
-    def score(self, scores, targets, weight):
+    def score(self, scores: FloatArray, targets: Array, weight: FloatArray) -> float:
         right = self.probabilities(scores).argmax(axis=1) == self.strata(targets)
         return float(np.average(right, weights=weight))
 
-    def probabilities(self, scores: NDArray) -> NDArray:
+    def probabilities(self, scores: FloatArray) -> FloatArray:
         """P(class | scores), (n, n_classes)."""
         p = self.loss.mean(scores)
         return np.hstack([1 - p, p]) if self.n_outputs == 1 else p
 
-    def link(self, probabilities: NDArray) -> NDArray:
+    def link(self, probabilities: FloatArray) -> FloatArray:
         """Scores of given probabilities, the inverse of `probabilities`."""
         log_p = np.log(np.maximum(probabilities, np.finfo(probabilities.dtype).tiny))
         return log_p[:, 1:] - log_p[:, :1] if self.n_outputs == 1 else log_p
 
-    def decision(self, scores: NDArray) -> NDArray:
+    def decision(self, scores: FloatArray) -> FloatArray:
         """Scores in scikit-learn's shape: (n,) for two classes."""
         return scores[:, 0] if self.n_outputs == 1 else scores
 
-    def decode(self, probabilities: NDArray) -> NDArray:
+    def decode(self, probabilities: FloatArray) -> Array:
         """The most probable class."""
-        return self.classes[probabilities.argmax(axis=1)]
+        labels: Array = self.classes[probabilities.argmax(axis=1)]
+        return labels
 
 
 @dataclass(frozen=True)
@@ -183,36 +186,37 @@ class MultilabelTask(Task):
     loss = SigmoidCrossEntropy()
 
     @property
-    def classes(self) -> NDArray:
+    def classes(self) -> IntArray:
         return np.arange(self.n_labels)
 
     @property
-    def n_outputs(self):
+    def n_outputs(self) -> int:
         return self.n_labels
 
-    def encode(self, y):
+    def encode(self, y: Array) -> Array:
         if y.ndim != 2 or y.shape[1] != self.n_labels:
             raise ValueError(f"y must have shape (n_samples, {self.n_labels}); got {y.shape}.")
         return y.astype(np.float64)
 
-    def score(self, scores, targets, weight):
+    def score(self, scores: FloatArray, targets: Array, weight: FloatArray) -> float:
         right = np.all((scores > 0) == (targets > 0.5), axis=1)
         return float(np.average(right, weights=weight))
 
-    def probabilities(self, scores: NDArray) -> NDArray:
+    def probabilities(self, scores: FloatArray) -> FloatArray:
         """P(label | scores), (n, n_labels)."""
         return self.loss.mean(scores)
 
-    def link(self, probabilities: NDArray) -> NDArray:
+    def link(self, probabilities: FloatArray) -> FloatArray:
         """Scores of given probabilities, the inverse of `probabilities`."""
         # the closest to 0 and 1 that are not those
         info = np.finfo(probabilities.dtype)
-        return logit(np.clip(probabilities, info.tiny, 1 - info.epsneg))
+        log_odds: FloatArray = logit(np.clip(probabilities, info.tiny, 1 - info.epsneg))
+        return log_odds
 
-    def decision(self, scores: NDArray) -> NDArray:
+    def decision(self, scores: FloatArray) -> FloatArray:
         """Scores (n, n_labels)."""
         return scores
 
-    def decode(self, probabilities: NDArray) -> NDArray:
+    def decode(self, probabilities: FloatArray) -> IntArray:
         """Indicators of the labels that are more probable than not."""
         return (probabilities > 0.5).astype(int)

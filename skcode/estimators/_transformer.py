@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
-from sklearn.utils import check_random_state
+from numpy.typing import ArrayLike
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import validate_data
 
@@ -17,10 +17,12 @@ from skcode.estimators._far import check_reach
 from skcode.estimators._member import Data
 from skcode.estimators._preparation import canonical, positive_rows
 from skcode.estimators._state import unchanged_by_failure
-from skcode.estimators._tasks import ClassificationTask, MultilabelTask, RegressionTask
+from skcode.estimators._tasks import ClassificationTask, MultilabelTask, RegressionTask, Task
 from skcode.fields import FieldFamily
 from skcode.solvers import Solver
 from skcode.utils._blocks import OrderedMap
+from skcode.utils._decorators import fit_context
+from skcode.utils._typing import Array, FloatArray
 
 
 class ControlledODETransformer(
@@ -186,8 +188,9 @@ class ControlledODETransformer(
             verbose=verbose,
         )
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
+    # a transformer takes no validation set, and needs no targets
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(  # type: ignore[override]
         self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Draw the fields, and train the controls if there are targets.
@@ -222,16 +225,16 @@ class ControlledODETransformer(
         tasks.end()
         return self
 
-    def _n_members(self, n_rows):
+    def _n_members(self, n_rows: int) -> int:
         return 1
 
-    def _check_Xy(self, X, y, reset):
+    def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
         X, y = validate_data(
             self, X, y, reset=reset, multi_output=True, dtype=[np.float64, np.float32]
         )
         return X, y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
 
-    def _learn_task(self, y, weight):
+    def _learn_task(self, y: Array, weight: FloatArray) -> Task:
         kind = type_of_target(y)
         # floats are numbers, even where all of them are whole
         if y.dtype.kind == "f" and not kind.startswith("multilabel"):
@@ -242,7 +245,7 @@ class ControlledODETransformer(
             raise ValueError("Multi-output targets of several classes each are not supported.")
         return ClassificationTask.learn(y)
 
-    def transform(self, X: ArrayLike) -> NDArray:
+    def transform(self, X: ArrayLike) -> FloatArray:
         """Final states.
 
         Parameters
@@ -264,9 +267,10 @@ class ControlledODETransformer(
 
     @property
     def _n_features_out(self) -> int:
-        return self.vector_fields_.n_states
+        n_states: int = self.vector_fields_.n_states
+        return n_states
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

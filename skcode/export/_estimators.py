@@ -6,7 +6,7 @@ from functools import singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 
 from skcode.estimators import (
     ControlledODEClassifier,
@@ -20,6 +20,7 @@ from skcode.export._graph import Graph
 from skcode.inputs import InputMap
 from skcode.objective import Model
 from skcode.readouts import DisplacementReadout, LinearReadout, Readout
+from skcode.utils._typing import FloatArray
 
 #: scaled inputs beyond this are far out, whatever they are
 _HUGE = 1e100
@@ -30,8 +31,8 @@ class Output(NamedTuple):
 
     node: str
     name: str
-    dtype: Any
-    shape: tuple
+    dtype: DTypeLike
+    shape: tuple[str | int, ...]
 
 
 @singledispatch
@@ -55,13 +56,13 @@ def _(estimator: Any, graph: Graph, x: str) -> list[Output]:
 
 
 @singledispatch
-def answer_nodes(task: Task, graph: Graph, scores: list[str], dtype: np.dtype) -> list[Output]:
+def answer_nodes(task: Task, graph: Graph, scores: list[str], dtype: np.dtype[Any]) -> list[Output]:
     """Nodes for what a task predicts from the scores (N, K) of each member."""
     raise TypeError(f"{type(task).__name__} has no ONNX translation.")
 
 
 @answer_nodes.register
-def _(task: RegressionTask, graph: Graph, scores: list[str], dtype: np.dtype) -> list[Output]:
+def _(task: RegressionTask, graph: Graph, scores: list[str], dtype: np.dtype[Any]) -> list[Output]:
     # in float64, as `predict` does it
     values = graph.cast(_mean(graph, scores, dtype), np.float64)
     values = graph.add("Mul", values, graph.constant(task.scale))
@@ -72,7 +73,9 @@ def _(task: RegressionTask, graph: Graph, scores: list[str], dtype: np.dtype) ->
 
 
 @answer_nodes.register
-def _(task: ClassificationTask, graph: Graph, scores: list[str], dtype: np.dtype) -> list[Output]:
+def _(
+    task: ClassificationTask, graph: Graph, scores: list[str], dtype: np.dtype[Any]
+) -> list[Output]:
     if task.n_outputs == 1:
         p = _mean(graph, [_sigmoid_nodes(graph, s, dtype) for s in scores], dtype)
         p = graph.add("Concat", graph.add("Sub", graph.constant(1, dtype), p), p, axis=1)
@@ -87,19 +90,19 @@ def _(task: ClassificationTask, graph: Graph, scores: list[str], dtype: np.dtype
 
 
 @answer_nodes.register
-def _(task: MultilabelTask, graph: Graph, scores: list[str], dtype: np.dtype) -> list[Output]:
+def _(task: MultilabelTask, graph: Graph, scores: list[str], dtype: np.dtype[Any]) -> list[Output]:
     p = _mean(graph, [_sigmoid_nodes(graph, s, dtype) for s in scores], dtype)
     label = graph.cast(graph.add("Greater", p, graph.constant(0.5, dtype)), np.int64)
     shape = ("N", task.n_labels)
     return [Output(label, "label", np.int64, shape), Output(p, "probabilities", dtype, shape)]
 
 
-def _mean(graph: Graph, parts: list[str], dtype: np.dtype) -> str:
+def _mean(graph: Graph, parts: list[str], dtype: np.dtype[Any]) -> str:
     total = graph.total(parts)
     return total if len(parts) == 1 else graph.add("Div", total, graph.constant(len(parts), dtype))
 
 
-def _sigmoid_nodes(graph: Graph, scores: str, dtype: np.dtype) -> str:
+def _sigmoid_nodes(graph: Graph, scores: str, dtype: np.dtype[Any]) -> str:
     info = np.finfo(dtype)
     p = graph.add("Max", graph.add("Sigmoid", scores), graph.constant(info.tiny, dtype))
     return graph.add("Min", p, graph.constant(1 - info.epsneg, dtype))
@@ -116,7 +119,7 @@ def _score_nodes(member: Member, graph: Graph, x: str) -> str:
     return readout_nodes(model.readout, graph, parameters, end, start)
 
 
-def _flow_nodes(model: Model, theta: NDArray, graph: Graph, x: str) -> tuple[str, str]:
+def _flow_nodes(model: Model, theta: FloatArray, graph: Graph, x: str) -> tuple[str, str]:
     """Initial and final states (N, m)."""
     start = state = _input_nodes(model.input_map, graph, x)
     for u in (model.split(theta)[0] / model.n_intervals).astype(model.dtype):
@@ -128,7 +131,9 @@ def _flow_nodes(model: Model, theta: NDArray, graph: Graph, x: str) -> tuple[str
     return start, state
 
 
-def _combined(graph: Graph, x: str, weights: tuple, stages: list[str], dtype: np.dtype) -> str:
+def _combined(
+    graph: Graph, x: str, weights: tuple[float, ...], stages: list[str], dtype: np.dtype[Any]
+) -> str:
     """x + sum_j weights_j stages_j."""
     terms = [x]
     for weight, stage in zip(weights, stages, strict=True):
@@ -155,17 +160,17 @@ def _input_nodes(input_map: InputMap, graph: Graph, x: str) -> str:
 
 
 @singledispatch
-def readout_nodes(readout: Readout, graph: Graph, parameters: NDArray, x1: str, x0: str) -> str:
+def readout_nodes(readout: Readout, graph: Graph, parameters: FloatArray, x1: str, x0: str) -> str:
     """Nodes for the scores (N, K) of final and initial states."""
     raise TypeError(f"{type(readout).__name__} has no ONNX translation.")
 
 
 @readout_nodes.register
-def _(readout: LinearReadout, graph: Graph, parameters: NDArray, x1: str, x0: str) -> str:
+def _(readout: LinearReadout, graph: Graph, parameters: FloatArray, x1: str, x0: str) -> str:
     A = readout.state_gradient(parameters).astype(parameters.dtype)
     return graph.affine(x1, A.T, readout.split(parameters)[1])
 
 
 @readout_nodes.register
-def _(readout: DisplacementReadout, graph: Graph, parameters: NDArray, x1: str, x0: str) -> str:
+def _(readout: DisplacementReadout, graph: Graph, parameters: FloatArray, x1: str, x0: str) -> str:
     return graph.affine(graph.add("Sub", x1, x0), readout.state_gradient(parameters).T)

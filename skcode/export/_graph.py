@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 from onnx import TensorProto, helper, numpy_helper
+
+from skcode.utils._typing import FloatArray
 
 #: version of the operators, old enough for runtimes of the last years
 OPSET = 17
 _IR_VERSION = 8
+#: name, type and shape of an input or an output
+_Info = tuple[str, DTypeLike, tuple[str | int, ...]]
 
 
 class Graph:
@@ -35,7 +39,7 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def constant(self, value: ArrayLike, dtype: Any = None) -> str:
+    def constant(self, value: ArrayLike, dtype: DTypeLike | None = None) -> str:
         """Name of a constant array."""
         name = f"{self.prefix}constant_{len(self.constants)}"
         array = np.asarray(value, dtype=dtype)
@@ -53,11 +57,11 @@ class Graph:
         self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
         return name
 
-    def cast(self, x: str, dtype: Any, output: str | None = None) -> str:
+    def cast(self, x: str, dtype: DTypeLike, output: str | None = None) -> str:
         """The same values in another type."""
         return self.add("Cast", x, to=element_type(dtype), output=output)
 
-    def affine(self, x: str, matrix: NDArray, bias: NDArray | None = None) -> str:
+    def affine(self, x: str, matrix: FloatArray, bias: FloatArray | None = None) -> str:
         """Rows x (N, a) times matrix (a, b), plus bias (b,)."""
         product = self.add("MatMul", x, self.constant(matrix))
         return product if bias is None else self.add("Add", product, self.constant(bias))
@@ -69,7 +73,7 @@ class Graph:
             result = self.add("Add", result, term)
         return result
 
-    def model(self, inputs: list, outputs: list, doc: str) -> onnx.ModelProto:
+    def model(self, inputs: list[_Info], outputs: list[_Info], doc: str) -> onnx.ModelProto:
         """The checked model; inputs and outputs are (name, dtype, shape)."""
         given, asked = (
             [helper.make_tensor_value_info(n, element_type(d), s) for n, d, s in infos]
@@ -87,7 +91,7 @@ class Graph:
         return model
 
 
-def element_type(dtype: Any) -> int:
+def element_type(dtype: DTypeLike) -> int:
     """ONNX's number of a type; any text is a string."""
     dtype = np.dtype(dtype)
     if dtype.kind in "UO":

@@ -77,12 +77,13 @@ def _convert_pipeline(pipeline: Pipeline) -> onnx.ModelProto:
     last = pipeline[-1]
     kind = DoubleTensorType if last._members[0].model.dtype == np.float64 else FloatTensorType
     classifies = isinstance(last, ControlledODEClassifier)
-    return convert(
+    model: onnx.ModelProto = convert(
         pipeline,
         initial_types=[("X", kind([None, pipeline.n_features_in_]))],
         options={id(last): {"zipmap": False}} if classifies else None,
         target_opset=OPSET,
     )
+    return model
 
 
 def register_skl2onnx() -> None:

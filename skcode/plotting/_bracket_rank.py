@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class BracketRankDisplay:
         *,
         ranks: ArrayLike,
         dimension: int,
-        singular_values: Any = (),
+        singular_values: Sequence[ArrayLike] = (),
         tolerances: ArrayLike = (),
     ):
         self.ranks = np.asarray(ranks)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skcode.flow import trajectory
+from skcode.flow import Tableau, trajectory
 from skcode.plotting._common import last_step, of_member
 from skcode.plotting._panel import draw_moment
 from skcode.plotting._plane import FlowInPlane, encoded, predictor
@@ -86,7 +86,7 @@ class FlowDisplay:
         field_grid: tuple[ArrayLike, ArrayLike] | None = None,
         field: ArrayLike | None = None,
         target: ArrayLike | None = None,
-        classes: list | None = None,
+        classes: list[Any] | None = None,
         names: Sequence[str] = ("state 0", "state 1"),
     ):
         self.times = np.asarray(times, dtype=float)
@@ -185,7 +185,7 @@ class FlowDisplay:
         controls: ArrayLike,
         y: ArrayLike | None = None,
         *,
-        integrator: Any = "euler",
+        integrator: str | Tableau = "euler",
         n_steps: int = 1,
         coordinates: tuple[int, int] = (0, 1),
         times: ArrayLike | None = None,
@@ -231,7 +231,7 @@ class FlowDisplay:
             If the shapes do not fit.
         """
         controls = np.asarray(controls)
-        how = {"integrator": integrator, "n_steps": n_steps}
+        how: dict[str, Any] = {"integrator": integrator, "n_steps": n_steps}
         states = trajectory(fields, x, controls, **how)
         computed = FlowInPlane(fields, states, controls, how, coordinates, times)
         target, classes = (None, None) if y is None else encoded(y)
@@ -256,10 +256,10 @@ class FlowDisplay:
         paths: bool = False,
         field: bool = False,
         regions: bool = True,
-        scatter_kw: dict | None = None,
-        path_kw: dict | None = None,
-        field_kw: dict | None = None,
-        region_kw: dict | None = None,
+        scatter_kw: dict[str, Any] | None = None,
+        path_kw: dict[str, Any] | None = None,
+        field_kw: dict[str, Any] | None = None,
+        region_kw: dict[str, Any] | None = None,
     ) -> FlowDisplay:
         """Draw the flow at one moment, or at several side by side.
 

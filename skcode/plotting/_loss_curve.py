@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from skcode.plotting._common import COLOURS, last_step, of_member, one_axes, several_members
+from skcode.utils._typing import FloatArray
 
 
 class LossCurveDisplay:
@@ -133,7 +134,7 @@ class LossCurveDisplay:
         return self
 
     def _draw(
-        self, curves: list[NDArray], label: str, colour: str, dashes: str, kwargs: dict[str, Any]
+        self, curves: list[FloatArray], label: str, colour: str, dashes: str, kwargs: dict[str, Any]
     ) -> list[Any]:
         style: dict[str, Any] = {
             "color": colour,

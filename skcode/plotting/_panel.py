@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skcode.plotting._common import COLOURS, GREY
 from skcode.plotting._plane import limits
+from skcode.utils._typing import FloatArray
 
 
 def draw_moment(
-    display: Any, ax: Any, position: float, layers: dict[str, bool], styles: dict[str, dict | None]
+    display: Any,
+    ax: Any,
+    position: float,
+    layers: dict[str, bool],
+    styles: dict[str, dict[str, Any] | None],
 ) -> None:
     """Draw the layers of a flow at a position among its moments, which may lie between two."""
     moment = int(position)
@@ -44,7 +48,7 @@ def draw_moment(
     ax.set(xlabel=display.names[0], ylabel=display.names[1])
 
 
-def _draw_regions(display: Any, ax: Any, values: NDArray, style: dict[str, Any]) -> None:
+def _draw_regions(display: Any, ax: Any, values: FloatArray, style: dict[str, Any]) -> None:
     values = np.ma.masked_invalid(values)
     if not values.count():
         return
@@ -59,7 +63,7 @@ def _draw_regions(display: Any, ax: Any, values: NDArray, style: dict[str, Any])
     ax.contourf(*display.grid, values, **{**levels, **style})
 
 
-def _draw_paths(display: Any, ax: Any, paths: NDArray, style: dict[str, Any]) -> None:
+def _draw_paths(display: Any, ax: Any, paths: FloatArray, style: dict[str, Any]) -> None:
     from matplotlib.collections import LineCollection
 
     lines: dict[str, Any] = {"linewidths": 0.6, "alpha": 0.6, "zorder": 2}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
 from sklearn.utils.multiclass import type_of_target
 
@@ -14,6 +14,7 @@ from skcode.estimators._tasks import ClassificationTask, RegressionTask
 from skcode.fields import Fields
 from skcode.flow import flow
 from skcode.plotting._common import of_member
+from skcode.utils._typing import Array, FloatArray
 
 #: moments of a flow that has more intervals, unless the user names times
 _MOMENTS = 21
@@ -41,8 +42,8 @@ class FlowInPlane:
     def __init__(
         self,
         fields: Fields,
-        states: NDArray,
-        controls: NDArray,
+        states: FloatArray,
+        controls: FloatArray,
         how: dict[str, Any],
         coordinates: tuple[int, int],
         times: ArrayLike | None,
@@ -62,7 +63,7 @@ class FlowInPlane:
         self.whole = states[self.ends]
         self.states = self.whole[:, :, self.coordinates]
 
-    def _plane(self, resolution: int) -> tuple[tuple[NDArray, NDArray], NDArray]:
+    def _plane(self, resolution: int) -> tuple[tuple[FloatArray, FloatArray], FloatArray]:
         """Axes of a grid, and its points at each moment in the plane through the mean state."""
         across, up = (np.linspace(a, b, resolution) for a, b in limits(self.states))
         points = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
@@ -91,25 +92,25 @@ class FlowInPlane:
         values = [predict(self._arrive(k, z)) for k, z in zip(self.ends, planes, strict=True)]
         return {"grid": axes, "regions": np.reshape(values, (-1, resolution, resolution))}
 
-    def _arrive(self, k: int, z: NDArray) -> NDArray:
+    def _arrive(self, k: int, z: FloatArray) -> FloatArray:
         """States at time 1 of the flow that starts in z when k intervals are over."""
         n_intervals = len(self.controls)
         if k == n_intervals:
             return z
         # the flow takes its intervals to fill [0, 1]: slower, by the factor that is left
         share = (n_intervals - k) / n_intervals
-        end: NDArray = flow(self.fields, z, share * self.controls[k:], **self.how)
+        end: FloatArray = flow(self.fields, z, share * self.controls[k:], **self.how)
         return end
 
 
-def limits(states: NDArray) -> NDArray:
+def limits(states: FloatArray) -> FloatArray:
     """Of both coordinates: the range of all states, and a margin."""
     low, high = states.min(axis=(0, 1)), states.max(axis=(0, 1))
     margin = 0.08 * np.where(high > low, high - low, 1.0)
     return np.stack([low - margin, high + margin], axis=1)
 
 
-def encoded(y: ArrayLike, model: Any = None) -> tuple[NDArray, list | None]:
+def encoded(y: ArrayLike, model: Any = None) -> tuple[Array, list[Any] | None]:
     """Codes and names of classes, or numbers and None; a model says which of them y holds."""
     if np.ndim(y) != 1:
         raise ValueError(f"y must have shape (N,) to give colours; got {np.shape(y)}.")
@@ -122,7 +123,7 @@ def encoded(y: ArrayLike, model: Any = None) -> tuple[NDArray, list | None]:
     return codes, classes.tolist()
 
 
-def predictor(model: Any, member: int) -> Callable[[NDArray], NDArray] | None:
+def predictor(model: Any, member: int) -> Callable[[FloatArray], FloatArray] | None:
     """What a member predicts from final states: class codes, or numbers; None if it does not."""
     task: Any = model._task
     predicts = hasattr(model, "predict") and hasattr(model, "coef_")
@@ -130,7 +131,7 @@ def predictor(model: Any, member: int) -> Callable[[NDArray], NDArray] | None:
         return None
     coef, intercept = (of_member(model, name, member) for name in ("coef_", "intercept_"))
 
-    def predict(x: NDArray) -> NDArray:
+    def predict(x: FloatArray) -> FloatArray:
         scores = x @ coef.T + intercept
         finite = np.isfinite(scores).all(axis=1)
         values = np.full(len(x), np.nan)
