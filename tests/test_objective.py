@@ -109,7 +109,7 @@ def test_ensembles_score_like_their_members(n_rows):
     members = [(models[0], thetas[0]), (same, 2 * thetas[0]), (models[1], -thetas[1])]
     X = problem()[0].X[:n_rows]
     with OrderedMap(1) as mapper:
-        together = ensemble_scores(members, X, mapper)
+        together = ensemble_scores(members, X)
         for (model, theta), scores in zip(members, together, strict=True):
             np.testing.assert_array_equal(scores, model.scores(theta, X, mapper))
 

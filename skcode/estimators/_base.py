@@ -351,13 +351,11 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
             checked: Array = validate_data(self, X, reset=False, dtype=INPUT_TYPES)
         return checked
 
-    def _scores(self, X: Array) -> list[FloatArray]:
-        """Scores (n, K) of each member; an error or a warning where a flow explodes."""
+    def _scores(self, X: Array) -> FloatArray:
+        """Scores (E, n, K) of the members; an error or a warning where a flow explodes."""
         pairs = [(member.model, member.theta) for member in self._members]
-        with OrderedMap(self.n_jobs) as mapper:
-            scores = ensemble_scores(pairs, X, mapper)
-        first = pairs[0][0].input_map
-        return [check_reach(s, self._task.reach, X, first) for s in scores]
+        scores = ensemble_scores(pairs, X, self.n_jobs)
+        return check_reach(scores, self._task.reach, X, pairs[0][0].input_map)
 
     def trajectory(self, X: ArrayLike, member: int = 0) -> FloatArray:
         """States at the interval ends.

@@ -260,8 +260,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         """
         scores = self._scores(self._check_X(X))
         if len(scores) > 1:
-            mean = mean_of([self._task.probabilities(s) for s in scores])
-            return self._task.decision(self._task.link(mean))
+            return self._task.decision(self._task.link(self._mean_probabilities(scores)))
         return self._task.decision(scores[0])
 
     def predict_proba(self, X: ArrayLike) -> FloatArray:
@@ -277,10 +276,11 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        scores = self._scores(self._check_X(X))
-        # all members in one call, which is what a single row waits for
-        p = self._task.probabilities(np.concatenate(scores))
-        return mean_of(np.split(p, len(scores)))
+        return self._mean_probabilities(self._scores(self._check_X(X)))
+
+    def _mean_probabilities(self, scores: FloatArray) -> FloatArray:
+        E, n, K = scores.shape
+        return mean_of(self._task.probabilities(scores.reshape(E * n, K)).reshape(E, n, -1))
 
     def predict_log_proba(self, X: ArrayLike) -> FloatArray:
         """Logarithms of `predict_proba`.

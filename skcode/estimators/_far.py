@@ -14,14 +14,15 @@ _FAR = 1e3
 
 
 def check_reach(values: FloatArray, reach: float, X: Array, input_map: InputMap) -> FloatArray:
-    """The values (n, K) of rows X; an error where they are not finite, a warning where absurd.
+    """Values (..., n, K) of rows X; an error where they are not finite, a warning where absurd.
 
     Absurd are values far beyond `reach`, in proportion to inputs beyond those of the training.
     """
     # NaN and infinity are not less than anything
     if np.abs(values).max() < _FAR * reach:
         return values
-    exploded = ~np.isfinite(values).all(axis=1)
+    sizes = np.abs(values).max(axis=(*range(values.ndim - 2), -1))
+    exploded = ~np.isfinite(sizes)
     if exploded.any():
         raise ValueError(
             f"The flow of {exploded.sum()} samples explodes (the first is row "
@@ -30,7 +31,7 @@ def check_reach(values: FloatArray, reach: float, X: Array, input_map: InputMap)
         )
     with np.errstate(all="ignore"):
         grown = np.abs(input_map.scaled(X)).max(axis=1) / max(input_map.size, 1e-300)
-        far = np.abs(values).max(axis=1) > _FAR * reach * np.maximum(grown, 1)
+        far = sizes > _FAR * reach * np.maximum(grown, 1)
     if far.any():
         warnings.warn(
             f"The flow all but explodes for {far.sum()} samples (the first is row "

@@ -184,9 +184,10 @@ def validator(
     return validate
 
 
-def mean_of(arrays: list[FloatArray]) -> FloatArray:
-    """Mean of what the members predict."""
-    return arrays[0] if len(arrays) == 1 else sum(arrays[1:], arrays[0]) / len(arrays)
+def mean_of(values: FloatArray) -> FloatArray:
+    """Mean (n, K) of what the members predict, (E, n, K)."""
+    mean: FloatArray = values[0] if len(values) == 1 else np.add.reduce(values) / len(values)
+    return mean
 
 
 def snapshot(members: list[Member], task: Task) -> dict[str, Any]:

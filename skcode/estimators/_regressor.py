@@ -250,7 +250,7 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
             return self._task.decode(mean)
         within = self._variance(X)
         with np.errstate(over="ignore"):
-            between = mean_of([(s - mean) ** 2 for s in scores])
+            between = mean_of((scores - mean) ** 2)
             deviation = np.sqrt(within + between)
         check_reach(deviation, np.inf, X, self._members[0].model.input_map)
         return self._task.decode(mean), self._task.spread(deviation)
@@ -263,13 +263,12 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
                 "early_stopping); this model was trained in another way."
             )
         with OrderedMap(self.n_jobs) as mapper:
-            return mean_of(
-                [
-                    score_variance(m.model, m.theta, m.posterior.factor, X, mapper)
-                    + 1 / m.posterior.noise
-                    for m in self._members
-                ]
-            )
+            variances = [
+                score_variance(m.model, m.theta, m.posterior.factor, X, mapper)
+                + 1 / m.posterior.noise
+                for m in self._members
+            ]
+        return mean_of(np.array(variances))
 
     @available_if(streams)
     @fit_context(prefer_skip_nested_validation=True)

@@ -248,17 +248,12 @@ class DiagonalDrawn(Fields):
 
     @classmethod
     def abreast(cls, fields: Sequence[DiagonalDrawn]) -> Abreast:
-        d = fields[0].n_fields
+        rest = fields[0].n_states - fields[0].n_fields
 
         def bind(bounds: Sequence[FloatArray]) -> Velocities:
-            u = np.stack(bounds)
-
-            def velocities(x: FloatArray) -> FloatArray:
-                v = np.zeros_like(x[:, :-1])
-                np.multiply(u, x[:, :d], out=v[:, :d])
-                return v
-
-            return velocities
+            # coordinates without a field do not move
+            u = np.pad(np.stack(bounds), ((0, 0), (0, rest), (0, 0)))
+            return lambda x: u * x[:, :-1]
 
         return bind
 

@@ -77,8 +77,11 @@ class InputMap:
         """The scaled inputs (n, p)."""
         if self.is_identity:
             return X
+        chunks = _chunks(X)
+        if len(chunks) == 1:
+            return self._scaled(X).astype(self.dtype, copy=False)
         z = np.empty(X.shape, self.dtype)
-        for rows in _chunks(X):
+        for rows in chunks:
             z[rows] = self._scaled(X[rows])
         return z
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,38 +24,60 @@ class _Abreast(NamedTuple):
     """What members need to predict few rows at once, and the models and numbers it is made from."""
 
     key: list[Any]
-    flows: FlowsAbreast | None
-    parameters: list[FloatArray]
+    scores: Callable[[Array], FloatArray] | None
 
 
-def ensemble_scores(members: Members, X: Array, mapper: OrderedMap) -> list[FloatArray]:
-    """Scores (n, K) of several models; few rows are scaled once, and flow through all at once."""
+def ensemble_scores(members: Members, X: Array, n_jobs: int | None = None) -> FloatArray:
+    """Scores (E, n, K) of E models; few rows are scaled once, and flow through all at once."""
+    if len(members) > 1 and len(X) <= _FEW_ROWS:
+        of_few = _abreast(members)
+        if of_few is not None:
+            # so little is no work for a pool, nor for threads of BLAS
+            with np.errstate(all="ignore"):
+                return of_few(X)
     model = members[0][0]
-    if len(X) > min(other.n_block for other, _ in members):
-        return [other.scores(theta, X, mapper) for other, theta in members]
-    if any(other.input_map is not model.input_map for other, _ in members):
-        return [other.block_scores(theta, X) for other, theta in members]
-    x0 = model.input_map(X)
-    abreast = _abreast(members) if len(members) > 1 and len(X) <= _FEW_ROWS else None
-    if abreast is None or abreast.flows is None:
-        return [other.block_scores(theta, X, x0) for other, theta in members]
-    ends = np.swapaxes(abreast.flows(x0), 1, 2)
-    return [
-        other.readout.scores(parameters, x1, x0)
-        for (other, _), parameters, x1 in zip(members, abreast.parameters, ends, strict=True)
-    ]
+    shape = len(members), len(X), model.readout.n_outputs
+    scores = np.empty(shape, model.dtype)
+    one_block = len(X) <= min(other.n_block for other, _ in members)
+    with OrderedMap(n_jobs) as mapper:
+        x0 = model.input_map(X) if one_block and _share_inputs(members) else None
+        for e, (other, theta) in enumerate(members):
+            if one_block:
+                scores[e] = other.block_scores(theta, X, x0)
+            else:
+                scores[e] = other.scores(theta, X, mapper)
+    return scores
 
 
-def _abreast(members: Members) -> _Abreast:
-    """Made once for the numbers at hand, and kept with the first model."""
+def _share_inputs(members: Members) -> bool:
+    return all(model.input_map is members[0][0].input_map for model, _ in members)
+
+
+def _abreast(members: Members) -> Callable[[Array], FloatArray] | None:
+    """The scores of few rows, made once for the numbers at hand, and kept with the first model."""
     model = members[0][0]
     key = [item for other, theta in members for item in (other, theta.tobytes())]
     kept: _Abreast | None = model.abreast
     if kept is None or kept.key != key:
-        controls, parameters = zip(*(other.split(theta) for other, theta in members), strict=True)
-        small = len(members) * model.fields.tape_width * model.fields.n_states <= _SMALL_ENTRIES
-        fields = [other.fields for other, _ in members]
-        flows = FlowsAbreast.of(fields, model.tableau, controls, model.dtype) if small else None
-        kept = _Abreast(key, flows, [part.astype(model.dtype) for part in parameters])
+        kept = _Abreast(key, _of_few(members))
         model.abreast = kept
-    return kept
+    return kept.scores
+
+
+def _of_few(members: Members) -> Callable[[Array], FloatArray] | None:
+    model = members[0][0]
+    small = len(members) * model.fields.tape_width * model.fields.n_states <= _SMALL_ENTRIES
+    if not small or not _share_inputs(members):
+        return None
+    controls, parameters = zip(*(other.split(theta) for other, theta in members), strict=True)
+    fields = [other.fields for other, _ in members]
+    flows = FlowsAbreast.of(fields, model.tableau, controls, model.dtype)
+    if flows is None:
+        return None
+    readouts = model.readout.abreast([part.astype(model.dtype) for part in parameters])
+
+    def scores(X: Array) -> FloatArray:
+        x0 = model.input_map(X)
+        return readouts(flows(x0), x0)
+
+    return scores

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from scipy import sparse
 
 from skcode.utils._typing import BoolArray, FloatArray, IntArray, Traced
+
+#: states (E, m, n), initial states (n, m) -> scores (E, n, K)
+Scores = Callable[[FloatArray, FloatArray], FloatArray]
 
 
 class Readout(ABC):
@@ -63,6 +68,15 @@ class Readout(ABC):
     @abstractmethod
     def scores(self, parameters: Traced, x1: Traced, x0: Traced) -> Traced:
         """Scores (n, K) from states x1 (n, m) and initial states x0 (n, m); autograd traces it."""
+
+    def abreast(self, parameters: Sequence[FloatArray]) -> Scores:
+        """The scores of this readout with several parameters, each at states of its own."""
+
+        def scores(x1: FloatArray, x0: FloatArray) -> FloatArray:
+            pairs = zip(parameters, x1, strict=True)
+            return np.stack([self.scores(each, x.T, x0) for each, x in pairs])
+
+        return scores
 
     @abstractmethod
     def state_gradient(self, parameters: FloatArray) -> FloatArray:

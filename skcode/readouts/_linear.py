@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from autograd.extend import defvjp
 from scipy import sparse
 
-from skcode.readouts._base import Readout
+from skcode.readouts._base import Readout, Scores
 from skcode.utils._decorators import primitive
 from skcode.utils._typing import BoolArray, FloatArray, IntArray, Traced
 
@@ -80,6 +81,12 @@ class LinearReadout(Readout):
     def scores(self, parameters: Traced, x1: Traced, x0: Traced) -> Traced:
         A, b = self.split(parameters)
         return x1 @ self._weights(A).T + b
+
+    def abreast(self, parameters: Sequence[FloatArray]) -> Scores:
+        pairs = [self.split(each) for each in parameters]
+        A = np.stack([self._weights(A).T for A, _ in pairs])
+        b = np.stack([b[None] for _, b in pairs])
+        return lambda x1, x0: np.swapaxes(x1, 1, 2) @ A + b
 
     def state_gradient(self, parameters: FloatArray) -> FloatArray:
         gradient: FloatArray = self._weights(self.split(parameters)[0])
