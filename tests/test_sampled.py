@@ -67,6 +67,33 @@ def test_the_matrix_is_right_on_average(problem, monkeypatch):
         assert np.all(np.abs(np.mean(draws, axis=0) - expected) < 5 * error + 1e-12)
 
 
+@pytest.mark.parametrize("most_exact", [K - 1, K])
+def test_blocks_of_few_samples_add_up(problem, monkeypatch, most_exact):
+    """Fewer samples than controls: one product for all scores."""
+    objective, theta = problem
+    products = []
+    monkeypatch.setattr(sampled, "_LIKELIEST", K - 1)  # nothing is left to chance
+    monkeypatch.setattr(sampled, "_DRAWS", 1)
+    for module in (normal, sampled):
+        at_once = sampled.gram
+
+        def counted(rows, at_once=at_once):
+            products.append(rows.shape)
+            return at_once(rows)
+
+        monkeypatch.setattr(module, "gram", counted)
+    whole = equations(objective, theta, monkeypatch, most_exact).matrix
+    assert not products
+    model = objective.model.with_block(5)
+    monkeypatch.setitem(
+        vars(objective), "_normal_tasks", (model, objective._cut(objective.X, model))
+    )
+    blocks = equations(objective, theta, monkeypatch, most_exact).matrix
+    assert products == [(K, model.n_controls, 5)] * (N // 5)
+    np.testing.assert_allclose(blocks.core, whole.core, atol=1e-12)
+    np.testing.assert_allclose(blocks.coupling, whole.coupling, atol=1e-12)
+
+
 def test_the_weights_of_the_chosen_classes_sum_to_one():
     probability = np.random.default_rng(0).dirichlet(np.full(30, 0.3), 50)
     classes, weight = sampled.choose_classes(probability)

@@ -21,7 +21,7 @@ import numpy as np
 
 from skcode.losses import Loss
 from skcode.objective._model import Model
-from skcode.objective._sampled import Parts, sampled_block
+from skcode.objective._sampled import Parts, adds_at_once, gram, sampled_block
 from skcode.utils._arrow import Arrow, ArrowOrder
 from skcode.utils._blocks import block_slices, ordered_sum
 from skcode.utils._typing import Array, FloatArray
@@ -117,6 +117,7 @@ def _block_normal(
             mean = mean + curvature[k] * rows[k]
     grad_blocks = np.empty((K, F))
     core, coupling, blocks = np.zeros((c, c)), np.empty((K, c, F)), np.empty((K, F, F))
+    at_once = adds_at_once(rows)
     # one score at a time: its rows stay in the cache from centring to the products
     for k in range(K):
         J, feature = rows[k], features[min(k, len(features) - 1)]
@@ -125,9 +126,12 @@ def _block_normal(
         J *= root[k]
         weighted = feature * root[k]
         grad_blocks[k] = feature @ residual[k]
-        core += J @ J.T
+        if not at_once:
+            core += J @ J.T
         coupling[k] = J @ weighted.T
         blocks[k] = weighted @ weighted.T
+    if at_once:
+        core += gram(rows)
     return value, grad_core, grad_blocks, core, coupling, blocks
 
 

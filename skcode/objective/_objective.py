@@ -21,8 +21,9 @@ from skcode.utils._typing import Array, FloatArray, IntArray, Traced
 _DEFAULT_ALPHA = 1e-4
 #: entries of X up to which a scaled copy is kept
 _MOST_SCALED = 2**23
-#: what the Jacobian of one block may take
+#: what the Jacobian of one block may take, or which part of what the matrix takes
 _ROW_BYTES = 16 * 2**20
+_ROW_SHARE = 4
 
 
 def _shares(weight: FloatArray) -> FloatArray:
@@ -189,13 +190,18 @@ class Objective:
 
 
 def _block_of_rows(model: Model, loss: Loss) -> int:
-    """Samples in a block whose Jacobian rows, of all scores, stay within a bound."""
+    """Samples in a block: many for many controls, with a bound on the Jacobian rows of all scores.
+
+    Each block adds to the Gauss-Newton matrix. Where no cache holds that, blocks of few samples
+    would read and write it for most of their time. Rows take a part of what the matrix takes.
+    """
     sweeps = model.readout.n_outputs
     if loss.coupled:
         sweeps = min(sweeps, MOST_EXACT)
     sample = sweeps * model.n_controls * model.dtype.itemsize
-    n_rows: int = 2 ** int(np.log2(max(_ROW_BYTES // sample, 1)))
-    return min(model.n_block, max(64, n_rows))
+    most = max(_ROW_BYTES, model.n_normal_entries * np.dtype(float).itemsize // _ROW_SHARE)
+    n_rows: int = 2 ** int(np.log2(max(most // sample, 1)))
+    return min(max(model.n_block, model.n_controls), max(64, n_rows))
 
 
 def _task_value_and_grad(

@@ -43,6 +43,22 @@ def choose_classes(probability: FloatArray) -> tuple[IntArray, FloatArray]:
     return np.take_along_axis(order, place.T, axis=1).T, weight
 
 
+def adds_at_once(rows: FloatArray) -> bool:
+    """Whether the product of several J_s (S, c, n) is cheaper than the sum of their products.
+
+    Few samples fill the matrix (c, c) in less time than it takes to add one to another.
+    """
+    S, c, n = rows.shape
+    return bool(S > 1 and c > n)
+
+
+def gram(rows: FloatArray) -> FloatArray:
+    """sum_s J_s J_s^T (c, c) of rows J_s (S, c, n), in one product."""
+    J: FloatArray = np.concatenate(list(rows), axis=1)
+    product: FloatArray = J @ J.T
+    return product
+
+
 def sampled_block(
     model: Model, loss: Loss, theta: FloatArray, X: Array, y: Array, weight: FloatArray
 ) -> Parts:
@@ -73,13 +89,17 @@ def sampled_block(
 
     c, F = rows.shape[1], len(feature)
     core, coupling, blocks = np.zeros((c, c)), np.zeros((K, c, F)), np.empty((K, F, F))
+    at_once = adds_at_once(rows[:S])
     for s in range(S):
         J, weighted = rows[s], feature * root[s]
-        core += J @ J.T
+        if not at_once:
+            core += J @ J.T
         for k in range(K):
             of_class = np.flatnonzero(classes[s] == k)
             if len(of_class):
                 coupling[k] += J[:, of_class] @ weighted[:, of_class].T
+    if at_once:
+        core += gram(rows[:S])
     spread = np.sqrt(weight[:, None] * probability).T.astype(dtype)
     for k in range(K):
         weighted = feature * spread[k]
