@@ -44,12 +44,14 @@ class NormalEquations(NamedTuple):
 
 
 def jacobian(
-    model: Model, theta: FloatArray, X: Array, train_controls: bool = True
+    model: Model, theta: FloatArray, X: Array, train_controls: bool = True, relative: bool = False
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Scores (n, K) of one block, their Jacobian in the core (K, c, n), and that in the blocks.
 
     The core holds the controls, and the parameters of readouts that all scores share. It is empty,
     and no sweep goes back, where the controls are frozen and every score has its own parameters.
+    `relative` asks for the core of the first K - 1 scores less the last, where the controls alone
+    are the core: a sweep less.
     """
     controls, parameters = model.split(theta)
     parameters = parameters.astype(model.dtype)
@@ -61,15 +63,17 @@ def jacobian(
         scores = readout.scores(parameters, x1, x0).astype(np.float64)
         features = readout.features(x1.T, x0.T)
         return scores, np.empty((K, 0, n), model.dtype), features
-    with model.sweep(n, (K,)) as sweep:
+    gradient = readout.state_gradient(parameters)[:, :, None]
+    if relative and readout.separate:
+        gradient = gradient[:-1] - gradient[-1]
+    with model.sweep(n, (len(gradient),)) as sweep:
         x1 = sweep.forward(controls, x0)
         scores = readout.scores(parameters, x1.T, x0).astype(np.float64)
         features = readout.features(x1, x0.T)
-        rows = np.empty((K, *controls.shape, n), model.dtype)
-        gradient = readout.state_gradient(parameters)[:, :, None]
+        rows = np.empty((len(gradient), *controls.shape, n), model.dtype)
         adjoint = np.broadcast_to(gradient, (*gradient.shape[:2], n))
         sweep.jacobian(adjoint, np.moveaxis(rows, 0, 1))
-        rows = rows.reshape(K, -1, n)
+        rows = rows.reshape(len(gradient), -1, n)
     if not readout.separate:
         return scores, np.concatenate([rows, features], axis=1), features[:, :0]
     return scores, rows, features
@@ -102,27 +106,33 @@ def _block_normal(
     y: Array,
     weight: FloatArray,
 ) -> Parts:
-    scores, rows, features = jacobian(model, theta, X, train_controls)
-    K = len(rows)
+    scores, rows, features = jacobian(model, theta, X, train_controls, relative=loss.coupled)
+    K = scores.shape[1]
     value = float(weight @ loss.value(scores, y))
     residual = (weight[:, None] * loss.gradient(scores, y)).T.astype(model.dtype)
     curvature = loss.curvature(scores, y).T.astype(model.dtype)
     root = np.sqrt(weight.astype(model.dtype) * curvature)
 
     c, F = rows.shape[1], features.shape[1]
-    grad_core, mean = np.zeros(c), 0.0
-    for k in range(K):
-        grad_core += rows[k] @ residual[k]
+    grad_core, mean = np.zeros(c), np.zeros(rows.shape[1:] if loss.coupled else 0, rows.dtype)
+    # the residuals of coupled scores sum to zero, as do the rows once they are centred: what is
+    # taken from all of them does not matter
+    for k, J in enumerate(rows):
+        grad_core += J @ residual[k]
         if loss.coupled:
-            mean = mean + curvature[k] * rows[k]
+            mean += curvature[k] * J
     grad_blocks = np.empty((K, F))
     core, coupling, blocks = np.zeros((c, c)), np.empty((K, c, F)), np.empty((K, F, F))
     at_once = adds_at_once(rows)
     # one score at a time: its rows stay in the cache from centring to the products
     for k in range(K):
-        J, feature = rows[k], features[min(k, len(features) - 1)]
-        if loss.coupled:
-            J -= mean
+        feature = features[min(k, len(features) - 1)]
+        if k < len(rows):
+            J = rows[k]
+            if loss.coupled:
+                J -= mean
+        else:
+            J = np.negative(mean, out=mean)
         J *= root[k]
         weighted = feature * root[k]
         grad_blocks[k] = feature @ residual[k]
@@ -131,7 +141,7 @@ def _block_normal(
         coupling[k] = J @ weighted.T
         blocks[k] = weighted @ weighted.T
     if at_once:
-        core += gram(rows)
+        core += gram([*rows, J] if len(rows) < K else [*rows])
     return value, grad_core, grad_blocks, core, coupling, blocks
 
 

@@ -12,6 +12,8 @@ blocks stay exact; the gradient takes one sweep of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from skcode.losses import Loss
@@ -52,9 +54,9 @@ def adds_at_once(rows: FloatArray) -> bool:
     return bool(S > 1 and c > n)
 
 
-def gram(rows: FloatArray) -> FloatArray:
-    """sum_s J_s J_s^T (c, c) of rows J_s (S, c, n), in one product."""
-    J: FloatArray = np.concatenate(list(rows), axis=1)
+def gram(rows: Sequence[FloatArray]) -> FloatArray:
+    """sum_s J_s J_s^T (c, c) of rows J_s (c, n), in one product."""
+    J: FloatArray = np.concatenate(rows, axis=1)
     product: FloatArray = J @ J.T
     return product
 
@@ -99,7 +101,7 @@ def sampled_block(
             if len(of_class):
                 coupling[k] += J[:, of_class] @ weighted[:, of_class].T
     if at_once:
-        core += gram(rows[:S])
+        core += gram(list(rows[:S]))
     spread = np.sqrt(weight[:, None] * probability).T.astype(dtype)
     for k in range(K):
         weighted = feature * spread[k]
