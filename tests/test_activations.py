@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 from autograd import elementwise_grad
 
+from skcode.fields import _activations
 from skcode.fields._activations import _SMALL, ACTIVATIONS, PolynomialActivation
 
 EVERY = ACTIVATIONS | {"polynomial": PolynomialActivation(np.array([[[0.5]], [[-1.0]], [[0.3]]]))}
 every_activation = pytest.mark.parametrize("name", EVERY)
+
+
+@pytest.fixture(params=[False, True], ids=["narrow", "wide"])
+def wide_tanh(request, monkeypatch):
+    """Both forms of tanh, whatever this processor has."""
+    monkeypatch.setattr(_activations, "_WIDE_TANH", request.param)
 
 
 def arguments(size, dtype):
@@ -17,6 +24,7 @@ def arguments(size, dtype):
     return z.astype(dtype)[None]
 
 
+@pytest.mark.usefixtures("wide_tanh")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [_SMALL - 1, 4 * _SMALL])
 @every_activation
@@ -36,6 +44,7 @@ def test_values_and_derivatives_are_exact_up_to_rounding(name, size, dtype):
         np.testing.assert_allclose(result, true, rtol=8 * eps, atol=100 * eps)
 
 
+@pytest.mark.usefixtures("wide_tanh")
 @pytest.mark.parametrize("size", [2, 2 * _SMALL])
 def test_tanh_saturates_where_the_exponential_overflows(size):
     s = np.resize([[-1e4, 1e4]], (1, size))
