@@ -267,6 +267,7 @@ def test_normal_equations_hold_the_gradient_and_the_gauss_newton_matrix(loss, re
     value, grad = objective.value_and_grad(theta)
     penalty = 0.5 * np.sum(objective.ridge * theta**2)
     assert equations.value == pytest.approx(objective.value(theta) - penalty, rel=1e-12)
+    assert objective.normal_value(theta) == pytest.approx(equations.value, rel=1e-14)
     np.testing.assert_allclose(equations.gradient, grad - objective.ridge * theta, atol=1e-12)
     direction = np.random.default_rng(0).standard_normal(len(theta))
     if loss == "softmax":
@@ -292,6 +293,8 @@ def test_the_normal_equations_of_frozen_controls_are_those_of_the_readout(loss, 
     objective, theta = problem(loss, readout, n_block=25)
     frozen, _ = problem(loss, readout, n_block=25, train_controls=False)
     whole, part = objective.normal_equations(theta), frozen.normal_equations(theta)
+    same = objective.normal_equations(theta, controls=False)
+    np.testing.assert_array_equal(same.gradient, part.gradient)
     assert part.value == pytest.approx(whole.value, rel=1e-13)
     cut, P = objective.model.n_controls, objective.model.n_parameters
     np.testing.assert_allclose(part.gradient[cut:], whole.gradient[cut:], rtol=1e-10, atol=1e-14)

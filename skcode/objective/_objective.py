@@ -116,15 +116,24 @@ class Objective:
         value += self._penalty(theta)
         return value if np.isfinite(value) else np.inf
 
-    def normal_equations(self, theta: FloatArray) -> NormalEquations:
+    def normal_equations(self, theta: FloatArray, controls: bool = True) -> NormalEquations:
         """Value, gradient and Gauss-Newton matrix of the loss without penalty.
 
-        The value is infinite where the flow or a product of it overflows.
+        The value is infinite where the flow or a product of it overflows. Without `controls` they
+        are those of the readout, which take no sweep back.
         """
         model, parts = self._normal_tasks
-        tasks = [(model, self.loss, self.train_controls, theta, *part) for part in parts]
+        controls = controls and self.train_controls
+        tasks = [(model, self.loss, controls, theta, *part) for part in parts]
         equations = assemble(model, self.mapper.sum(task_normal, tasks))
         return equations if equations.is_finite else equations._replace(value=np.inf)
+
+    def normal_value(self, theta: FloatArray) -> float:
+        """The value of `normal_equations` alone, which takes no sweep back."""
+        model, parts = self._normal_tasks
+        tasks = [(model, self.loss, theta, *part) for part in parts]
+        value = float(self.mapper.sum(_task_value, tasks)[0])
+        return value if np.isfinite(value) else np.inf
 
     @cached_property
     def _normal_tasks(self) -> tuple[Model, list[tuple[Array, ...]]]:
@@ -228,10 +237,10 @@ def _task_value(
     model: Model, loss: Loss, theta: FloatArray, X: Array, y: Array, weight: FloatArray
 ) -> tuple[Any, ...]:
     """Sum of s_n l_n over the blocks of one task."""
-    weight = np.ascontiguousarray(weight)
+    weight, block_scores = np.ascontiguousarray(weight), model.block_scores
     return tuple(
         ordered_sum(
-            (float(weight[s] @ loss.value(model.block_scores(theta, X[s]), y[s])),)
+            (float(weight[s] @ loss.value(block_scores(theta, X[s]).astype(float), y[s])),)
             for s in block_slices(len(X), model.n_block)
         )
     )

@@ -19,6 +19,8 @@ _FIRST_NOISE_PRECISION = 2.0
 _LEAST_DAMPING = 1e-8
 #: where damping starts to grow after a rejection: climbing from the least would take evaluations
 _RETREAT_DAMPING = 1e-4
+#: outputs from which a trial is looked at before it is linearised
+_MANY_OUTPUTS = 3
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,18 @@ class Strengths(NamedTuple):
 
 
 class State:
-    """The iterate, its linearisation, the damping, and the prior and noise precisions."""
+    """The iterate, its linearisation, the damping, and the prior and noise precisions.
+
+    `readout_steps` are taken first where no `strengths` come from an earlier phase.
+    """
 
     def __init__(
-        self, objective: Any, theta: FloatArray, damping: float, strengths: Strengths | None = None
+        self,
+        objective: Any,
+        theta: FloatArray,
+        damping: float,
+        strengths: Strengths | None = None,
+        readout_steps: int = 0,
     ):
         self.objective = objective
         self.theta = np.array(theta, dtype=np.float64)
@@ -56,6 +66,11 @@ class State:
                 self.precision = strengths.precision
         self.is_control = np.arange(len(self.theta)) < objective.model.n_controls
         self.held = self.is_control & (not objective.train_controls)
+        self.readout_only = False
+        # a quarter of the trials fail, and several sweeps back cost several times the way forward
+        self.tries_first = objective.model.readout.n_outputs >= _MANY_OUTPUTS
+        if strengths is None and readout_steps:
+            self._solve_readout(readout_steps)
         self.linearise()
         self._retreat()
 
@@ -88,7 +103,10 @@ class State:
 
     def linearise(self) -> None:
         """Value, gradient and Gauss-Newton matrix of the mean loss at theta."""
-        self.equations = self.objective.normal_equations(self.theta)
+        self.equations = self._equations(self.theta)
+
+    def _equations(self, theta: FloatArray) -> Any:
+        return self.objective.normal_equations(theta, controls=not self.readout_only)
 
     @property
     def strengths(self) -> Strengths:
@@ -139,12 +157,14 @@ class State:
         factor = self.undamped_factor()
         return None if factor is None else Posterior(self.theta.copy(), factor, self.noise)
 
-    def solve_readout(self, n_steps: int) -> None:
+    def _solve_readout(self, n_steps: int) -> None:
         """Newton steps on the readout alone, for the controls at hand."""
-        held, self.held = self.held, self.is_control
+        held, self.held, self.readout_only = self.held, self.is_control, True
+        self.linearise()
+        self._retreat()
         for _ in range(n_steps):
             self.step(damping=1e-6)
-        self.held = held
+        self.held, self.readout_only = held, False
 
     def step(self, damping: float | None = None) -> float:
         """Take a step if one decreases the objective; returns the decrease, 0 if none does."""
@@ -163,10 +183,16 @@ class State:
             curvature += float(self.precision @ delta**2)
             predicted = -float(gradient @ delta) - 0.5 * curvature
             trial = self.theta + delta
-            equations = self.objective.normal_equations(trial)
-            decrease = before - self._penalised(equations.value, trial)
+            equations = None if self.tries_first else self._equations(trial)
+            value = self.objective.normal_value(trial) if equations is None else equations.value
+            decrease = before - self._penalised(value, trial)
             ratio = decrease / max(predicted, 1e-300)
-            if np.isfinite(equations.value) and ratio > 1e-3 and decrease > 0:
+            accepted = np.isfinite(value) and ratio > 1e-3 and decrease > 0
+            if accepted and equations is None:
+                equations = self._equations(trial)
+                # a product may overflow where the flow does not
+                accepted = np.isfinite(equations.value)
+            if accepted:
                 self.theta, self.equations = trial, equations
                 if follow:
                     self.damping = damping * max(1 / 3, 1 - (2 * ratio - 1) ** 3)

@@ -83,7 +83,15 @@ class GaussNewton(Solver):
     True
     """
 
-    needs = ("normal_equations", "subset", "groups", "total_weight", "ridge", "alpha")
+    needs = (
+        "normal_equations",
+        "normal_value",
+        "subset",
+        "groups",
+        "total_weight",
+        "ridge",
+        "alpha",
+    )
     default_max_iter = 100
 
     _parameter_constraints = {
@@ -154,9 +162,8 @@ class GaussNewton(Solver):
         monitor: Monitor,
     ) -> Phase:
         """Up to `budget` steps on the rows of one objective."""
-        state = State(objective, theta, self.damping, strengths)
-        if strengths is None:
-            state.solve_readout(1 if objective.loss.has_noise else 2)
+        readout_steps = 1 if objective.loss.has_noise else 2
+        state = State(objective, theta, self.damping, strengths, readout_steps)
         evidence = Evidence(state, self.rate) if objective.alpha is None else None
         converged, message, stopped, n_iter = False, "max_iter reached", False, 0
         for _ in range(budget):
