@@ -12,6 +12,7 @@ medians of the turns are compared::
 
 import argparse
 import time
+from functools import partial
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_classification
@@ -68,8 +69,8 @@ def main():
         ours = ControlledODEClassifier(random_state=0).fit(X, y)
         mlp = MLPClassifier(max_iter=500, random_state=0).fit(X, y)
         row, many = X[:1], np.resize(X, (args.rows, X.shape[1]))
-        one = seconds_of([lambda: ours.predict(row), lambda: mlp.predict(row)], args.turns, 100)
-        all_ = seconds_of([lambda: ours.predict(many), lambda: mlp.predict(many)], args.turns, 1)
+        one = seconds_of([partial(model.predict, row) for model in (ours, mlp)], args.turns, 100)
+        all_ = seconds_of([partial(model.predict, many) for model in (ours, mlp)], args.turns, 1)
         rate = all_[1] / all_[0]
         numbers = ours.n_parameters_ / sum(w.size for w in mlp.coefs_ + mlp.intercepts_)
         work = operations(ours) / sum(2 * w.size for w in mlp.coefs_)
