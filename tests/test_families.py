@@ -16,6 +16,7 @@ from skcode.fields import (
     FunctionFields,
     LinearFields,
     LocalFields,
+    Monomials,
     NeuralFields,
     PolynomialFields,
     StackFields,
@@ -319,3 +320,23 @@ def test_families_combine_with_families_alone():
         NeuralFields() + 1
     with pytest.raises(TypeError):
         NeuralFields() | pendulum
+
+
+@pytest.mark.parametrize(
+    "exponents", [[], [(0,)], [(), (0, 0)], [(), (1,), (0, 1), (0,)], [(), (0,), (0, 1)]], ids=str
+)
+def test_monomials_follow_their_divisors(exponents):
+    with pytest.raises(ValueError, match="divisors"):
+        Monomials(exponents, 2)
+
+
+def test_slopes_are_the_coefficients_of_the_derivatives():
+    monomials = Monomials.up_to(3, 2)
+    c = np.random.default_rng(0).standard_normal((4, len(monomials)))
+    x = np.array([0.3, -0.7])
+    low = monomials.evaluate(x[None])[0, : monomials.n_quotients]
+    step = 1e-6 * np.eye(2)
+    ends = [monomials.evaluate(x + s * step) @ c.T for s in (1, -1)]
+    np.testing.assert_allclose(
+        monomials.slopes(c) @ low, ((ends[0] - ends[1]) / 2e-6).T, rtol=1e-7, atol=1e-9
+    )

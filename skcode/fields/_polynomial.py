@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval
 
 from skcode.fields._family import FieldFamily
 from skcode.fields._fields import Fields, Kernel
-from skcode.utils._typing import FloatArray, IntArray, Traced
+from skcode.utils._typing import FloatArray, Traced
 
 
 class Monomials:
@@ -28,9 +28,14 @@ class Monomials:
     ----------
     exponents : list of tuple
         Sorted tuples of variable indices: () is 1, (0, 0, 2) is x_0^2 x_2. The list starts with ()
-        and holds with a monomial also the one without its last variable.
+        and holds, before a monomial, also its divisors.
     n_states : int
         The number m of variables.
+
+    Raises
+    ------
+    ValueError
+        If a divisor is missing.
 
     Examples
     --------
@@ -45,6 +50,18 @@ class Monomials:
 
     def __init__(self, exponents: list[tuple[int, ...]], n_states: int):
         index = {alpha: j for j, alpha in enumerate(exponents)}
+        # d x^alpha / d x_j = alpha_j x^(alpha - e_j)
+        quotients = [
+            (row, j, alpha.count(j), index.get(_without(alpha, j), row))
+            for row, alpha in enumerate(exponents)
+            for j in sorted(set(alpha))
+        ]
+        if not exponents or exponents[0] or any(to >= row for row, *_, to in quotients):
+            raise ValueError("The monomials must start with (), and follow their divisors.")
+        table = np.array(quotients, dtype=int).reshape(-1, 4).T
+        self._of, self._by, self._power, self._quotient = table
+        #: rows of the quotients lie below this one
+        self.n_quotients = int(self._quotient.max(initial=0)) + 1
         self.exponents = exponents
         self.n_states = n_states
         self.parent = np.array([index[alpha[:-1]] if alpha else 0 for alpha in exponents])
@@ -85,17 +102,15 @@ class Monomials:
         """Compute phi (D, n) from x (m + 1, n)."""
         phi[0] = 1
         for level in self.levels:
-            np.multiply(phi[self.parent[level]], x[self.variable[level]], out=phi[level])
+            # rows are taken in the mode that copies them without a check of each
+            np.take(x, self.variable[level], axis=0, out=phi[level], mode="clip")
+            phi[level] *= phi.take(self.parent[level], axis=0, mode="clip")
 
-    def pullback(
-        self, x: FloatArray, phi: FloatArray, phi_bar: FloatArray, x_bar: FloatArray
-    ) -> None:
-        """Compute x_bar (..., m, n) = (d phi / d x)^T phi_bar (..., D, n), which is used up."""
-        x_bar[...] = 0
-        for level in reversed(self.levels):
-            bar = phi_bar[..., level, :]
-            _scatter_add(x_bar, self.variable[level], bar * phi[self.parent[level]])
-            _scatter_add(phi_bar, self.parent[level], bar * x[self.variable[level]])
+    def slopes(self, c: FloatArray) -> FloatArray:
+        """Coefficients (q, m, n_quotients) of the derivatives of c phi for c (q, D)."""
+        slopes = np.zeros((len(c), self.n_states, self.n_quotients), c.dtype)
+        slopes[:, self._by, self._quotient] = c[:, self._of] * self._power.astype(c.dtype)
+        return slopes
 
     def pushforward(self, x: FloatArray, phi: FloatArray, dx: FloatArray, dphi: FloatArray) -> None:
         """dphi = (d phi / d x) dx."""
@@ -105,12 +120,10 @@ class Monomials:
             dphi[level] = dphi[parent] * x[variable] + phi[parent] * dx[variable]
 
 
-def _scatter_add(target: FloatArray, index: IntArray, values: FloatArray) -> None:
-    """target[..., index[j], :] += values[..., j, :], repeated indices adding up."""
-    order = np.argsort(index, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(index[order]) > 0])
-    sums = np.add.reduceat(values[..., order, :], starts, axis=-2)
-    target[..., index[order][starts], :] += sums
+def _without(alpha: tuple[int, ...], j: int) -> tuple[int, ...]:
+    """x^alpha divided by x_j."""
+    k = alpha.index(j)
+    return alpha[:k] + alpha[k + 1 :]
 
 
 class PolynomialDrawn(Fields):
@@ -170,7 +183,7 @@ class _PolynomialKernel(Kernel):
         self.monomials = fields.monomials
         self.dtype = dtype
         self.n = n
-        self.phi_bar = np.empty(lead + (len(self.monomials), n), dtype)
+        self.derivatives = np.empty((fields.n_states**2, n), dtype)
 
     def new_tape(self) -> FloatArray:
         return np.empty((len(self.monomials), self.n), self.dtype)
@@ -211,8 +224,12 @@ class _PolynomialKernel(Kernel):
     def _pull_state(
         self, bound: FloatArray, x: FloatArray, tape: FloatArray, p: FloatArray, x_bar: FloatArray
     ) -> None:
-        np.matmul(bound.T, p, out=self.phi_bar)
-        self.monomials.pullback(x, tape, self.phi_bar, x_bar)
+        # all derivatives in one product with the monomials of lower degree
+        slopes = self.monomials.slopes(bound)
+        low = tape[: self.monomials.n_quotients]
+        m = len(bound)
+        derivatives = np.matmul(slopes.reshape(m * m, -1), low, out=self.derivatives)
+        np.einsum("ijn,...in->...jn", derivatives.reshape(m, m, -1), p, out=x_bar)
 
     def pushforward(
         self,
@@ -223,8 +240,9 @@ class _PolynomialKernel(Kernel):
         bound_du: FloatArray,
         dv: FloatArray,
     ) -> None:
-        self.monomials.pushforward(x, tape, dx, self.phi_bar)
-        np.matmul(bound, self.phi_bar, out=dv)
+        dphi = np.empty_like(tape)
+        self.monomials.pushforward(x, tape, dx, dphi)
+        np.matmul(bound, dphi, out=dv)
         dv += bound_du @ tape
 
 
