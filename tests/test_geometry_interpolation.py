@@ -62,6 +62,13 @@ CASES = {
         2,
         1e-9,
     ),
+    "matching in five dimensions": (
+        "identity",
+        NeuralFields(rank=None).draw(5, 8, rng=0),
+        6,
+        5,
+        1e-9,
+    ),
     "displacement of five points": ("displacement", UNIVERSAL, 5, 2, 1e-8),
     "displacement with random polynomials": (
         "displacement",
@@ -73,7 +80,7 @@ CASES = {
 }
 
 
-SLOW = {case for case in CASES if case.startswith("matching")}
+SLOW = {case for case in CASES if case.startswith("matching of")}
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,20 @@
 import numpy as np
 import pytest
 from helpers import EVERY_FAMILY, draw, relative_error
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from skcode.fields import UniversalFields
 from skcode.geometry._bundle import GeneralBundle, NeuralBundle, PolynomialBundle, bundle
-from skcode.geometry._continuation import Report, Solver, chain, easiest_path
+from skcode.geometry._chain import (
+    _MILD,
+    _STEEP,
+    Setting,
+    _link,
+    chain,
+    easiest_design,
+    easiest_path,
+)
+from skcode.geometry._continuation import Report, Solver
 from skcode.geometry._loops import LoopBuilder, LoopDesign
 from skcode.geometry._paths import _energy, plan_paths
 from skcode.geometry._shooting import Iterate, Linearisation, propagate, there_and_back
@@ -30,6 +39,10 @@ def test_groups_agree_with_the_fields(family):
     for many in (bundle(fields), GeneralBundle(fields)):
         bound = many.bind(w)
         velocity, derivative = many.velocity(bound, x), many.derivative(bound, x)
+        for one, other in zip(
+            many.local(bound, x), (velocity, derivative, many.values(x)), strict=True
+        ):
+            assert_allclose(one, other, atol=1e-14)
         for g in range(N_GROUPS):
             assert_allclose(many.values(x)[g], fields.value(x[g]), atol=1e-13)
             assert_allclose(velocity[g], fields.combine(x[g], w[g]), atol=1e-13)
@@ -146,6 +159,15 @@ def test_loops_respect_their_bounds():
         assert s.min() >= 1 / (5.0 * 1.05)
 
 
+def test_legs_that_collapse_or_explode_are_not_admitted():
+    many = bundle(UniversalFields().draw(2, rng=0))
+    X = np.random.default_rng(0).random((4, 2))
+    builder = LoopBuilder(many, X, 0.5, LoopDesign())
+    xs, Ds = np.tile(X, (4, 3, 1, 1)), np.tile(np.eye(2), (4, 3, 4, 1, 1))
+    Ds[1, 2, 0], Ds[2, 0, 1, 0, 0], xs[3, 1, 0, 0] = 0, np.nan, 1e3
+    assert_array_equal(builder._admissible(xs, Ds), [True, False, False, False])
+
+
 def test_the_energy_of_paths_has_the_gradient_of_differences():
     rng = np.random.default_rng(0)
     x, direction, eps = *rng.normal(0, 2, (2, 6, 4, 2)), 1e-6
@@ -164,14 +186,20 @@ def test_planned_paths_keep_points_apart():
     assert min(gaps) > 0.3
 
 
-def test_a_chain_starts_each_loop_where_the_one_before_ends():
+def setting(N, n_intervals):
     many = bundle(UniversalFields().draw(2, rng=0))
-    X, Y = np.random.default_rng(0).random((2, 3, 2))
-    report, rng = Report(), np.random.default_rng(1)
+    X, Y = np.random.default_rng(0).random((2, N, 2))
+    return Setting(many, 0.5, n_intervals, np.random.default_rng(1), Report()), X, Y
+
+
+def test_a_chain_starts_each_loop_where_the_one_before_ends():
+    shared, X, Y = setting(3, 100)
+    many, tol = shared.bundle, 1e-8
     path = plan_paths(X, Y, 0.5, np.zeros_like(X))
     with np.errstate(all="ignore"):  # of the candidates for a loop some explode
-        segments, s = chain(many, path, X, 0.5, 100, 1e-9, rng, report, 60)
+        segments, s = chain(shared, path, X, LoopDesign(excursion=50), tol, 200)
     assert s == 1.0
+    assert {len(segment.z.w) for segment in segments} <= {100, 200, 400}
     x, turned = X, np.tile(np.eye(2), (3, 1, 1))
     for segment in segments:
         assert_allclose(segment.z.x[0], x, atol=1e-15)
@@ -179,18 +207,34 @@ def test_a_chain_starts_each_loop_where_the_one_before_ends():
         end = propagate(many, segment.z.w[None], x, 2 * segment.solver.n_steps)[0, -1]
         x = segment.z.x[-1]
         assert_allclose(end, x, atol=1e-9)
-        for A in segment.line.A:
-            turned = A @ turned
+        turned = segment.line.whole @ turned
     assert_allclose(x, Y, atol=1e-7)
     # following the chain from X on amplifies rounding little
-    assert np.linalg.norm(turned, 2, axis=(1, 2)).max() < 1e4
+    assert np.linalg.norm(turned, 2, axis=(1, 2)).max() < 3.0 * tol / 1e-11
 
 
 def test_the_easiest_path_is_one_that_loops_can_follow():
-    many = bundle(UniversalFields().draw(2, rng=0))
-    X, Y = np.random.default_rng(0).random((2, 4, 2))
-    report = Report()
+    shared, X, Y = setting(4, 100)
     with np.errstate(all="ignore"):
-        path = easiest_path(many, X, Y, 0.5, 100, np.random.default_rng(0), report)
+        path = easiest_path(shared, X, Y)
+        design = easiest_design(shared, path)
     assert_allclose(path([0.0, 1.0]), [X, Y], atol=1e-14)
-    assert report.n_loops > 0
+    assert shared.report.n_loops > 0
+    # few coordinates leave time for many candidates of a leg
+    assert design.n_candidates == 64
+
+
+def test_links_are_cut_until_their_flow_is_mild():
+    shared, X, Y = setting(4, 100)
+    path = plan_paths(X, Y, 0.5, np.zeros_like(X))
+    with np.errstate(all="ignore"):
+        start = shared.start(X, LoopDesign(excursion=50))
+        free = _link(start, path, 0.0, 0.2, 1e-8, np.tile(np.eye(2), (4, 1, 1)), 1e9)
+        # a chain that has stretched more than is bearable takes mild loops alone
+        turned = 1e6 * np.tile(np.eye(2), (4, 1, 1))
+        mild = _link(start, path, 0.0, 0.2, 1e-8, turned, 1.0)
+    assert _MILD < free[0].line.steepness <= _STEEP
+    assert mild[0].line.steepness <= _MILD
+    assert mild[1] < free[1]
+    for segment, ds in (free, mild):
+        assert_allclose(segment.z.x[-1], path(ds), atol=1e-7)

@@ -67,8 +67,8 @@ def verify(fields, X, Y, result, readout):
                 (0, 1 / M),
                 x.ravel(),
                 method="DOP853",
-                rtol=1e-13,
-                atol=1e-15,
+                rtol=2.3e-14,
+                atol=1e-16,
             )
             .y[:, -1]
             .reshape(X.shape)

@@ -53,6 +53,14 @@ class Bundle(ABC):
     def derivative(self, bound: Any, x: FloatArray) -> FloatArray:
         """DV_w(x) as (G, N, m, m), with the direction last."""
 
+    def local(self, bound: Any, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Velocity, derivative and values at once."""
+        return self.velocity(bound, x), self.derivative(bound, x), self.values(x)
+
+    def tangent(self, bound: Any, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Velocity and derivative at once."""
+        return self.local(bound, x)[:2]
+
     # -- the flow over unit time -----------------------------------------------------------------
 
     def flow(self, w: FloatArray, x: FloatArray, n_steps: int) -> FloatArray:
@@ -66,9 +74,10 @@ class Bundle(ABC):
     ) -> tuple[FloatArray, FloatArray]:
         """Derivatives of `flow` in x (G, N, m, m) and in w (G, N, m, d)."""
         m, d = self.n_states, self.n_fields
-        width = self.width + 8 * m * (m + d)
-        S = np.concatenate([self._linearised(w[s], x[s], n_steps) for s in self._chunks(x, width)])
-        return S[..., :m], S[..., m:]
+        width = len(_B) * (self.width + m * (m + d))
+        parts = [self._linearised(w[s], x[s], n_steps) for s in self._chunks(x, width)]
+        A, B = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return A, np.swapaxes(B, -1, -2)
 
     def _chunks(self, x: FloatArray, width: int) -> list[slice]:
         G, N, _ = x.shape
@@ -85,22 +94,41 @@ class Bundle(ABC):
             x = x + (_B @ k).reshape(x.shape)
         return x
 
-    def _linearised(self, w: FloatArray, x: FloatArray, n_steps: int) -> FloatArray:
-        m, d = self.n_states, self.n_fields
+    def _linearised(
+        self, w: FloatArray, x: FloatArray, n_steps: int
+    ) -> tuple[FloatArray, FloatArray]:
+        """The derivatives (G, N, m, m) in x and (G, N, d, m) in w, side by side.
+
+        Those of one step are its discrete adjoint: with the derivative L_i = dx_1 / dk_i of the
+        step in stage i, they are 1 + sum_i L_i DV_w(x_i) in x and sum_i L_i V(x_i) in w. That takes
+        products of m x m matrices, where tangents would carry m + d columns through all stages.
+        """
+        m = self.n_states
         bound = self.bind(w / n_steps)
-        S = np.zeros((*x.shape, m + d))
-        S[..., :m] = np.eye(m)
-        k, K = np.empty((len(_B), *x.shape)), np.empty((len(_B), *S.shape))
+        A, B = np.zeros((*x.shape, m)), np.zeros((*x.shape[:2], self.n_fields, m))
+        A[...] = np.eye(m)
+        k, L = np.empty((len(_B), x.size)), np.empty((len(_B), A.size))
         for _ in range(n_steps):
+            Ds: list[FloatArray] = []
+            Vs: list[FloatArray] = []
             for i, row in enumerate(_A):
-                point = x + np.tensordot(row[:i], k[:i], axes=1)
-                k[i] = self.velocity(bound, point)
-                tangent = S + np.tensordot(row[:i], K[:i], axes=1)
-                np.matmul(self.derivative(bound, point), tangent, out=K[i])
-                K[i, ..., m:] += np.swapaxes(self.values(point), -1, -2) / n_steps
-            x = x + np.tensordot(_B, k, axes=1)
-            S = S + np.tensordot(_B, K, axes=1)
-        return S
+                point = x + (row[:i] @ k[:i]).reshape(x.shape)
+                velocity, D, V = self.local(bound, point)
+                k[i] = velocity.ravel()
+                Ds.append(D)
+                Vs.append(V)
+            step, push = np.zeros_like(A), np.zeros_like(B)
+            for i in range(len(_B) - 1, -1, -1):
+                # sum_{j > i} a_ji L_j D_j, whose L_j D_j take the place of L_j when they are known
+                Li = (_A[i + 1 :, i] @ L[i + 1 :]).reshape(A.shape) + _B[i] * np.eye(m)
+                push += Vs[i] @ np.swapaxes(Li, -1, -2)
+                LD = Li @ Ds[i]
+                step += LD
+                L[i] = LD.ravel()
+            step += np.eye(m)
+            x = x + (_B @ k).reshape(x.shape)
+            A, B = step @ A, B @ np.swapaxes(step, -1, -2) + push
+        return A, B / n_steps
 
 
 class _BoundPolynomials(NamedTuple):
@@ -126,6 +154,7 @@ class PolynomialBundle(Bundle):
                 self.c[i, index[alpha]] = c
                 for j in set(alpha):
                     self.dc[i, index[_without(alpha, j)], :, j] += alpha.count(j) * c
+        self.flat = self.c.transpose(1, 0, 2).reshape(self.width, -1)
 
     def bind(self, w: FloatArray) -> _BoundPolynomials:
         C, dC = np.tensordot(w, self.c, axes=1), np.tensordot(w, self.dc, axes=1)
@@ -139,14 +168,24 @@ class PolynomialBundle(Bundle):
         return phi
 
     def values(self, x: FloatArray) -> FloatArray:
-        flat = self._phi(x) @ self.c.transpose(1, 0, 2).reshape(self.width, -1)
-        return flat.reshape(*x.shape[:-1], self.n_fields, self.n_states)
+        return self._values(self._phi(x))
+
+    def _values(self, phi: FloatArray) -> FloatArray:
+        flat = phi @ self.flat
+        return flat.reshape(*phi.shape[:-1], self.n_fields, self.n_states)
 
     def velocity(self, bound: _BoundPolynomials, x: FloatArray) -> FloatArray:
         return self._phi(x) @ bound.C
 
     def derivative(self, bound: _BoundPolynomials, x: FloatArray) -> FloatArray:
         return (self._phi(x) @ bound.dC).reshape(*x.shape, self.n_states)
+
+    def local(
+        self, bound: _BoundPolynomials, x: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        phi = self._phi(x)
+        D = (phi @ bound.dC).reshape(*x.shape, self.n_states)
+        return phi @ bound.C, D, self._values(phi)
 
 
 def _without(alpha: Exponent, j: int) -> Exponent:
@@ -208,28 +247,47 @@ class NeuralBundle(_ValueBundle):
     def __init__(self, fields: NeuralDrawn):
         super().__init__(fields)
         self.activation = fields.activation
-        self.A, self.b, m = fields.A[:, :-1], fields.A[:, -1:], fields.n_states
-        B = np.tile(np.eye(m), fields.n_fields) if fields.B is None else fields.B
-        #: products (m, m, d r) of the entries, by direction and component
-        self.BA = B * self.A.T[:, None, :]
-        self.rank = fields.rank
-        self.columns = np.ascontiguousarray(self.A.T)
-        self.B = None if fields.B is None else B.reshape(m, fields.n_fields, -1).transpose(1, 2, 0)
+        m, d, r = fields.n_states, fields.n_fields, fields.rank
+        self.rank = r
+        self.columns, self.b = np.ascontiguousarray(fields.A[:, :-1].T), fields.A[:, -1]
+        #: B (d, r, m), and A (r, d, m): the rows of one rank of all fields
+        self.B = None if fields.B is None else fields.B.reshape(m, d, r).transpose(1, 2, 0)
+        self.A = np.ascontiguousarray(fields.A[:, :-1].reshape(d, r, m).transpose(1, 0, 2))
+        #: products (d r, m m) of the entries, by component and direction
+        BA = None if fields.B is None else fields.B.T[:, :, None] * fields.A[:, None, :-1]
+        self.BA = None if BA is None else BA.reshape(d * r, m * m)
 
     def values(self, x: FloatArray) -> FloatArray:
-        s = x.reshape(-1, self.n_states) @ self.columns
-        s += self.b.T
-        self.activation.forward(s, np.empty_like(s) if self.activation.keeps_derivative else None)
-        s = s.reshape(*x.shape[:-1], self.n_fields, 1, self.rank)
-        return (s if self.B is None else s @ self.B)[..., 0, :]
+        return self._values(self._activate(x, None))
 
     def derivative(self, bound: FloatArray, x: FloatArray) -> FloatArray:
-        s = self.A @ x.reshape(-1, self.n_states).T + self.b
-        ds = np.empty_like(s) if self.activation.keeps_derivative else None
+        return self.local(bound, x)[1]
+
+    def local(self, bound: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        ds = np.empty((*x.shape[:-1], len(self.b)))
+        s = self._activate(x, ds)
+        values = self._values(s)
+        slopes = self.activation.derivative(s, ds, ds).reshape(-1, self.n_fields, self.rank)
+        q = np.repeat(bound, x.shape[1], axis=0)[:, :, None] * slopes
+        if self.BA is not None:
+            D = q.reshape(len(q), -1) @ self.BA
+        else:
+            # row k of DV_w is sum_i w_i sigma'_ik A_ik: products for one k at a time
+            D = (np.ascontiguousarray(q.transpose(2, 0, 1)) @ self.A).transpose(1, 0, 2)
+        return _contract(bound, values), D.reshape(*x.shape, self.n_states), values
+
+    def _activate(self, x: FloatArray, ds: FloatArray | None) -> FloatArray:
+        """sigma of all rows (G, N, d r), and what the derivative needs."""
+        s = x @ self.columns
+        s += self.b
+        if ds is None and self.activation.keeps_derivative:
+            ds = np.empty_like(s)
         self.activation.forward(s, ds)
-        q = np.repeat(np.repeat(bound.T, self.rank, axis=0), x.shape[1], axis=1)
-        q *= self.activation.derivative(s, ds, np.empty_like(s))
-        return (self.BA @ q).transpose(2, 1, 0).reshape(*x.shape, self.n_states)
+        return s
+
+    def _values(self, s: FloatArray) -> FloatArray:
+        s = s.reshape(*s.shape[:-1], self.n_fields, 1, self.rank)
+        return (s if self.B is None else s @ self.B)[..., 0, :]
 
 
 def bundle(fields: Fields) -> Bundle:

@@ -1,39 +1,28 @@
-"""Newton's method from a loop: one small displacement, or a chain of loops along a path."""
+"""Newton's method from a loop, and one loop followed along a path of targets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from skcode.geometry._bundle import Bundle
 from skcode.geometry._loops import LoopBuilder, LoopDesign
-from skcode.geometry._paths import plan_paths
-from skcode.geometry._shooting import Iterate, Linearisation, settle, there_and_back
+from skcode.geometry._shooting import Iterate, Linearisation, there_and_back
 from skcode.utils._typing import FloatArray
 
 #: steps of the scheme in an interval, tried in turn until a loop closes
 _STEPS = (1, 2, 4, 8)
 _CLOSED = 1e-9
 #: weight of the points' moves, in units of their spread, against that of the controls
-_STILL = 0.3
+STILL = 0.3
 #: steps have to shrink by this factor, and by the second one to keep the linearisation
 _CONVERGES, _KEEP = 0.5, 0.1
 #: how far along its path one loop is carried, and by how many targets at most
-_ENOUGH, _MOST_TARGETS = 0.3, 12
+_ENOUGH, _MOST_TARGETS = 0.05, 12
 #: the smallest part of a path that is tried
 _SMALLEST = 1e-6
-#: the smallest part of a path that one loop of a chain is to carry the points
-_SMALLEST_PART = 2e-4
-#: how much the flow of one loop of a chain may stretch what is around a point
-_STEEP = 3.0
-#: intervals of an excursion in a chain: many short ones bend the flow less than few long ones
-_CHAIN = LoopDesign(excursion=50)
-#: widths of the kernel for planned paths, in units of the distance of neighbours in a cube, the
-#: sizes of the bends that the plans start from, and where plans are probed
-_WIDTHS, _BENDS, _PROBES = (0.55, 1.2), (0.5, 2.0), (0.1, 0.3, 0.5, 0.7, 0.9)
 #: beyond this the smallest singular value is rounding
 _SINGULAR = 1e14
 
@@ -137,7 +126,7 @@ def draw_start(
         gap = np.max(abs(bundle.flow(z.w, z.x[:-1], n_steps) - z.x[1:]))
         if gap < _CLOSED * spread:
             break
-    solver = Solver(bundle, n_steps, _STILL / spread, report)
+    solver = Solver(bundle, n_steps, STILL / spread, report)
     line = solver.linearise(z)
     return None if line is None else Start(solver, z, line)
 
@@ -189,86 +178,3 @@ def follow(
             break
         ds *= 2
     return (Segment(solver, z, line), s) if s > 0 else None
-
-
-def easiest_path(
-    bundle: Bundle,
-    X: FloatArray,
-    Y: FloatArray,
-    spread: float,
-    n_intervals: int,
-    rng: np.random.Generator,
-    report: Report,
-) -> CubicSpline:
-    """Of planned paths the one along which loops have to change least for the velocities."""
-    neighbours = 2 * spread * len(X) ** (-1 / X.shape[1])
-
-    def effort(path: CubicSpline) -> float:
-        total = 0.0
-        for s in _PROBES:
-            start = draw_start(bundle, path(s), spread, n_intervals, rng, report, _CHAIN)
-            if start is None:
-                return np.inf
-            dw, _ = start.line.solve(path(s, 1), np.zeros(start.line.B.shape[:3]))
-            total += float(np.linalg.norm(dw))
-        return total
-
-    paths = [
-        plan_paths(X, Y, width * neighbours, bend * spread * rng.standard_normal(X.shape))
-        for width in _WIDTHS
-        for bend in _BENDS
-    ]
-    return min(paths, key=effort) if len(X) > 1 else paths[0]
-
-
-def chain(
-    bundle: Bundle,
-    path: Callable[[float], FloatArray],
-    X: FloatArray,
-    spread: float,
-    n_intervals: int,
-    tol: float,
-    rng: np.random.Generator,
-    report: Report,
-    max_loops: int,
-) -> tuple[list[Segment], float]:
-    """Loops that carry X along the path, a small part each, and how far along they came.
-
-    The flow of a loop that moves the points far is steep between them, and the flow of the chain is
-    as steep as the product: it would amplify rounding beyond all bounds. Each loop starts where the
-    one before really ends.
-    """
-    segments: list[Segment] = []
-    s, ds, x, misses = 0.0, 1.0, X, 0
-    while s < 1 and misses < 3 and report.n_loops < max_loops:
-        start = draw_start(bundle, x, spread, n_intervals, rng, report, _CHAIN)
-        link = None if start is None else _link(start, path, s, ds, tol, spread)
-        if link is None:
-            misses += 1
-            continue
-        segment, ds = link
-        segments.append(segment)
-        s, ds, x, misses = min(s + ds, 1.0), 1.5 * ds, segment.z.x[-1], 0
-    return segments, s
-
-
-def _link(
-    start: Start,
-    path: Callable[[float], FloatArray],
-    s: float,
-    ds: float,
-    tol: float,
-    spread: float,
-) -> tuple[Segment, float] | None:
-    """Newton from the loop to path(s + ds), where ds is halved until it converges."""
-    while ds > _SMALLEST_PART:
-        t = min(s + ds, 1.0)
-        accuracy = tol if t == 1.0 else 1e-8 * spread
-        z, _, error = start.solver.newton(start.z, start.line, path(t), accuracy, max_iter=8)
-        line = start.solver.linearise(z) if error <= accuracy else None
-        if line is not None and line.steepness <= _STEEP:
-            solver = replace(start.solver, n_steps=2 * start.solver.n_steps)
-            z = Iterate(z.w, settle(solver.bundle, z, line.A, solver.n_steps))
-            return Segment(solver, z, line), ds
-        ds /= 2
-    return None

@@ -35,7 +35,8 @@ class LoopDesign:
     reach : float
         How far from their centre the points may go, in units of their spread.
     stretch : float
-        Largest singular value of the flow's derivative and of its inverse at the points.
+        Largest singular value of the flow's derivative and of its inverse at the points, where the
+        other ones are 1 (the bound is on Frobenius norms, which are cheap).
     n_candidates : int
         Legs that are drawn at once; the best admissible one is taken.
     """
@@ -125,7 +126,8 @@ class LoopBuilder:
         xs, Ds = [], []
 
         def velocity(x: FloatArray, D: FloatArray) -> tuple[FloatArray, FloatArray]:
-            return self.bundle.velocity(bound, x), self.bundle.derivative(bound, x) @ D
+            v, J = self.bundle.tangent(bound, x)
+            return v, J @ D
 
         for _ in range(self.design.leg):
             k1, K1 = velocity(x, D)
@@ -144,9 +146,12 @@ class LoopBuilder:
         finite = np.isfinite(Ds).all(axis=(1, 2, 3, 4)) & np.isfinite(xs).all(axis=(1, 2, 3))
         near = abs(xs - self.centre).max(axis=(1, 2, 3)) <= design.reach * self.spread
         admissible: BoolArray = finite & near
-        s = np.linalg.svd(Ds[admissible], compute_uv=False)
-        most, least = s.max(axis=(1, 2, 3)), s.min(axis=(1, 2, 3))
-        admissible[admissible] = (most <= design.stretch) & (least >= 1 / design.stretch)
+        admissible[admissible] = (np.linalg.det(Ds[admissible]) != 0).all(axis=(1, 2))
+        # Frobenius norms, which are largest singular values where the others are 1
+        D = Ds[admissible]
+        squares = [np.sum(E**2, axis=(3, 4)) for E in (D, np.linalg.inv(D))]
+        bound = design.stretch**2 + self.X.shape[1] - 1
+        admissible[admissible] = np.max(squares, axis=(0, 2, 3)) <= bound
         return admissible
 
     def _choose(self, xs: FloatArray, Ds: FloatArray) -> int:

@@ -72,9 +72,15 @@ class Linearisation:
             self.condition = float(s[0] / s[-1]) if s[-1] > 0 else np.inf
 
     @property
+    def whole(self) -> FloatArray:
+        """The whole flow's derivatives (N, m, m) at the points."""
+        whole: FloatArray = self.P[0] @ self.A[0]
+        return whole
+
+    @property
     def steepness(self) -> float:
-        """The largest singular value of the whole flow's derivative at the points."""
-        return float(np.linalg.norm(self.P[0] @ self.A[0], 2, axis=(1, 2)).max())
+        """The largest singular value of the whole flow's derivatives."""
+        return float(np.linalg.norm(self.whole, 2, axis=(1, 2)).max())
 
     def _factor(self, mu: float, size: int) -> None:
         """Q_k and S_k of each block, and the last R, from the square roots of the Gramians."""
