@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -63,7 +64,9 @@ def _response(start: Start, velocity: FloatArray) -> tuple[float, float]:
     return float(np.linalg.norm(dw)), float(np.max(abs(dx)))
 
 
-def _responses(setting: Setting, path: Any, design: LoopDesign, places: Any) -> FloatArray:
+def _responses(
+    setting: Setting, path: Any, design: LoopDesign, places: Sequence[float]
+) -> FloatArray:
     """The sums of `_response` over places of the path; infinite where a loop explodes."""
     total = np.zeros(2)
     for s in places:

@@ -67,7 +67,7 @@ class State:
         self.is_control = np.arange(len(self.theta)) < objective.model.n_controls
         self.held = self.is_control & (not objective.train_controls)
         self.readout_only = False
-        # a quarter of the trials fail, and several sweeps back cost several times the way forward
+        # some trials fail, and several sweeps back cost several times the way forward
         self.tries_first = objective.model.readout.n_outputs >= _MANY_OUTPUTS
         if strengths is None and readout_steps:
             self._solve_readout(readout_steps)
