@@ -52,7 +52,7 @@ class Monomials:
         index = {alpha: j for j, alpha in enumerate(exponents)}
         # d x^alpha / d x_j = alpha_j x^(alpha - e_j)
         quotients = [
-            (row, j, alpha.count(j), index.get(_without(alpha, j), row))
+            (row, j, alpha.count(j), index.get(without(alpha, j), row))
             for row, alpha in enumerate(exponents)
             for j in sorted(set(alpha))
         ]
@@ -120,7 +120,7 @@ class Monomials:
             dphi[level] = dphi[parent] * x[variable] + phi[parent] * dx[variable]
 
 
-def _without(alpha: tuple[int, ...], j: int) -> tuple[int, ...]:
+def without(alpha: tuple[int, ...], j: int) -> tuple[int, ...]:
     """x^alpha divided by x_j."""
     k = alpha.index(j)
     return alpha[:k] + alpha[k + 1 :]

@@ -15,7 +15,7 @@ from scipy.integrate import DOP853
 
 from skcode.fields import Fields
 from skcode.fields._neural import NeuralDrawn
-from skcode.fields._polynomial import Monomials
+from skcode.fields._polynomial import Monomials, without
 from skcode.geometry._vector_field import Exponent, PolynomialField, all_polynomial, vector_fields
 from skcode.utils._tracing import tracing
 from skcode.utils._typing import FloatArray
@@ -148,12 +148,12 @@ class PolynomialBundle(Bundle):
         self.n_fields, self.n_states = len(Vs), m
         self.width = len(exponents)
         self.c = np.zeros((len(Vs), len(exponents), m))
-        self.dc = np.zeros((len(Vs), len(exponents), m, m))
         for i, V in enumerate(Vs):
             for alpha, c in V.terms.items():
                 self.c[i, index[alpha]] = c
-                for j in set(alpha):
-                    self.dc[i, index[_without(alpha, j)], :, j] += alpha.count(j) * c
+        slopes = table.slopes(self.c.transpose(0, 2, 1).reshape(-1, self.width))
+        self.dc = np.zeros((len(Vs), self.width, m, m))
+        self.dc[:, : table.n_quotients] = slopes.reshape(len(Vs), m, m, -1).transpose(0, 3, 1, 2)
         self.flat = self.c.transpose(1, 0, 2).reshape(self.width, -1)
 
     def bind(self, w: FloatArray) -> _BoundPolynomials:
@@ -188,18 +188,13 @@ class PolynomialBundle(Bundle):
         return phi @ bound.C, D, self._values(phi)
 
 
-def _without(alpha: Exponent, j: int) -> Exponent:
-    k = alpha.index(j)
-    return alpha[:k] + alpha[k + 1 :]
-
-
 def _divisors(exponents: set[Exponent]) -> list[Exponent]:
     """The monomials and all that divide them, in order of degree."""
     found: set[Exponent] = {()}
     fresh = set(exponents)
     while fresh:
         found |= fresh
-        fresh = {_without(alpha, j) for alpha in fresh for j in alpha} - found
+        fresh = {without(alpha, j) for alpha in fresh for j in alpha} - found
     return sorted(found, key=lambda alpha: (len(alpha), alpha))
 
 
