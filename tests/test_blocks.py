@@ -16,6 +16,10 @@ def square(k):
     return (k**2, np.full(2, k / 3))
 
 
+def inverse(k):
+    return 1 / k
+
+
 def process_of(k):
     return os.getpid()
 
@@ -56,6 +60,14 @@ def test_one_pool_serves_all_calls():
         list(mapper(square, [(1,), (2,)]))
         assert mapper._pool is pool
     assert mapper._pool is None
+
+
+@pytest.mark.parametrize(("backend", "n_jobs"), POOLS)
+def test_an_error_in_a_task_is_raised_and_the_pool_goes_on(backend, n_jobs):
+    with parallel_config(backend=backend), OrderedMap(n_jobs) as mapper:
+        with pytest.raises(ZeroDivisionError):
+            list(mapper(inverse, [(k,) for k in range(20)]))
+        assert list(mapper(inverse, [(1,), (2,)])) == [1, 0.5]
 
 
 def test_a_map_outside_its_context_is_serial():

@@ -1,6 +1,7 @@
 """The same bits for every n_jobs and backend; one pool a fit; BLAS threads given back."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -85,27 +86,39 @@ def test_predictions_do_not_depend_on_the_company_of_a_row(data, part):
     )
 
 
-class CountingParallel(joblib.Parallel):
-    opened = 0
+@pytest.fixture
+def pools(monkeypatch):
+    """The backends of the pools that were opened, in order."""
+    opened = []
 
-    def __enter__(self):
-        type(self).opened += 1
-        return super().__enter__()
+    class CountingThreads(ThreadPoolExecutor):
+        def __init__(self, *args):
+            opened.append("threading")
+            super().__init__(*args)
+
+    class CountingParallel(joblib.Parallel):
+        def __enter__(self):
+            opened.append("loky")
+            return super().__enter__()
+
+    monkeypatch.setattr(_blocks, "ThreadPoolExecutor", CountingThreads)
+    monkeypatch.setattr(_blocks, "Parallel", CountingParallel)
+    return opened
 
 
+@pytest.mark.parametrize("backend", ["threading", "loky"])
 @pytest.mark.parametrize("solver", SOLVERS, ids=str)
 @pytest.mark.parametrize("early_stopping", [False, True])
-def test_one_pool_a_fit(data, monkeypatch, solver, early_stopping):
-    counting = type("Counting", (CountingParallel,), {"opened": 0})
-    monkeypatch.setattr(_blocks, "Parallel", counting)
+def test_one_pool_a_fit(data, pools, solver, early_stopping, backend):
     X, y = data
     model = ControlledODERegressor(solver=solver, max_iter=2, n_jobs=2, **SMALL)
-    model.set_params(early_stopping=early_stopping).fit(X, y)
-    assert counting.opened == 1
-    model.predict(X)
-    assert counting.opened == 2
-    model.set_params(n_jobs=1).fit(X, y)
-    assert counting.opened == 2
+    with parallel_config(backend):
+        model.set_params(early_stopping=early_stopping).fit(X, y)
+        assert pools == [backend]
+        model.predict(X)
+        assert pools == [backend] * 2
+        model.set_params(n_jobs=1).fit(X, y)
+        assert pools == [backend] * 2
 
 
 def blas_threads():

@@ -87,7 +87,7 @@ class Objective:
         ridge = np.full(model.n_parameters, _DEFAULT_ALPHA if alpha is None else float(alpha))
         ridge[: model.n_controls] /= model.n_intervals
         ridge[model.n_controls :] *= model.readout.penalised
-        self.ridge = ridge
+        self.ridge, self.root_ridge = ridge, np.sqrt(ridge)
         self.tasks = self._cut(X, model)
         # where the strength of the penalty comes from the data, single precision is ample
         self.precision = np.float32 if alpha is None else model.dtype
@@ -182,9 +182,10 @@ class Objective:
         """Theta after one Newton step of a linear readout, in one pass over the rows."""
         return newton_readout(self, theta)
 
-    @np.errstate(over="ignore")
     def _penalty(self, theta: FloatArray) -> float:
-        return 0.5 * float(np.sum((np.sqrt(self.ridge) * theta) ** 2))
+        # the square root first: a huge number times the ridge is finite where its square is not
+        scaled = self.root_ridge * theta
+        return 0.5 * float(np.dot(scaled, scaled))
 
     def _finish(
         self, theta: FloatArray, value: float, grad: FloatArray

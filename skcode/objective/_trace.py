@@ -38,12 +38,13 @@ def _sweep_scores_vjp(
     def vjp(g: FloatArray) -> FloatArray:
         controls, parameters = model.split(theta)
         with paused():
-            g = g.T
+            g = np.ascontiguousarray(g.T)
             x0, x1 = sweep.states[0], sweep.states[-1]
             gradient = np.zeros_like(theta)
             by_score = np.matmul(readout.features(x1, x0), g[:, :, None])[:, :, 0]
             np.add.at(gradient, n_controls + readout.index, by_score)
-            p = readout.state_gradient(parameters.astype(model.dtype)).T @ g
+            # for one score an outer product, which matmul leaves to a slow loop
+            p = np.dot(readout.state_gradient(parameters.astype(model.dtype)).T, g)
             u_bar = np.zeros(controls.shape, model.dtype)
             sweep.adjoint(p, u_bar, wants_start=False)
             gradient[:n_controls] = u_bar.ravel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ class DisplacementReadout(Readout):
     def features(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
         return (x1 - x0)[: self.n_outputs, None]
 
-    @property
+    @cached_property
     def index(self) -> IntArray:
         return np.zeros((self.n_outputs, 1), dtype=int)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ class LinearReadout(Readout):
         ones = np.ones((1, x1.shape[1]), x1.dtype)
         return np.concatenate([x1, ones])[None]
 
-    @property
+    @cached_property
     def index(self) -> IntArray:
         A = np.arange(self.n_outputs * self.n_features).reshape(self.n_outputs, -1)
         b = self.n_outputs * self.n_features + np.arange(self.n_outputs)

@@ -40,7 +40,7 @@ class Shipping:
     def forget(self) -> None:
         """Let go of all that was sent, before the pool closes."""
 
-    def has_lost(self, error: Exception) -> bool:
+    def has_lost(self, error: BaseException) -> bool:
         """Whether the error tells of a machine that is gone with the values that it kept."""
         return False
 
@@ -67,7 +67,7 @@ class DaskShipping(Shipping):
             self.backend.data_futures.pop(key, None)
         self.sent.clear()
 
-    def has_lost(self, error: Exception) -> bool:
+    def has_lost(self, error: BaseException) -> bool:
         return type(error).__module__.split(".")[0] == "distributed"
 
 
