@@ -38,7 +38,7 @@ from skcode.fields import NeuralFields, PolynomialFields
 from skcode.flow import get_tableau
 from skcode.inputs import InputMap
 from skcode.losses import SquaredError
-from skcode.objective import Model, Objective
+from skcode.objective import Model, NormalEquations, Objective
 from skcode.readouts import LinearReadout
 from skcode.utils._blocks import OrderedMap
 
@@ -111,21 +111,25 @@ def ours(model, problem, mapper):
         value, grad = objective.value_and_grad(theta)
         return value, [grad[:c].reshape(problem.controls.shape), grad[c : c + m], grad[c + m :]]
 
-    def accumulate():
-        equations = objective.normal_equations(theta)
-        arrow = equations.matrix
-        J_by_J = np.block([[arrow.core, arrow.coupling[0]], [arrow.coupling[0].T, arrow.blocks[0]]])
-        return J_by_J, equations.gradient
-
-    return gradient, accumulate
+    return gradient, lambda: objective.normal_equations(theta)
 
 
 def error(result, reference):
     """Largest deviation in units of the largest entry, over all parts."""
     flat = [
-        [np.atleast_1d(np.asarray(part, float)) for part in flatten(r)] for r in (result, reference)
+        [np.atleast_1d(np.asarray(part, float)) for part in flatten(dense(r))]
+        for r in (result, reference)
     ]
     return max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(*flat, strict=True))
+
+
+def dense(result):
+    """J^T J / n and the gradient of normal equations, whose arrow a fit leaves as it is."""
+    if not isinstance(result, NormalEquations):
+        return result
+    arrow = result.matrix
+    J_by_J = np.block([[arrow.core, arrow.coupling[0]], [arrow.coupling[0].T, arrow.blocks[0]]])
+    return J_by_J, result.gradient
 
 
 def flatten(parts):

@@ -2,7 +2,8 @@
 
 from skcode.objective._ensemble import ensemble_scores
 from skcode.objective._model import Model
+from skcode.objective._normal import NormalEquations
 from skcode.objective._objective import Objective
 from skcode.objective._variance import score_variance
 
-__all__ = ["Model", "Objective", "ensemble_scores", "score_variance"]
+__all__ = ["Model", "NormalEquations", "Objective", "ensemble_scores", "score_variance"]

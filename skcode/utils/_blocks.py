@@ -154,13 +154,16 @@ def _run(function: Callable[..., Any], *task: Any) -> Any:
 
 def ordered_sum(results: Iterable[tuple[Any, ...]]) -> list[Any]:
     """Entrywise sum of tuples of numbers and arrays, in order."""
-    total: list[Any] | None = None
-    for result in results:
-        if total is None:
-            total = [np.array(part) if isinstance(part, np.ndarray) else part for part in result]
-            continue
-        for i, part in enumerate(result):
-            total[i] += part
-    if total is None:
+    total: list[Any] = []
+    for k, result in enumerate(results):
+        if k == 0:
+            total = list(result)
+        elif k == 1:
+            # the first terms are left alone, and not copied either
+            total = [a + b for a, b in zip(total, result, strict=True)]
+        else:
+            for i, part in enumerate(result):
+                total[i] += part
+    if not total:
         raise ValueError("Nothing to sum.")
     return total
