@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from joblib import parallel_config
 
-from skcode.utils._blocks import OrderedMap, block_slices, ordered_sum, task_slices
+from skcode.utils._blocks import OrderedMap, block_slices, odd_block, ordered_sum, task_slices
 from skcode.utils._random import as_generator
 
 POOLS = [("threading", 2), ("loky", 2), ("multiprocessing", 2), ("threading", 1)]
@@ -36,6 +36,14 @@ def test_slices_cut_all_samples_once_in_order(slices, n, n_block):
     assert all((s.stop - s.start) % n_block == 0 for s in cut[:-1])
 
 
+def test_blocks_hold_an_odd_multiple_of_32_samples():
+    sizes = np.array([odd_block(n) for n in range(1, 5000)])
+    assert np.all(sizes % 64 == 32)
+    assert np.all(sizes >= 96)
+    assert np.all(abs(sizes - np.arange(1, 5000))[95:] <= 32)
+    assert [odd_block(size) for size in sizes] == list(sizes)
+
+
 def test_tasks_are_few_and_hold_whole_blocks():
     assert len(task_slices(10**6, 64)) <= 64
     assert task_slices(640, 64) == block_slices(640, 64)
@@ -47,6 +55,7 @@ def test_maps_keep_the_order_of_tasks(backend, n_jobs):
     tasks = [(k,) for k in range(20)]
     with parallel_config(backend=backend), OrderedMap(n_jobs) as mapper:
         assert [squared for squared, _ in mapper(square, tasks)] == [k**2 for k in range(20)]
+        assert list(mapper(os.getpid, [(), ()])) != []
         total, array = mapper.sum(square, tasks)
         pids = set(mapper(process_of, tasks))
     assert total == 2470

@@ -220,8 +220,8 @@ def test_trained_controls_of_convolutional_fields_see_stripes(stripes):
 def test_training_on_mapped_bytes_never_copies_them(stripes, tmp_path, monkeypatch):
     monkeypatch.setattr("skcode.estimators._preparation._CANONICAL_ROWS", 0)
     monkeypatch.setattr("skcode.objective._readout._CHUNK_ENTRIES", 2**16)
-    np.save(tmp_path / "X.npy", np.tile(stripes[0], (100, 1)))
-    X, y = np.load(tmp_path / "X.npy", mmap_mode="r"), np.tile(stripes[1], 100)
+    np.save(tmp_path / "X.npy", np.tile(stripes[0], (150, 1)))
+    X, y = np.load(tmp_path / "X.npy", mmap_mode="r"), np.tile(stripes[1], 150)
     family = FilterFields((8, 8), kernel_size=3, pooling=1)
     model = classifier(family, n_states=family.n_states(4), n_fields=4, max_iter=1)
     model.solver.set_params(batch_size=512)

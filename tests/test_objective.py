@@ -125,8 +125,8 @@ def test_many_outputs_make_the_blocks_of_the_jacobian_smaller():
         objective = Objective(model, SquaredError(), X, y, weight, 0.1, OrderedMap())
         return objective._normal_tasks[0].n_block, model.n_block
 
-    assert normal_block(1) == (512, 512)
-    assert normal_block(40) == (64, 512)
+    assert normal_block(1) == (544, 544)
+    assert normal_block(40) == (96, 544)
 
 
 @every_readout

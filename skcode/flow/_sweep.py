@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike
 
 from skcode.fields import Fields, Kernel
 from skcode.flow._tableau import Tableau
+from skcode.utils._blocks import odd_block
 from skcode.utils._typing import FloatArray
 
 #: tapes of one block are kept between the sweeps up to this size, else recomputed
@@ -43,18 +44,18 @@ def block_size(fields: Fields, dtype: DTypeLike) -> int:
     Returns
     -------
     int
-        A power of two between 64 and 2048.
+        A power of two and 32, up to 2080.
 
     Examples
     --------
     >>> from skcode.fields import LinearFields
     >>> from skcode.flow import block_size
     >>> block_size(LinearFields().draw(2, 2, rng=0), float)
-    2048
+    2080
     """
     floats = 2 * fields.tape_width + 3 * fields.n_states
     n = _CACHE_BYTES // (floats * np.dtype(dtype).itemsize)
-    return int(np.clip(2 ** int(np.log2(max(n, 1))), 64, 2048))
+    return odd_block(int(np.clip(2 ** int(np.log2(max(n, 1))), 64, 2048)))
 
 
 class Sweep:

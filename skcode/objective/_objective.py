@@ -13,7 +13,7 @@ from skcode.objective._model import Model
 from skcode.objective._normal import MOST_EXACT, NormalEquations, assemble, task_normal
 from skcode.objective._readout import newton_readout
 from skcode.objective._trace import sweep_scores, weighted_loss
-from skcode.utils._blocks import OrderedMap, block_slices, ordered_sum, task_slices
+from skcode.utils._blocks import OrderedMap, block_slices, odd_block, ordered_sum, task_slices
 from skcode.utils._tracing import tracing
 from skcode.utils._typing import Array, FloatArray, IntArray, Traced
 
@@ -185,7 +185,8 @@ class Objective:
     def _penalty(self, theta: FloatArray) -> float:
         # the square root first: a huge number times the ridge is finite where its square is not
         scaled = self.root_ridge * theta
-        return 0.5 * float(np.dot(scaled, scaled))
+        with np.errstate(over="ignore"):
+            return 0.5 * float(np.dot(scaled, scaled))
 
     def _finish(
         self, theta: FloatArray, value: float, grad: FloatArray
@@ -210,8 +211,7 @@ def _block_of_rows(model: Model, loss: Loss) -> int:
         sweeps = min(sweeps, MOST_EXACT)
     sample = sweeps * model.n_controls * model.dtype.itemsize
     most = max(_ROW_BYTES, model.n_normal_entries * np.dtype(float).itemsize // _ROW_SHARE)
-    n_rows: int = 2 ** int(np.log2(max(most // sample, 1)))
-    return min(max(model.n_block, model.n_controls), max(64, n_rows))
+    return odd_block(min(max(model.n_block, model.n_controls), most // sample))
 
 
 def _task_value_and_grad(
