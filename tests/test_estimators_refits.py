@@ -10,7 +10,7 @@ from sklearn.datasets import make_friedman1
 from sklearn.utils.class_weight import compute_class_weight
 
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
-from skcode.estimators import _base
+from skcode.estimators import _course, _member
 from skcode.fields import DiagonalFields, FunctionFields, NeuralFields
 from skcode.solvers import SGD, Adam, GaussNewton
 
@@ -140,7 +140,7 @@ def test_a_refit_drops_what_the_model_before_had_alone(friedman):
 
 
 def raise_in_the_second_member(monkeypatch):
-    train = _base.train
+    train = _course.train
     calls = []
 
     def failing(*args, **kwargs):
@@ -149,7 +149,7 @@ def raise_in_the_second_member(monkeypatch):
             raise RuntimeError("in the second member")
         return train(*args, **kwargs)
 
-    monkeypatch.setattr(_base, "train", failing)
+    monkeypatch.setattr(_course, "train", failing)
 
 
 def state(model, X):
@@ -301,7 +301,7 @@ def test_the_best_score_passes_over_those_that_are_not_defined(friedman):
     monitor = model._members[0].monitor
     for scores, best in (([np.nan, -3.0, -2.0], -2.0), ([0.5, np.nan], 0.5), ([np.nan], np.nan)):
         monitor.validation_scores = scores
-        found = _base.published(model._members)["best_validation_score_"]
+        found = _member.published(model._members)["best_validation_score_"]
         np.testing.assert_equal(found, best)
     # R2 of one row is not defined
     alone = regressor(n_members=1).fit(X, y, X_val=X[:1], y_val=y[:1])

@@ -382,11 +382,11 @@ class InterruptedMonitor(_monitor.TrainingMonitor):
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("at", [1, 3])
 def test_an_interrupt_leaves_a_usable_model(friedman, monkeypatch, solver, n_members, at):
-    from skcode.estimators import _base
+    from skcode.estimators import _course
 
     X, y = friedman
     monitor = type("Monitor", (InterruptedMonitor,), {"calls": 0, "at": at})
-    monkeypatch.setattr(_base, "TrainingMonitor", monitor)
+    monkeypatch.setattr(_course, "TrainingMonitor", monitor)
     model = regressor(solver=solver, n_members=n_members, max_iter=20)
     with pytest.warns(UserWarning, match="interrupted"):
         model.fit(X, y)
@@ -410,11 +410,11 @@ def test_an_interrupt_before_the_first_iteration(friedman, monkeypatch):
 
 
 def test_an_interrupt_keeps_the_best_iterate(friedman, monkeypatch):
-    from skcode.estimators import _base
+    from skcode.estimators import _course
 
     X, y = friedman
     monitor = type("Monitor", (InterruptedMonitor,), {"calls": 0, "at": 5})
-    monkeypatch.setattr(_base, "TrainingMonitor", monitor)
+    monkeypatch.setattr(_course, "TrainingMonitor", monitor)
     model = regressor(solver="sgd", early_stopping=True, max_iter=20)
     with pytest.warns(UserWarning, match="interrupted"):
         model.fit(X, y, X_val=X[:50], y_val=y[:50])

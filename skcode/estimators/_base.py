@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from typing import Any, Self
@@ -21,33 +22,31 @@ from skcode.estimators._choices import (
     choose_dimension,
     choose_family,
     choose_members,
-    choose_solver,
 )
+from skcode.estimators._course import CourseMixin
 from skcode.estimators._drawn import check_unchanged, drawn_from
 from skcode.estimators._far import check_reach
 from skcode.estimators._member import (
     Data,
     Member,
     initial_theta,
+    moved,
     published,
-    reached,
-    snapshot,
-    train,
-    validator,
 )
 from skcode.estimators._monitor import TrainingMonitor
-from skcode.estimators._preparation import canonical, hold_out, positive_rows
+from skcode.estimators._preparation import canonical, positive_rows
 from skcode.estimators._state import TravelMixin, unchanged_by_failure
 from skcode.estimators._tasks import Task
 from skcode.fields import FieldFamily
 from skcode.flow import TABLEAUS, get_tableau, trajectory
 from skcode.inputs import SCALINGS, InputMap
-from skcode.objective import Model, Objective, ensemble_scores
+from skcode.objective import Model, ensemble_scores
 from skcode.readouts import READOUTS
 from skcode.solvers import SOLVERS, Solver
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._decorators import fit_context
 from skcode.utils._doc_link import DocLinkMixin
+from skcode.utils._random import as_generator
 from skcode.utils._typing import Array, FloatArray
 
 #: rows from which families that are placed by data take their places
@@ -57,11 +56,9 @@ _REFERENCE_ROWS = 1024
 INPUT_TYPES = [np.float64, np.float32, np.uint8]
 
 
-def spawn(random_state: np.random.RandomState) -> np.random.Generator:
-    return np.random.default_rng(random_state.randint(np.iinfo(np.int32).max))
-
-
-class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEstimator, ABC):
+class ControlledODEBase(
+    CourseMixin, DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEstimator, ABC
+):
     """Base of the estimators; not for direct use."""
 
     _members: list[Member]
@@ -229,27 +226,12 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
             else:
                 members = [member.copy() for member in self._members]
             tasks = FitTasks(self, len(members), X, y, sample_weight)
-            for k, member in enumerate(members):
-                part, validation = data, given
-                if self.early_stopping and given is None:
-                    part, validation = hold_out(data, task, self.validation_fraction, k)
-                self._watch(member, task, validation, mapper, k)
-                objective = self._objective(member.model, task, part, mapper)
-                solver = choose_solver(self.solver, member.model.n_normal_entries, len(part.X))
-                completed = train(
-                    member,
-                    objective,
-                    solver,
-                    max_iter=self.max_iter,
-                    tol=self.tol,
-                    n_iter_no_change=self.n_iter_no_change,
-                    rng=spawn(random_state),
-                    told=tasks.member(snapshot, members[: k + 1], task),
-                )
-                if not completed:
-                    members = reached(members, k) if fresh else members
-                    break
-        self._adopt(task, members, solver)
+            for outcome in self._outcomes(members, task, data, given, random_state, tasks, mapper):
+                for message, category in outcome.warnings:
+                    warnings.warn(message, category, stacklevel=3)
+            if fresh and not outcome.completed:
+                members = moved(members)
+        self._adopt(task, members, outcome.solver)
         tasks.end()
         return self
 
@@ -272,23 +254,6 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         factors = self._class_factors(task, targets, weight)
         return Data(X, targets, weight if factors is None else weight * factors), task
 
-    def _watch(
-        self, member: Member, task: Task, validation: Data | None, mapper: OrderedMap, number: int
-    ) -> None:
-        """A new monitor, for one call of fit."""
-        member.monitor = TrainingMonitor(
-            validator(member.model, task, validation, mapper),
-            self.early_stopping,
-            self.tol,
-            self.n_iter_no_change,
-            self.verbose,
-            self._label(number),
-        )
-
-    def _label(self, number: int) -> str:
-        """What the printed lines of a member begin with."""
-        return f"[{type(self).__name__}] member {number + 1}, "
-
     def _n_members(self, n_rows: int) -> int:
         return choose_members(self.n_members, n_rows)
 
@@ -299,7 +264,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
         # one map for all, so that predictions scale their rows once
         input_map = InputMap.fit(data.X, data.weight, m, self.scaling)
         return [
-            self._draw(data, task, input_map, spawn(random_state))
+            self._draw(data, task, input_map, as_generator(random_state))
             for _ in range(self._n_members(len(data.X)))
         ]
 
@@ -321,9 +286,6 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, TravelMixin, BaseEst
             readout,
         )
         return Member(model, initial_theta(model, task.loss, data, rng), TrainingMonitor())
-
-    def _objective(self, model: Model, task: Task, data: Data, mapper: OrderedMap) -> Objective:
-        return Objective(model, task.loss, *data, self.alpha, mapper, self.train_controls)
 
     def _adopt(
         self,

@@ -46,6 +46,11 @@ class FitTasks:
             self._context = estimator._init_callback_context(max_subtasks=n_members)
             self._context.call_on_fit_task_begin(**self._data)
 
+    @property
+    def are_told(self) -> bool:
+        """Whether there are callbacks."""
+        return self._context is not None
+
     def member(self, snapshot: Callable[..., dict[str, Any]], *args: Any) -> MemberTask:
         """The task of the next member.
 

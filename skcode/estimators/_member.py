@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -78,6 +77,21 @@ def tame_start(objective: Objective, theta: FloatArray) -> tuple[FloatArray, flo
     )
 
 
+class Outcome(NamedTuple):
+    """What became of a training: whether more members are to follow, and what to warn of."""
+
+    completed: bool
+    n_iter: int
+    solver: Solver
+    warnings: list[tuple[str, type[Warning]]]
+
+
+def interrupted(n_iter: int) -> tuple[str, type[Warning]]:
+    """The warning that tells the caller of `fit` what an interrupt leaves."""
+    message = f"Training interrupted after {n_iter} iterations; the model keeps what was reached."
+    return message, UserWarning
+
+
 def train(
     member: Member,
     objective: Objective,
@@ -88,15 +102,23 @@ def train(
     n_iter_no_change: int,
     rng: np.random.Generator,
     told: MemberTask,
-) -> bool:
-    """Train a member in place; False if no more members are to follow.
+    stopped: Callable[[], bool],
+) -> Outcome:
+    """Train a member in place.
 
-    That is after an interrupt, which keeps what was reached and warns, or if a callback says so.
+    It is not completed after an interrupt, which keeps what was reached, or if a callback wants no
+    more members, or where `stopped` became true.
     """
     max_iter = solver.default_max_iter if max_iter is None else max_iter
     monitor = member.monitor
-    monitor.told = told.iterated
+    monitor.told = lambda: told.iterated() or stopped()
     monitor.start(max_iter)
+
+    def keep_what_was_reached() -> None:
+        last = member.theta if monitor.theta is None else monitor.theta
+        member.theta, member.n_iter = monitor.chosen(last), max(len(monitor.losses), 1)
+        member.posterior = None
+
     try:
         member.theta, first = tame_start(objective, member.theta)
         told.begin(solver.most_iterations(objective, max_iter))
@@ -109,61 +131,53 @@ def train(
             rng=rng,
             monitor=monitor,
         )
+        if stopped():
+            keep_what_was_reached()
+            return Outcome(False, len(monitor.losses), solver, [])
         if not monitor.losses:
             # the start was the optimum
             monitor(result.theta, objective.value(result.theta))
     except KeyboardInterrupt:
-        warn_of_interrupt(monitor)
-        last = member.theta if monitor.theta is None else monitor.theta
-        member.theta, member.n_iter = monitor.chosen(last), max(len(monitor.losses), 1)
-        member.posterior = None
-        return False
+        keep_what_was_reached()
+        n_iter = len(monitor.losses)
+        return Outcome(False, n_iter, solver, [interrupted(n_iter)])
     finally:
         # neither the validation part nor the callbacks are kept with the model
         monitor.validate = monitor.told = None
     member.theta, member.n_iter = monitor.chosen(result.theta), max(result.n_iter, 1)
-    # what a solver told of the objective may be a mean over a pass
-    bound = _DIVERGED * first + tol
-    if monitor.losses[-1] > bound and (now := objective.value(member.theta)) > bound:
-        warnings.warn(
-            f"{type(solver).__name__} diverged: the objective is {now:.3g}, and was {first:.3g} "
-            "at the start. Lower the rate of the solver or alpha, scale X (scaling='robust'), or "
-            "use bounded vector fields (vector_fields='neural').",
-            ConvergenceWarning,
-            stacklevel=4,
-        )
-    elif not result.converged:
-        warnings.warn(
-            f"{type(solver).__name__} with max_iter={max_iter} did not converge "
-            f"({result.message}): raise max_iter, or tol.",
-            ConvergenceWarning,
-            stacklevel=4,
-        )
     # an iterate that the validation part chose has no posterior; only regression asks for one
     kept = objective.loss.has_noise and member.theta is result.theta
     member.posterior = result.posterior if kept else None
+    warned: list[tuple[str, type[Warning]]] = []
+    # what a solver told of the objective may be a mean over a pass
+    bound = _DIVERGED * first + tol
+    if monitor.losses[-1] > bound and (now := objective.value(member.theta)) > bound:
+        message = (
+            f"{type(solver).__name__} diverged: the objective is {now:.3g}, and was {first:.3g} "
+            "at the start. Lower the rate of the solver or alpha, scale X (scaling='robust'), or "
+            "use bounded vector fields (vector_fields='neural')."
+        )
+        warned.append((message, ConvergenceWarning))
+    elif not result.converged:
+        message = (
+            f"{type(solver).__name__} with max_iter={max_iter} did not converge "
+            f"({result.message}): raise max_iter, or tol."
+        )
+        warned.append((message, ConvergenceWarning))
     try:
-        return not told.end()
+        completed = not told.end()
     except KeyboardInterrupt:
-        warn_of_interrupt(monitor)
-        return False
+        completed = False
+        warned.append(interrupted(len(monitor.losses)))
+    return Outcome(completed, len(monitor.losses), solver, warned)
 
 
-def warn_of_interrupt(monitor: TrainingMonitor) -> None:
-    """Tell the caller of `fit` what an interrupt leaves."""
-    warnings.warn(
-        f"Training interrupted after {len(monitor.losses)} iterations; "
-        "the model keeps what was reached.",
-        stacklevel=5,
-    )
-
-
-def reached(members: list[Member], k: int) -> list[Member]:
-    """The members to keep when member k is the last that was trained at all.
+def moved(members: list[Member]) -> list[Member]:
+    """The members to keep of an ensemble whose training was not completed.
 
     One without an iteration would only dilute the others.
     """
-    return members[: max(k + bool(members[k].monitor.losses), 1)]
+    return [member for member in members if member.monitor.losses] or members[:1]
 
 
 def validator(

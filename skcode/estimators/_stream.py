@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
-from skcode.estimators._base import ControlledODEBase, spawn
+from skcode.estimators._base import ControlledODEBase
 from skcode.estimators._choices import choose_solver
 from skcode.estimators._drawn import check_unchanged
 from skcode.estimators._member import Member, tame_start
@@ -17,6 +17,7 @@ from skcode.estimators._tasks import Task
 from skcode.objective import Objective
 from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.utils._blocks import OrderedMap
+from skcode.utils._random import as_generator
 
 
 def streams(estimator: Any) -> bool:
@@ -69,7 +70,7 @@ class StreamingBase(ControlledODEBase):
                 members = [member.copy() for member in self._members]
             for k, member in enumerate(members):
                 objective = self._objective(member.model, task, data, mapper)
-                loss = stream_epoch(member, objective, solver, spawn(stream))
+                loss = stream_epoch(member, objective, solver, as_generator(stream))
                 member.monitor.verbose, member.monitor.name = self.verbose, self._label(k)
                 member.monitor(member.theta, loss)
         self._adopt(task, members, solver, stream)

@@ -65,6 +65,8 @@ class OrderedMap:
 
     def __init__(self, n_jobs: int | None = None):
         self.n_jobs = n_jobs
+        #: threads that share the tasks; 1 where they run in this thread, or elsewhere
+        self.n_threads = 1
         self._threads: ThreadPoolExecutor | None = None
         self._pool: Parallel | None = None
         self._shipping: Shipping | None = None
@@ -85,7 +87,8 @@ class OrderedMap:
     def _open(self) -> None:
         pool = Parallel(n_jobs=self.n_jobs, prefer="threads")
         if isinstance(pool._backend, ThreadingBackend):
-            self._threads = ThreadPoolExecutor(effective_n_jobs(self.n_jobs))
+            self.n_threads = effective_n_jobs(self.n_jobs)
+            self._threads = ThreadPoolExecutor(self.n_threads)
             return
         self._pool = pool
         self._shipping = shipping(pool)
@@ -100,7 +103,7 @@ class OrderedMap:
     def _close(self) -> None:
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
-            self._threads = None
+            self._threads, self.n_threads = None, 1
         if self._shipping is not None:
             self._shipping.forget()
             self._shipping = None
