@@ -8,8 +8,9 @@
 Each figure comes from a process of its own. Rows are float32 and lie in a file that is mapped into
 memory, so that they are read block by block. The first tables time one loss and gradient and one
 Jacobian accumulation (``Objective.value_and_grad``, ``Objective.normal_equations``) with rank-1
-fields; "fit" is ``ControlledODERegressor().fit`` with defaults. Memory is the peak of what the
-process allocates beyond what it held before the call; mapped rows do not count.
+fields; "fits" and "fit" are ``ControlledODERegressor().fit`` with defaults, "fits" with one worker
+and with two. Memory is the peak of what the process allocates beyond what it held before the call;
+mapped rows do not count.
 
 The slope is that of log time against log size: 1 is linear. Where other programs run,
 ``--clock cpu`` reads the processor time, for one thread.
@@ -196,9 +197,23 @@ def jobs_table(folder, n, clock):
     print(f"{'2 processes':>11}{ratios[0]:11.2f}{ratios[1]:12.2f}")
 
 
+def fits_table(folder, most, clock):
+    print(f"\n{'rows':>10}{'1 job s':>12}{'2 jobs s':>12}{'speed-up':>9}   (fit, 4 members)")
+    for n in (500, 2_000, 20_000, 100_000):
+        if n <= most:
+            one, two = (
+                min(
+                    measure(folder, "fit", {"n": n, "jobs": jobs, "members": 4}, clock)["fit"]
+                    for _ in range(2)
+                )
+                for jobs in (1, 2)
+            )
+            print(f"{n:10}{one:12.2f}{two:12.2f}{one / two:9.2f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--axes", nargs="+", choices=[*AXES, "jobs", "fit"])
+    parser.add_argument("--axes", nargs="+", choices=[*AXES, "jobs", "fits", "fit"])
     parser.add_argument("--fit-rows", type=int, default=10**6)
     parser.add_argument("--fit-members", type=int, default=4)
     parser.add_argument("--most-rows", type=int, default=10**7)
@@ -211,7 +226,7 @@ def main():
         return
     most = min(args.most_rows, 10**5) if args.fast else args.most_rows
     fit_rows = min(args.fit_rows, most)
-    axes = args.axes or [*AXES, "jobs", "fit"]
+    axes = args.axes or [*AXES, "jobs", "fits", "fit"]
     n_file = max(most if "n" in axes else min(most, 10**5), fit_rows if "fit" in axes else 0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -219,6 +234,8 @@ def main():
         for axis in axes:
             if axis == "jobs":
                 jobs_table(folder, min(most, 10**5), args.clock)
+            elif axis == "fits":
+                fits_table(folder, min(most, 10**5), args.clock)
             elif axis == "fit":
                 size = {"n": fit_rows, "jobs": 2, "members": args.fit_members}
                 result = measure(folder, "fit", size, args.clock)
