@@ -24,6 +24,8 @@ from skcode.utils._typing import FloatArray
 _A, _B = DOP853.A, DOP853.B
 #: floats in the arrays of one chunk of groups
 _CHUNK = 2**21
+#: fields of full rank with more states have their derivatives component by component
+_FEW_STATES = 4
 
 
 class Bundle(ABC):
@@ -79,6 +81,11 @@ class Bundle(ABC):
         A, B = (np.concatenate(part) for part in zip(*parts, strict=True))
         return A, np.swapaxes(B, -1, -2)
 
+    def tangent_flow(self, w: FloatArray, x: FloatArray, n_steps: int) -> FloatArray:
+        """The derivative of `flow` in x (G, N, m, m) alone."""
+        width = self.width + len(_B) * self.n_states**2
+        return np.concatenate([self._tangents(w[s], x[s], n_steps) for s in self._chunks(x, width)])
+
     def _chunks(self, x: FloatArray, width: int) -> list[slice]:
         G, N, _ = x.shape
         size = max(1, _CHUNK // (N * width))
@@ -93,6 +100,21 @@ class Bundle(ABC):
                 k[i] = self.velocity(bound, point).ravel()
             x = x + (_B @ k).reshape(x.shape)
         return x
+
+    def _tangents(self, w: FloatArray, x: FloatArray, n_steps: int) -> FloatArray:
+        bound = self.bind(w / n_steps)
+        A = np.zeros((*x.shape, self.n_states))
+        A[...] = np.eye(self.n_states)
+        k, K = np.empty((len(_B), x.size)), np.empty((len(_B), A.size))
+        for _ in range(n_steps):
+            for i, row in enumerate(_A):
+                point = x + (row[:i] @ k[:i]).reshape(x.shape)
+                velocity, D = self.tangent(bound, point)
+                k[i] = velocity.ravel()
+                K[i] = (D @ (A + (row[:i] @ K[:i]).reshape(A.shape))).ravel()
+            x = x + (_B @ k).reshape(x.shape)
+            A = A + (_B @ K).reshape(A.shape)
+        return A
 
     def _linearised(
         self, w: FloatArray, x: FloatArray, n_steps: int
@@ -206,14 +228,14 @@ class _ValueBundle(Bundle):
         self.n_fields, self.n_states = fields.n_fields, fields.n_states
         self.width = fields.tape_width + self.n_fields * self.n_states
 
-    def bind(self, w: FloatArray) -> FloatArray:
+    def bind(self, w: FloatArray) -> Any:
         return w
 
     def values(self, x: FloatArray) -> FloatArray:
         flat: FloatArray = self.fields.value(x.reshape(-1, self.n_states))
         return flat.reshape(*x.shape[:-1], self.n_fields, self.n_states)
 
-    def velocity(self, bound: FloatArray, x: FloatArray) -> FloatArray:
+    def velocity(self, bound: Any, x: FloatArray) -> FloatArray:
         return _contract(bound, self.values(x))
 
 
@@ -236,8 +258,17 @@ class GeneralBundle(_ValueBundle):
         return np.stack(columns, axis=-1)
 
 
+class _BoundRows(NamedTuple):
+    w: FloatArray  # (G, d)
+    C: FloatArray  # (G, d r, m): w^i B_i
+    dC: Any  # (G, d r, m m): the products of its entries with those of A; None where they are many
+
+
 class NeuralBundle(_ValueBundle):
-    """Neural fields: DV_w = sum_r w_r B_r sigma'_r A_r over the rows r of all fields."""
+    """Neural fields: V_w = sum_r w_r B_r sigma_r and DV_w = sum_r w_r B_r sigma'_r A_r over rows r.
+
+    The controls are contracted with the matrices first: one product of matrices for each group.
+    """
 
     def __init__(self, fields: NeuralDrawn):
         super().__init__(fields)
@@ -248,28 +279,47 @@ class NeuralBundle(_ValueBundle):
         #: B (d, r, m), and A (r, d, m): the rows of one rank of all fields
         self.B = None if fields.B is None else fields.B.reshape(m, d, r).transpose(1, 2, 0)
         self.A = np.ascontiguousarray(fields.A[:, :-1].reshape(d, r, m).transpose(1, 0, 2))
-        #: products (d r, m m) of the entries, by component and direction
-        BA = None if fields.B is None else fields.B.T[:, :, None] * fields.A[:, None, :-1]
-        self.BA = None if BA is None else BA.reshape(d * r, m * m)
+        #: rows of B (d r, m) and products (d r, m m) of the entries, by component and direction
+        self.rows = np.tile(np.eye(m), (d, 1)) if fields.B is None else fields.B.T
+        self.BA = None
+        if fields.B is not None or m <= _FEW_STATES:
+            self.BA = (self.rows[:, :, None] * fields.A[:, None, :-1]).reshape(d * r, m * m)
+
+    def bind(self, w: FloatArray) -> _BoundRows:
+        u = np.repeat(w, self.rank, axis=1)[:, :, None]
+        return _BoundRows(w, u * self.rows, None if self.BA is None else u * self.BA)
 
     def values(self, x: FloatArray) -> FloatArray:
         return self._values(self._activate(x, None))
 
-    def derivative(self, bound: FloatArray, x: FloatArray) -> FloatArray:
-        return self.local(bound, x)[1]
+    def velocity(self, bound: _BoundRows, x: FloatArray) -> FloatArray:
+        return self._activate(x, None) @ bound.C
 
-    def local(self, bound: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def derivative(self, bound: _BoundRows, x: FloatArray) -> FloatArray:
+        return self.tangent(bound, x)[1]
+
+    def tangent(self, bound: _BoundRows, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return self._tangent(bound, x)[:2]
+
+    def local(self, bound: _BoundRows, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        velocity, D, s = self._tangent(bound, x)
+        return velocity, D, self._values(s)
+
+    def _tangent(
+        self, bound: _BoundRows, x: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Velocity, derivative and sigma of all rows."""
         ds = np.empty((*x.shape[:-1], len(self.b)))
         s = self._activate(x, ds)
-        values = self._values(s)
-        slopes = self.activation.derivative(s, ds, ds).reshape(-1, self.n_fields, self.rank)
-        q = np.repeat(bound, x.shape[1], axis=0)[:, :, None] * slopes
-        if self.BA is not None:
-            D = q.reshape(len(q), -1) @ self.BA
+        slopes = self.activation.derivative(s, ds, ds)
+        if bound.dC is not None:
+            D = slopes @ bound.dC
         else:
             # row k of DV_w is sum_i w_i sigma'_ik A_ik: products for one k at a time
+            q = slopes.reshape(-1, self.n_fields, self.rank)
+            q *= np.repeat(bound.w, x.shape[1], axis=0)[:, :, None]
             D = (np.ascontiguousarray(q.transpose(2, 0, 1)) @ self.A).transpose(1, 0, 2)
-        return _contract(bound, values), D.reshape(*x.shape, self.n_states), values
+        return s @ bound.C, D.reshape(*x.shape, self.n_states), s
 
     def _activate(self, x: FloatArray, ds: FloatArray | None) -> FloatArray:
         """sigma of all rows (G, N, d r), and what the derivative needs."""

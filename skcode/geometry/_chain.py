@@ -10,10 +10,10 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from skcode.geometry._bundle import Bundle
-from skcode.geometry._continuation import STILL, Report, Segment, Start, draw_start
+from skcode.geometry._continuation import Report, Segment, Start, draw_start
 from skcode.geometry._loops import LoopDesign
 from skcode.geometry._paths import plan_paths
-from skcode.geometry._shooting import Iterate, settle
+from skcode.geometry._shooting import Iterate, composed, settle
 from skcode.utils._typing import FloatArray
 
 #: the smallest part of a path that one loop is to carry the points
@@ -21,8 +21,11 @@ _SMALLEST_PART = 2e-5
 #: parts that fail are cut by the first factor; in the next loop points may move further on the way
 #: by the second one, the first loop's by the last number, in spreads
 _CUT, _MORE, _FIRST = 1.5, 1.4, 0.7
-#: how well loops within the chain meet their targets, in spreads
-_ACCURACY = 1e-8
+#: how well loops are closed within the chain, in spreads, and when Newton's method may stop there,
+#: in units of its first step: the next loop starts where this one really ends
+_CLOSED, _SLACK = 1e-6, 0.03
+#: finer steps of the scheme tell where a loop really ends
+_FINER, _ENOUGH = 4, 1e-9
 #: how much the flow of one loop may stretch what is around a point, and how much it may do so
 #: even where the whole chain stretches more than the tolerance bears
 _STEEP, _MILD = 3.0, 1.3
@@ -39,7 +42,7 @@ _DESIGNS = LoopDesign(excursion=50), LoopDesign(excursion=26, leg=2)
 _CANDIDATES, _COORDINATES = (16, 64), 6400
 #: widths of the kernel for planned paths, in units of the distance of neighbours in a cube, the
 #: sizes of the bends that the plans start from, and where plans and designs are probed
-_WIDTHS, _BENDS, _PROBES = (0.55, 1.2), (0.5, 2.0), (0.1, 0.3, 0.5, 0.7, 0.9)
+_WIDTHS, _BENDS, _PROBES = (0.55, 1.2), (0.5, 2.0), (0.1, 0.5, 0.9)
 
 
 class Setting(NamedTuple):
@@ -54,7 +57,7 @@ class Setting(NamedTuple):
     def start(self, X: FloatArray, design: LoopDesign) -> Start | None:
         """A loop at the points X; None on explosion."""
         return draw_start(
-            self.bundle, X, self.spread, self.n_intervals, self.rng, self.report, design
+            self.bundle, X, self.spread, self.n_intervals, self.rng, self.report, design, _CLOSED
         )
 
 
@@ -123,7 +126,7 @@ def chain(
         else:
             segment, ds = link
             segments.append(segment)
-            turned = segment.line.whole @ turned
+            turned = composed(segment.A) @ turned
             s, x, misses, far = min(s + ds, 1.0), segment.z.x[-1], 0, _MORE * ds * travel
         if link is None or ds < _SMALL_PART:
             times = min(2 * times, _MOST_INTERVALS)
@@ -145,16 +148,28 @@ def _link(
 
     The flow up to the loop has the derivatives `turned` at the points.
     """
+    solver = start.solver
     while ds > _SMALLEST_PART:
         t = min(s + ds, 1.0)
-        accuracy = 0.1 * tol if t == 1.0 else _ACCURACY * STILL / start.solver.mu
-        z, _, error = start.solver.newton(start.z, start.line, path(t), accuracy, max_iter=8)
-        line = start.solver.linearise(z) if error <= accuracy else None
-        if line is not None and line.steepness <= _STEEP:
-            total = np.linalg.norm(line.whole @ turned, 2, axis=(1, 2)).max()
-            if line.steepness <= _MILD or total <= _STEEP * bearable ** (0.5 + 0.5 * t):
-                solver = replace(start.solver, n_steps=2 * start.solver.n_steps)
-                z = Iterate(z.w, settle(solver.bundle, z, line.A, solver.n_steps))
-                return Segment(solver, z, line), ds
+        last = t == 1.0
+        z, line, arrived = solver.newton(
+            start.z, start.line, path(t), 0.1 * tol if last else 0.0, 8, 0.0 if last else _SLACK
+        )
+        if arrived:
+            A = solver.bundle.tangent_flow(z.w, z.x[:-1], solver.n_steps)
+            whole = composed(A)
+            steepness = _steepness(whole)
+            if steepness <= _MILD or (
+                steepness <= _STEEP
+                and _steepness(whole @ turned) <= _STEEP * bearable ** (0.5 + 0.5 * t)
+            ):
+                finer = replace(solver, n_steps=_FINER * solver.n_steps)
+                z = Iterate(z.w, settle(solver.bundle, z, A, finer.n_steps, enough=_ENOUGH))
+                return Segment(finer, z, A, line if last else None), ds
         ds /= _CUT
     return None
+
+
+def _steepness(D: FloatArray) -> float:
+    """The largest singular value of derivatives (N, m, m)."""
+    return float(np.linalg.norm(D, 2, axis=(1, 2)).max())

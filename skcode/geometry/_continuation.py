@@ -57,9 +57,18 @@ class Solver:
         return line if line.condition < _SINGULAR else None
 
     def newton(
-        self, z: Iterate, line: Linearisation, target: FloatArray, tol: float, max_iter: int = 20
-    ) -> tuple[Iterate, Linearisation, float]:
-        """Steps towards the target: (z, its linearisation, the largest miss).
+        self,
+        z: Iterate,
+        line: Linearisation,
+        target: FloatArray,
+        tol: float,
+        max_iter: int = 20,
+        slack: float = 0.0,
+    ) -> tuple[Iterate, Linearisation, bool]:
+        """Steps towards the target: (z, its linearisation, whether it arrived).
+
+        It arrives where the largest miss is at most tol, or where a step is at most `slack` times
+        the first one.
 
         Progress is measured by the size of the steps, not by the miss: a miss in a direction in
         which the points move easily counts for little (Deuflhard, Newton Methods for Nonlinear
@@ -67,13 +76,14 @@ class Solver:
         """
         defects, miss, error = self._errors(z, line, target)
         if not np.isfinite(error):
-            return z, line, error
+            return z, line, False
         dw, dx = line.solve(miss, defects)
+        first = np.linalg.norm(dw)
         for _ in range(max_iter):
             if error <= tol:
                 break
             self.report.n_iter += 1
-            trial = Iterate(z.w + dw, np.concatenate([z.x[:1], z.x[1:] + dx]))
+            trial = z.plus(dw, dx)
             defects, miss, error_t = self._errors(trial, line, target)
             if not np.isfinite(error_t):
                 break
@@ -82,13 +92,15 @@ class Solver:
             if not shrinks < _CONVERGES:
                 break
             z, error, dw, dx = trial, error_t, dw_t, dx_t
+            if np.linalg.norm(dw) <= slack * first:
+                return z.plus(dw, dx), line, True
             if error > tol and shrinks > _KEEP:
                 renewed = self.linearise(z)
                 if renewed is None:
                     break
                 line = renewed
                 dw, dx = line.solve(*self._errors(z, line, target)[1::-1])
-        return z, line, error
+        return z, line, error <= tol
 
     def _errors(
         self, z: Iterate, line: Linearisation, target: FloatArray
@@ -117,14 +129,18 @@ def draw_start(
     rng: np.random.Generator,
     report: Report,
     design: LoopDesign,
+    closed: float = _CLOSED,
 ) -> Start | None:
-    """A loop at the points X and the equations linearised there; None on explosion."""
+    """A loop at the points X and the equations linearised there; None on explosion.
+
+    It is closed up to `closed` in units of the spread.
+    """
     forth = LoopBuilder(bundle, X, spread, design).draw(n_intervals, rng)
     report.n_loops += 1
     for n_steps in _STEPS:
         z = there_and_back(bundle, forth, X, n_intervals, n_steps)
         gap = np.max(abs(bundle.flow(z.w, z.x[:-1], n_steps) - z.x[1:]))
-        if gap < _CLOSED * spread:
+        if gap < closed * spread:
             break
     solver = Solver(bundle, n_steps, STILL / spread, report)
     line = solver.linearise(z)
@@ -133,11 +149,15 @@ def draw_start(
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of the chain: controls and states, and the solver that found them."""
+    """A part of the chain: controls and states, and the solver that found them.
+
+    A (M, N, m, m) are the derivatives of the intervals' flows; the linearisation need not be kept.
+    """
 
     solver: Solver
     z: Iterate
-    line: Linearisation
+    A: FloatArray
+    line: Linearisation | None = None
 
 
 def follow(
@@ -163,8 +183,8 @@ def follow(
         while ds > _SMALLEST:
             t = min(s + ds, 1.0)
             accuracy = tol if t == 1.0 else min(1e-3 * ds * spread, 1e-6)
-            trial, trial_line, error = solver.newton(z, line, path(t), accuracy, max_iter=8)
-            if error <= accuracy:
+            trial, trial_line, arrived = solver.newton(z, line, path(t), accuracy, max_iter=8)
+            if arrived:
                 break
             ds /= 3
         else:
@@ -177,4 +197,4 @@ def follow(
         if s >= _ENOUGH or ds < best / 9:
             break
         ds *= 2
-    return (Segment(solver, z, line), s) if s > 0 else None
+    return (Segment(solver, z, line.A, line), s) if s > 0 else None

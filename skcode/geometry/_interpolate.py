@@ -20,6 +20,8 @@ from skcode.utils._typing import FloatArray
 
 #: with the displacement readout errors of the flow, about 1 / _DIGITS, are worth lambda as much
 _DIGITS = 1e10
+#: relative defects of this size, once corrected, are rounding
+_ENOUGH = 1e-11
 #: how much finer the steps of the scheme become, at most, until the flow has converged
 _FINEST = 16
 #: n_intervals=None tries these multiples of the smallest sensible number, in turn
@@ -241,25 +243,30 @@ def _finish(
     last = segments[-1]
     parts = [segment.z for segment in segments]
 
-    def settled(parts: list[Iterate], finer: int) -> tuple[list[Iterate], FloatArray]:
-        """The chain with the states of its controls from X on, and what they miss."""
-        result, x = [], X
-        for z, segment in zip(parts, segments, strict=True):
+    def settled(
+        parts: list[Iterate], finer: int, first: int = 0
+    ) -> tuple[list[Iterate], FloatArray]:
+        """The chain with the states of its controls, part `first` and on, and what it misses."""
+        result = parts[:first]
+        for z, segment in zip(parts[first:], segments[first:], strict=True):
+            x = result[-1].x[-1] if result else X
             z = Iterate(z.w, np.concatenate([x[None], z.x[1:]]))
             n_steps = finer * segment.solver.n_steps
-            result.append(Iterate(z.w, settle(bundle, z, segment.line.A, n_steps)))
-            x = result[-1].x[-1]
-        return result, scale * (x - shift) - Y
+            result.append(Iterate(z.w, settle(bundle, z, segment.A, n_steps, enough=_ENOUGH)))
+        return result, scale * (result[-1].x[-1] - shift) - Y
 
-    finer, change = 1, np.inf
+    finer, change, line = 1, np.inf, last.line
     parts, residual = settled(parts, finer)
     while True:
         solver = replace(last.solver, n_steps=finer * last.solver.n_steps)
         for _ in range(3):
             if not np.max(abs(residual)) > 0.1 * tol:
                 break
-            z, _, _ = solver.newton(parts[-1], last.line, target, 0.03 * tol / scale)
-            parts, residual = settled([*parts[:-1], z], finer)
+            line = line if line is not None else last.solver.linearise(parts[-1])
+            if line is None:
+                break
+            z, _, _ = solver.newton(parts[-1], line, target, 0.03 * tol / scale)
+            parts, residual = settled([*parts[:-1], z], finer, len(parts) - 1)
         coarse, finer = residual, 2 * finer
         parts, residual = settled(parts, finer)
         before, change = change, np.max(abs(residual - coarse))

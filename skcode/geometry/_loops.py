@@ -161,14 +161,14 @@ class LoopBuilder:
         """
         V = self.bundle.values(xs.reshape(-1, *self.X.shape)) * self.units[:, None]
         V = V.reshape(*xs.shape[:-1], *V.shape[-2:])
-        pulled = np.linalg.solve(Ds, np.swapaxes(V, -1, -2))  # (c, leg, N, m, d)
+        pulled = np.linalg.inv(Ds) @ np.swapaxes(V, -1, -2)  # (c, leg, N, m, d)
         P = np.moveaxis(pulled, 1, 3).reshape(len(xs), self.X.size, -1)
         floor = 1e-13 * (np.trace(self.gramian) + np.mean(np.sum(P**2, axis=(1, 2)))) / self.X.size
         L = cholesky(self.gramian + floor * np.eye(self.X.size), lower=True)
-        columns = np.moveaxis(P, 1, 0).reshape(self.X.size, -1)
-        W = solve_triangular(L, columns, lower=True).reshape(self.X.size, len(P), -1)
-        W = np.moveaxis(W, 1, 0)
-        gains = np.linalg.slogdet(np.eye(W.shape[-1]) + np.swapaxes(W, -1, -2) @ W)[1]
+        W = solve_triangular(L, np.eye(self.X.size), lower=True) @ P
+        # the smaller one of 1 + W^T W and 1 + W W^T, whose determinants are equal
+        W = W if W.shape[1] <= W.shape[2] else np.swapaxes(W, -1, -2)
+        gains = np.linalg.slogdet(np.eye(W.shape[1]) + W @ np.swapaxes(W, -1, -2))[1]
         i = int(np.argmax(gains))
         self.gramian += P[i] @ P[i].T
         return i

@@ -33,6 +33,10 @@ class Iterate:
     w: FloatArray
     x: FloatArray
 
+    def plus(self, dw: FloatArray, dx: FloatArray) -> Iterate:
+        """The iterate after a step dw (M, d), dx_1..dx_M."""
+        return Iterate(self.w + dw, np.concatenate([self.x[:1], self.x[1:] + dx]))
+
 
 class Linearisation:
     r"""The linearised equations at an iterate, and their solutions that move the states least.
@@ -70,17 +74,6 @@ class Linearisation:
             self._factor(mu, max(_BLOCK, N * m // (2 * d)))
             s = svdvals(self.R)
             self.condition = float(s[0] / s[-1]) if s[-1] > 0 else np.inf
-
-    @property
-    def whole(self) -> FloatArray:
-        """The whole flow's derivatives (N, m, m) at the points."""
-        whole: FloatArray = self.P[0] @ self.A[0]
-        return whole
-
-    @property
-    def steepness(self) -> float:
-        """The largest singular value of the whole flow's derivatives."""
-        return float(np.linalg.norm(self.whole, 2, axis=(1, 2)).max())
 
     def _factor(self, mu: float, size: int) -> None:
         """Q_k and S_k of each block, and the last R, from the square roots of the Gramians."""
@@ -134,6 +127,14 @@ def _products(A: FloatArray) -> FloatArray:
     return P
 
 
+def composed(A: FloatArray) -> FloatArray:
+    """A_{M-1} .. A_0 (N, m, m)."""
+    whole: FloatArray = A[0]
+    for At in A[1:]:
+        whole = At @ whole
+    return whole
+
+
 def _respond(A: FloatArray, push: FloatArray) -> FloatArray:
     """dx_1..dx_M of dx_{t+1} = A_t dx_t + push_t, dx_0 = 0."""
     dx = np.empty_like(push)
@@ -155,12 +156,18 @@ def propagate(bundle: Bundle, w: FloatArray, X: FloatArray, n_steps: int) -> Flo
 
 
 def settle(
-    bundle: Bundle, z: Iterate, A: FloatArray, n_steps: int, max_iter: int = 20
+    bundle: Bundle,
+    z: Iterate,
+    A: FloatArray,
+    n_steps: int,
+    max_iter: int = 20,
+    enough: float = 0.0,
 ) -> FloatArray:
     """The states (M + 1, N, m) that belong to the controls, from nearby ones, all at once.
 
     Newton's method for x_{t+1} = F_t(x_t, w_t) with the derivatives A, down to rounding; where it
-    fails, interval after interval.
+    fails, interval after interval. Relative defects of the size `enough` are corrected once more,
+    and the outcome is not looked at.
     """
     x, smallest = z.x, np.inf
     for _ in range(max_iter):
@@ -173,6 +180,8 @@ def settle(
             break
         smallest = size
         x = np.concatenate([x[:1], x[1:] + _respond(A, defects)])
+        if size <= enough:
+            return x
     states: FloatArray = propagate(bundle, z.w[None], z.x[0], n_steps)[0]
     return states
 
