@@ -9,8 +9,10 @@ from skcode.fields import UniversalFields
 from skcode.geometry._bundle import GeneralBundle, NeuralBundle, PolynomialBundle, bundle
 from skcode.geometry._chain import (
     _MILD,
+    _RELIEF,
     _STEEP,
     Setting,
+    _guard,
     _link,
     _steepness,
     chain,
@@ -244,6 +246,28 @@ def test_the_easiest_path_is_one_that_loops_can_follow():
     assert shared.report.n_loops > 0
     # few coordinates leave time for many candidates of a leg
     assert design.n_candidates == 64
+
+
+def test_companions_take_the_stretch_back():
+    shared, X, Y = setting(4, 100)
+    path = plan_paths(X, Y, 0.5, np.zeros_like(X))
+    # the flow has stretched around the point 2, in the direction (0.6, 0.8), and little elsewhere
+    turned, u = np.tile(np.eye(2), (4, 1, 1)), np.array([0.6, 0.8])
+    turned[2] = 40.0 * np.outer(u, [1.0, 0.0])
+    sizes = []
+    for bearable in (1e2, 1e9):
+        guarded = _guard(path, 0.0, turned, bearable, 0.5)
+        sizes.append(len(guarded.points))
+        with np.errstate(all="ignore"):
+            start = shared.start(guarded.extended(X), LoopDesign(excursion=50))
+            segment, ds = _link(start, guarded, 0.0, 0.05, 1e-8, turned, 1e9)
+        assert segment.z.x.shape[1] == segment.A.shape[1] == 4
+        if len(guarded.points):
+            assert list(guarded.points) == [2]
+            assert_allclose(guarded.offsets[0] @ [0.8, -0.6], 0, atol=1e-15)
+            stretched = np.linalg.norm(composed(segment.A)[2] @ u)
+            assert stretched == pytest.approx(np.exp(-_RELIEF * ds), abs=0.05)
+    assert sizes == [1, 0]
 
 
 def test_links_are_cut_until_their_flow_is_mild():

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from skcode.geometry._bundle import Bundle
-from skcode.geometry._continuation import Report, Segment, Start, draw_start
+from skcode.geometry._continuation import STILL, Report, Segment, Start, draw_start
 from skcode.geometry._loops import LoopDesign
 from skcode.geometry._paths import plan_paths
 from skcode.geometry._shooting import Iterate, composed, settle
@@ -24,14 +24,18 @@ _CUT, _MORE, _FIRST = 1.5, 1.4, 0.7
 #: how well loops are closed within the chain, in spreads, and when Newton's method may stop there,
 #: in units of its first step: the next loop starts where this one really ends
 _CLOSED, _SLACK = 1e-6, 0.03
-#: finer steps of the scheme tell where a loop really ends
-_FINER, _ENOUGH = 4, 1e-9
+#: steps of the scheme by which it would be closed up to this tell where it really ends; relative
+#: defects of the second size, once corrected, are as small
+_CONVERGED, _ENOUGH = 1e-12, 1e-9
 #: how much the flow of one loop may stretch what is around a point, and how much it may do so
 #: even where the whole chain stretches more than the tolerance bears
 _STEEP, _MILD = 3.0, 1.3
 #: the flow of the chain may amplify errors of this size up to the tolerance, or by the second
 #: number; half of that, in digits, from the start, the rest in proportion to the way
 _ROUNDING, _BEARABLE = 3e-12, 50.0
+#: around at most this share of the points, where the flow of the chain has stretched by this share
+#: of what is bearable, a companion at this distance, in spreads, is to come closer at this rate
+_GUARDED, _GUARD, _NEAR, _RELIEF = 0.25, 0.2, 0.02, 4.0
 #: loops double their intervals after parts below the first size, up to the last factor in all, and
 #: halve them after parts above the second one
 _SMALL_PART, _LARGE_PART, _MOST_INTERVALS = 0.003, 0.01, 4
@@ -108,19 +112,22 @@ def chain(
     """Loops that carry X along the path, a small part each, and how far along they came.
 
     The flow of a loop that moves the points far is steep between them, and the flow of the chain is
-    as steep as the product: it would amplify rounding beyond all bounds. Each loop starts where the
-    one before really ends.
+    as steep as the product: it would amplify rounding beyond all bounds. Companions of the points
+    around which it has stretched most take the stretch back. Each loop starts where the one before
+    really ends.
     """
     segments: list[Segment] = []
     s, x, misses, times, far = 0.0, X, 0, 1, _FIRST
     turned = np.tile(np.eye(X.shape[1]), (len(X), 1, 1))
     bearable = max(tol / _ROUNDING, _BEARABLE)
     while s < 1 and misses < 3 and setting.report.n_loops < max_loops:
-        start = setting._replace(n_intervals=times * setting.n_intervals).start(x, design)
+        guarded = _guard(path, s, turned, bearable, setting.spread)
+        shared = setting._replace(n_intervals=times * setting.n_intervals)
+        start = shared.start(guarded.extended(x), design)
         link = None
         if start is not None:
-            travel = max(_response(start, path(s, 1))[1] / setting.spread, 1e-300)
-            link = _link(start, path, s, min(far / travel, 1.0), tol, turned, bearable)
+            travel = max(_response(start, guarded(s, 1))[1] / setting.spread, 1e-300)
+            link = _link(start, guarded, s, min(far / travel, 1.0), tol, turned, bearable)
         if link is None:
             misses, far = misses + 1, far / 2
         else:
@@ -135,6 +142,35 @@ def chain(
     return segments, s
 
 
+class _Guarded(NamedTuple):
+    """A path together with companions of some of its points, which come closer from s on."""
+
+    path: Any
+    s: float
+    points: Any
+    offsets: FloatArray
+
+    def extended(self, x: FloatArray) -> FloatArray:
+        """The points x (N, m) and their companions at s."""
+        return np.concatenate([x, x[self.points] + self.offsets])
+
+    def __call__(self, t: float, order: int = 0) -> FloatArray:
+        x = self.path(t, order)
+        closer = (-_RELIEF) ** order * np.exp(-_RELIEF * (t - self.s)) * self.offsets
+        return np.concatenate([x, x[self.points] + closer])
+
+
+def _guard(path: Any, s: float, turned: FloatArray, bearable: float, spread: float) -> _Guarded:
+    """The path together with companions of the points around which the flow has stretched most.
+
+    A companion lies where the stretch points: a flow that brings it closer takes the stretch back.
+    """
+    U, sizes, _ = np.linalg.svd(turned)
+    points = np.argsort(-sizes[:, 0])[: int(np.ceil(_GUARDED * len(turned)))]
+    points = points[sizes[points, 0] > _GUARD * _STEEP * bearable ** (0.5 + 0.5 * s)]
+    return _Guarded(path, s, points, _NEAR * spread * U[points, :, 0])
+
+
 def _link(
     start: Start,
     path: Any,
@@ -146,7 +182,8 @@ def _link(
 ) -> tuple[Segment, float] | None:
     """Newton from the loop to path(s + ds), where ds is cut until it converges and is not steep.
 
-    The flow up to the loop has the derivatives `turned` at the points.
+    The flow up to the loop has the derivatives `turned` at the points; what the path holds beyond
+    these are companions, which the segment leaves out.
     """
     solver = start.solver
     while ds > _SMALLEST_PART:
@@ -156,6 +193,8 @@ def _link(
             start.z, start.line, path(t), 0.1 * tol if last else 0.0, 8, 0.0 if last else _SLACK
         )
         if arrived:
+            N = len(turned)
+            z = Iterate(z.w, z.x[:, :N])
             A = solver.bundle.tangent_flow(z.w, z.x[:-1], solver.n_steps)
             whole = composed(A)
             steepness = _steepness(whole)
@@ -163,9 +202,12 @@ def _link(
                 steepness <= _STEEP
                 and _steepness(whole @ turned) <= _STEEP * bearable ** (0.5 + 0.5 * t)
             ):
-                finer = replace(solver, n_steps=_FINER * solver.n_steps)
+                gap = start.gap * solver.mu / STILL
+                refine = max(2, int(np.ceil((gap / _CONVERGED) ** 0.125)))
+                finer = replace(solver, n_steps=refine * solver.n_steps)
                 z = Iterate(z.w, settle(solver.bundle, z, A, finer.n_steps, enough=_ENOUGH))
-                return Segment(finer, z, A, line if last else None), ds
+                kept = line if last and line.B.shape[1] == N else None
+                return Segment(finer, z, A, kept), ds
         ds /= _CUT
     return None
 

@@ -114,11 +114,12 @@ class Solver:
 
 @dataclass(frozen=True)
 class Start:
-    """A loop that is ready for Newton's method."""
+    """A loop that is ready for Newton's method, and by how much it misses its start."""
 
     solver: Solver
     z: Iterate
     line: Linearisation
+    gap: float
 
 
 def draw_start(
@@ -144,7 +145,7 @@ def draw_start(
             break
     solver = Solver(bundle, n_steps, STILL / spread, report)
     line = solver.linearise(z)
-    return None if line is None else Start(solver, z, line)
+    return None if line is None else Start(solver, z, line, float(gap))
 
 
 @dataclass(frozen=True)
