@@ -34,9 +34,9 @@ _STEEP, _MILD = 3.0, 1.3
 #: number; half of that, in digits, from the start, the rest in proportion to the way
 _ROUNDING, _BEARABLE = 3e-12, 50.0
 #: around at most this share of the points, where the flow of the chain has stretched by this share
-#: of what is bearable, and by this factor at least, a companion at this distance, in spreads, is to
-#: come closer at this rate
-_GUARDED, _GUARD, _STRETCHED, _NEAR, _RELIEF = 0.25, 0.2, 20.0, 0.02, 4.0
+#: of what is bearable, a companion at this distance, in spreads, is to come closer at this rate;
+#: where little is bearable, less than the last number, all of it
+_GUARDED, _GUARD, _NEAR, _RELIEF, _LITTLE = 0.25, 0.2, 0.02, 4.0, 1000.0
 #: loops double their intervals after parts below the first size, up to the last factor in all, and
 #: halve them after parts above the second one
 _SMALL_PART, _LARGE_PART, _MOST_INTERVALS = 0.003, 0.01, 4
@@ -168,8 +168,8 @@ def _guard(path: Any, s: float, turned: FloatArray, bearable: float, spread: flo
     """
     U, sizes, _ = np.linalg.svd(turned)
     points = np.argsort(-sizes[:, 0])[: int(np.ceil(_GUARDED * len(turned)))]
-    bearable_here = _STEEP * bearable ** (0.5 + 0.5 * s)
-    points = points[sizes[points, 0] > max(_GUARD * bearable_here, _STRETCHED)]
+    share = _GUARD if bearable > _LITTLE else 1.0
+    points = points[sizes[points, 0] > share * _STEEP * bearable ** (0.5 + 0.5 * s)]
     return _Guarded(path, s, points, _NEAR * spread * U[points, :, 0])
 
 
