@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -147,6 +148,8 @@ def ctrl_c_field(at):
             pressed = field.calls == field.at
         if pressed:
             os.kill(os.getpid(), signal.SIGINT)
+            # the main thread takes the signal when it comes to run
+            time.sleep(0.5)
         return -x
 
     lock = threading.Lock()

@@ -51,9 +51,11 @@ def at_once(jobs: Sequence[Job], n_threads: int) -> Iterator[Outcome]:
     Threads that train whole members wait for each other less than threads that share the blocks of
     one. An interrupt, or a member that is not completed, stops the others after their iteration.
     """
-    stop = Event()
+    ready, stop = Event(), Event()
 
     def run(job: Job) -> Outcome:
+        # an interrupt while others are handed out would lose the first ones
+        ready.wait()
         with OrderedMap(1) as serial:
             return job(serial, stop.is_set)
 
@@ -62,6 +64,7 @@ def at_once(jobs: Sequence[Job], n_threads: int) -> Iterator[Outcome]:
         futures: list[Future[Outcome]] = []
         try:
             futures.extend(pool.submit(run, job) for job in jobs)
+            ready.set()
             for future in futures:
                 while not future.done():
                     wait([future], _PATIENCE)
@@ -71,6 +74,7 @@ def at_once(jobs: Sequence[Job], n_threads: int) -> Iterator[Outcome]:
             interrupt = True
         finally:
             stop.set()
+            ready.set()
             for future in futures:
                 future.cancel()
     outcomes = [future.result() for future in futures if not future.cancelled()]
