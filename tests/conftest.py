@@ -1,6 +1,7 @@
-"""Which test files there are, and what every test leaves behind of matplotlib: nothing."""
+"""Which test files there are, a keyboard, and what every test leaves of matplotlib: nothing."""
 
 import os
+import signal
 import sys
 from importlib.util import find_spec
 
@@ -16,3 +17,11 @@ def no_figure_is_left():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture
+def keyboard():
+    """A process that was started in the background ignores Ctrl-C, unless told otherwise."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -1,5 +1,10 @@
 """What the tests share: a zoo of families, the naive loop, and differences."""
 
+import os
+import signal
+import threading
+import time
+
 import autograd.numpy as anp
 import numpy as np
 
@@ -28,6 +33,24 @@ def pendulum(x):
 def drift(x):
     """A user's field that does not read the state."""
     return anp.ones(x.shape, dtype=x.dtype)
+
+
+def ctrl_c_field(at):
+    """A field of the user's; somebody presses Ctrl-C in the middle of call number `at`."""
+    lock = threading.Lock()
+
+    def field(x):
+        with lock:
+            field.calls += 1
+            pressed = field.calls == field.at
+        if pressed:
+            os.kill(os.getpid(), signal.SIGINT)
+            # the main thread takes the signal when it comes to run
+            time.sleep(0.5)
+        return -x
+
+    field.calls, field.at = 0, at
+    return field
 
 
 #: one family of each kind; neural ones with a kernel, a tape or a law of their own

@@ -1,14 +1,12 @@
 """Members of an ensemble that are trained one after another, or several at once."""
 
-import os
-import signal
 import threading
-import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from helpers import ctrl_c_field
 from joblib import parallel_config
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
@@ -129,33 +127,6 @@ def test_an_error_in_a_member_is_the_error_of_the_fit(friedman, monkeypatch, at)
         model.fit(*friedman)
     assert not hasattr(model, "controls_")
     assert threading.active_count() == threads
-
-
-@pytest.fixture
-def keyboard():
-    """A process that was started in the background ignores Ctrl-C, unless told otherwise."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def ctrl_c_field(at):
-    """A field of the user's; somebody presses Ctrl-C in the middle of call number `at`."""
-
-    def field(x):
-        with lock:
-            field.calls += 1
-            pressed = field.calls == field.at
-        if pressed:
-            os.kill(os.getpid(), signal.SIGINT)
-            # the main thread takes the signal when it comes to run
-            time.sleep(0.5)
-        return -x
-
-    lock = threading.Lock()
-
-    field.calls, field.at = 0, at
-    return field
 
 
 @pytest.mark.usefixtures("keyboard")

@@ -1,12 +1,12 @@
 """Training: randomness, curves, stopping, streams, interrupts, printing."""
 
-import signal
 import threading
 import time
 import warnings
 
 import numpy as np
 import pytest
+from helpers import ctrl_c_field
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
@@ -420,27 +420,6 @@ def test_an_interrupt_keeps_the_best_iterate(friedman, monkeypatch):
         model.fit(X, y, X_val=X[:50], y_val=y[:50])
     best = model.validation_scores_[int(np.argmin(model.validation_loss_curve_))]
     assert model.score(X[:50], y[:50]) == pytest.approx(best)
-
-
-@pytest.fixture
-def keyboard():
-    """A process that was started in the background ignores Ctrl-C, unless told otherwise."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def ctrl_c_field(at):
-    """A field of the user's; somebody presses Ctrl-C in the middle of call number `at`."""
-
-    def field(x):
-        field.calls += 1
-        if field.calls == field.at:
-            signal.raise_signal(signal.SIGINT)
-        return -x
-
-    field.calls, field.at = 0, at
-    return field
 
 
 @pytest.mark.usefixtures("keyboard")

@@ -236,9 +236,12 @@ def main():
                     for name in peers:
                         collected[task, name].append(ratios[name])
     for task in tasks if peers else ():
-        for title, scale in (("geometric mean", 1.0), ("... if skcode were at the limit", None)):
-            # beyond the limit, which is measured too, there is nothing to gain
-            factor = scale or 1 / geometric_mean(min(share, 1.0) for share in shares[task])
+        # beyond the limit, which is measured too, there is nothing to gain
+        share = geometric_mean(min(share, 1.0) for share in shares[task])
+        for title, factor in (
+            ("geometric mean", 1),
+            ("... if skcode were at the limit", 1 / share),
+        ):
             means = [factor * geometric_mean(collected[task, name]) for name in peers]
             print(f"{title:<51}{task:<10}{'':16}" + "".join(f"{mean:15.2f}" for mean in means))
 
