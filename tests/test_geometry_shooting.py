@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helpers import EVERY_FAMILY, draw, relative_error
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.interpolate import CubicSpline
 
 from skcode.fields import UniversalFields
 from skcode.geometry._bundle import GeneralBundle, NeuralBundle, PolynomialBundle, bundle
@@ -14,14 +15,14 @@ from skcode.geometry._chain import (
     Setting,
     _guard,
     _link,
+    _Option,
     _steepness,
     chain,
-    easiest_design,
     easiest_path,
 )
 from skcode.geometry._continuation import Report, Solver
 from skcode.geometry._loops import LoopBuilder, LoopDesign
-from skcode.geometry._paths import _energy, plan_paths
+from skcode.geometry._paths import _energy, path_energy, plan_paths
 from skcode.geometry._shooting import Iterate, Linearisation, composed, propagate, there_and_back
 
 SMOOTH = [name for name in EVERY_FAMILY if "relu" not in name]
@@ -221,9 +222,12 @@ def test_a_chain_starts_each_loop_where_the_one_before_ends():
     many, tol = shared.bundle, 1e-8
     path = plan_paths(X, Y, 0.5, np.zeros_like(X))
     with np.errstate(all="ignore"):  # of the candidates for a loop some explode
-        segments, s = chain(shared, path, X, LoopDesign(excursion=50), tol, 200)
+        segments, s = chain(shared, path, X, tol, 200)
     assert s == 1.0
-    assert {len(segment.z.w) for segment in segments} <= {100, 200, 400}
+    # loops of all or a quarter of the intervals, and up to four times as many
+    sizes = {len(segment.z.w) for segment in segments}
+    assert sizes <= {25, 50, 100, 200, 400}
+    assert len(sizes) > 1
     x, turned = X, np.tile(np.eye(2), (3, 1, 1))
     for segment in segments:
         assert_allclose(segment.z.x[0], x, atol=1e-15)
@@ -241,11 +245,30 @@ def test_the_easiest_path_is_one_that_loops_can_follow():
     shared, X, Y = setting(4, 100)
     with np.errstate(all="ignore"):
         path = easiest_path(shared, X, Y)
-        design = easiest_design(shared, path)
     assert_allclose(path([0.0, 1.0]), [X, Y], atol=1e-14)
     assert shared.report.n_loops > 0
-    # few coordinates leave time for many candidates of a leg
-    assert design.n_candidates == 64
+
+
+def test_the_design_that_comes_furthest_for_its_cost_is_used_more():
+    quick, slow = _Option(LoopDesign(), 100), _Option(LoopDesign(), 100)
+    assert quick.rate == np.inf  # both are tried
+    quick.took(0.02, 10.0, 4.0)
+    slow.took(0.002, 10.0, 4.0)
+    assert quick.rate == pytest.approx(0.005)
+    assert slow.rate == pytest.approx(0.0005)
+    assert (quick.size(), slow.size()) == (100, 200)  # small parts ask for more intervals
+    far = quick.far
+    quick.took(0.0, np.inf, 4.0)
+    assert quick.rate == pytest.approx(0.0025)
+    assert (quick.size(), quick.far) == (200, far / 2)
+
+
+def test_the_energy_of_a_path_sees_points_that_nearly_meet():
+    X = np.array([[0.0, 0.0], [1.0, 1.0]])
+    around = plan_paths(X, X[::-1], 0.5, np.random.default_rng(0).standard_normal(X.shape))
+    s = np.linspace(0, 1, 25)[:, None, None]
+    straight = CubicSpline(s.ravel(), (1 - s) * X + s * X[::-1] + 1e-3 * s * (1 - s) * [[1, -1]])
+    assert path_energy(straight, 0.5) > 50 * path_energy(around, 0.5)
 
 
 def test_companions_take_the_stretch_back():

@@ -49,12 +49,15 @@ ROWS = {
 
 
 def draw_fields(kind: str, N: int, m: int, seed: int):
-    """Five universal, seven polynomial-activation, or N random neural fields."""
+    """Five universal, seven polynomial-activation, or N random neural fields.
+
+    The arguments of tanh have standard deviation one: inputs have variance 1 / 12.
+    """
     if kind == "universal":
         return UniversalFields().draw(m, rng=seed)
     if kind == "polynomial":
         return NeuralFields("polynomial", rank=None).draw(m, 7, rng=seed)
-    return NeuralFields(rank=None).draw(m, N, rng=seed)
+    return NeuralFields(rank=None, scale=12**0.5).draw(m, N, rng=seed)
 
 
 def verify(fields, X, Y, result, readout):

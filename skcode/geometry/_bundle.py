@@ -183,24 +183,30 @@ class PolynomialBundle(Bundle):
         return _BoundPolynomials(C, dC.reshape(*dC.shape[:2], -1))
 
     def _phi(self, x: FloatArray) -> FloatArray:
-        phi = np.empty((*x.shape[:-1], self.width))
-        phi[..., 0] = 1
+        """The monomials as (G, N, D), which lie in memory one after the other."""
+        rows = np.ascontiguousarray(x.reshape(-1, self.n_states).T)
+        phi = np.empty((self.width, rows.shape[1]))
+        phi[0] = 1
         for level, parents, variables in self.levels:
-            phi[..., level] = phi.take(parents, axis=-1) * x.take(variables, axis=-1)
-        return phi
+            np.multiply(phi[parents], rows[variables], out=phi[level])
+        return phi.reshape(-1, *x.shape[:-1]).transpose(1, 2, 0)
 
     def values(self, x: FloatArray) -> FloatArray:
         return self._values(self._phi(x))
 
     def _values(self, phi: FloatArray) -> FloatArray:
-        flat = phi @ self.flat
+        flat = phi.transpose(2, 0, 1).reshape(self.width, -1).T @ self.flat
         return flat.reshape(*phi.shape[:-1], self.n_fields, self.n_states)
 
     def velocity(self, bound: _BoundPolynomials, x: FloatArray) -> FloatArray:
         return self._phi(x) @ bound.C
 
     def derivative(self, bound: _BoundPolynomials, x: FloatArray) -> FloatArray:
-        return (self._phi(x) @ bound.dC).reshape(*x.shape, self.n_states)
+        return self.tangent(bound, x)[1]
+
+    def tangent(self, bound: _BoundPolynomials, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        phi = self._phi(x)
+        return phi @ bound.C, (phi @ bound.dC).reshape(*x.shape, self.n_states)
 
     def local(
         self, bound: _BoundPolynomials, x: FloatArray

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from scipy.interpolate import CubicSpline
 from skcode.geometry._bundle import Bundle
 from skcode.geometry._continuation import STILL, Report, Segment, Start, draw_start
 from skcode.geometry._loops import LoopDesign
-from skcode.geometry._paths import plan_paths
+from skcode.geometry._paths import path_energy, plan_paths
 from skcode.geometry._shooting import Iterate, composed, settle
 from skcode.utils._typing import FloatArray
 
@@ -41,13 +40,24 @@ _GUARDED, _GUARD, _NEAR, _RELIEF, _LITTLE = 0.25, 0.2, 0.02, 4.0, 1000.0
 #: halve them after parts above the second one
 _SMALL_PART, _LARGE_PART, _MOST_INTERVALS = 0.003, 0.01, 4
 #: many short excursions bend the flow less than few long ones, and many candidates pay here; the
-#: shortest do best with many fields, where one leg has more directions to offer
-_DESIGNS = LoopDesign(excursion=50), LoopDesign(excursion=26, leg=2)
+#: shorter ones do best with many fields, where one leg has more directions to offer, the shortest,
+#: in loops of a quarter of the intervals, with many fields that vary from point to point: this
+#: share of the intervals is the second entry
+_DESIGNS = (
+    (LoopDesign(excursion=10, leg=1), 0.25),
+    (LoopDesign(excursion=50), 1.0),
+    (LoopDesign(excursion=26, leg=2), 1.0),
+)
 #: candidates for a leg: many pay as long as their Gramians are small
 _CANDIDATES, _COORDINATES = (16, 64), 6400
+#: what an interval costs in steps of Newton's method for each candidate; the share of a design's
+#: rate that its last loop makes, how the rates of those that rest grow until they are tried, and
+#: what a design is expected to do in units of the first one
+_DRAW, _FRESH, _FORGET, _EXPECTED = 0.06, 0.5, 1.05, 0.5
 #: widths of the kernel for planned paths, in units of the distance of neighbours in a cube, the
-#: sizes of the bends that the plans start from, and where plans and designs are probed
-_WIDTHS, _BENDS, _PROBES = (0.55, 1.2), (0.5, 2.0), (0.1, 0.5, 0.9)
+#: sizes of the bends that the plans start from, where paths are probed, and by what
+_WIDTHS, _BENDS, _PROBES = (0.55, 1.2), (0.25,) * 4 + (0.5,) * 3 + (2.0,), (0.1, 0.5, 0.9)
+_PROBED = LoopDesign(excursion=50)
 
 
 class Setting(NamedTuple):
@@ -72,74 +82,107 @@ def _response(start: Start, velocity: FloatArray) -> tuple[float, float]:
     return float(np.linalg.norm(dw)), float(np.max(abs(dx)))
 
 
-def _responses(
-    setting: Setting, path: Any, design: LoopDesign, places: Sequence[float]
-) -> FloatArray:
-    """The sums of `_response` over places of the path; infinite where a loop explodes."""
-    total = np.zeros(2)
-    for s in places:
-        start = setting.start(path(s), design)
-        total += np.inf if start is None else _response(start, path(s, 1))
+def easiest_path(setting: Setting, X: FloatArray, Y: FloatArray) -> CubicSpline:
+    """Of planned paths the one along which loops have to change least for the velocities.
+
+    Descents to paths of least energy end in many places; of each width the best is probed.
+    """
+    neighbours = 2 * setting.spread * len(X) ** (-1 / X.shape[1])
+    bends = [bend * setting.spread * setting.rng.standard_normal(X.shape) for bend in _BENDS]
+    if len(X) == 1:
+        return plan_paths(X, Y, _WIDTHS[0] * neighbours, bends[0])
+    paths = []
+    for width in (width * neighbours for width in _WIDTHS):
+        plans = [plan_paths(X, Y, width, bend) for bend in bends]
+        paths.append(plans[int(np.argmin([path_energy(plan, width) for plan in plans]))])
+    return min(paths, key=lambda path: _hardness(setting, path))
+
+
+def _hardness(setting: Setting, path: Any) -> float:
+    """How much the controls of loops have to change for the velocities along the path."""
+    total = 0.0
+    for s in _PROBES:
+        start = setting.start(path(s), _PROBED)
+        total += np.inf if start is None else _response(start, path(s, 1))[0]
     return total
 
 
-def easiest_path(setting: Setting, X: FloatArray, Y: FloatArray) -> CubicSpline:
-    """Of planned paths the one along which loops have to change least for the velocities."""
-    neighbours = 2 * setting.spread * len(X) ** (-1 / X.shape[1])
-    paths = [
-        plan_paths(
-            X, Y, width * neighbours, bend * setting.spread * setting.rng.standard_normal(X.shape)
-        )
-        for width in _WIDTHS
-        for bend in _BENDS
-    ]
-    if len(X) == 1:
-        return paths[0]
-    return min(paths, key=lambda path: _responses(setting, path, _DESIGNS[0], _PROBES)[0])
+@dataclass
+class _Option:
+    """A design of loops, and how it did so far."""
 
+    design: LoopDesign
+    n_intervals: int
+    #: the intervals are this many times as many now
+    times: int = 1
+    #: how far points may move on the way, in spreads
+    far: float = _FIRST
+    #: the part of the path for the cost; unknown in the beginning
+    rate: float = np.inf
 
-def easiest_design(setting: Setting, path: Any) -> LoopDesign:
-    """Of the designs the one with which points move least on the way."""
-    n_candidates = int(np.clip(_COORDINATES / path(0.0).size, *_CANDIDATES))
-    return min(
-        (replace(design, n_candidates=n_candidates) for design in _DESIGNS),
-        key=lambda design: _responses(setting, path, design, _PROBES[::2])[1],
-    )
+    def size(self) -> int:
+        """The intervals of its next loop."""
+        return self.times * self.n_intervals
+
+    def took(self, ds: float, travel: float, cost: float) -> None:
+        """Note a loop that carried the points ds of the path, or failed where ds is 0."""
+        rate = ds / cost
+        known = self.rate if np.isfinite(self.rate) else rate
+        self.rate = _FRESH * rate + (1 - _FRESH) * known
+        self.far = _MORE * ds * travel if ds > 0 else self.far / 2
+        if ds < _SMALL_PART:
+            self.times = min(2 * self.times, _MOST_INTERVALS)
+        elif ds > _LARGE_PART:
+            self.times = max(self.times // 2, 1)
 
 
 def chain(
-    setting: Setting, path: Any, X: FloatArray, design: LoopDesign, tol: float, max_loops: int
+    setting: Setting, path: Any, X: FloatArray, tol: float, max_loops: int
 ) -> tuple[list[Segment], float]:
     """Loops that carry X along the path, a small part each, and how far along they came.
 
     The flow of a loop that moves the points far is steep between them, and the flow of the chain is
     as steep as the product: it would amplify rounding beyond all bounds. Companions of the points
     around which it has stretched most take the stretch back. Each loop starts where the one before
-    really ends.
+    really ends. Of the designs that one makes the next loop whose loops came furthest for what they
+    cost; the others are tried again from time to time.
     """
     segments: list[Segment] = []
-    s, x, misses, times, far = 0.0, X, 0, 1, _FIRST
+    s, x, misses = 0.0, X, 0
+    n_candidates = int(np.clip(_COORDINATES / X.size, *_CANDIDATES))
+    n_intervals = setting.n_intervals
+    options = [
+        _Option(replace(design, n_candidates=n_candidates), max(1, int(share * n_intervals)))
+        for design, share in _DESIGNS
+    ]
     turned = np.tile(np.eye(X.shape[1]), (len(X), 1, 1))
     bearable = max(tol / _ROUNDING, _BEARABLE)
-    while s < 1 and misses < 3 and setting.report.n_loops < max_loops:
+    report = setting.report
+    while s < 1 and misses < 3 * len(options) and report.n_loops < max_loops:
+        option = max(options, key=lambda option: option.rate)
         guarded = _guard(path, s, turned, bearable, setting.spread)
-        shared = setting._replace(n_intervals=times * setting.n_intervals)
-        start = shared.start(guarded.extended(x), design)
-        link = None
+        shared = setting._replace(n_intervals=option.size())
+        before, link, travel, ds = report.n_iter, None, np.inf, 0.0
+        start = shared.start(guarded.extended(x), option.design)
         if start is not None:
             travel = max(_response(start, guarded(s, 1))[1] / setting.spread, 1e-300)
-            link = _link(start, guarded, s, min(far / travel, 1.0), tol, turned, bearable)
+            part = min(option.far / travel, 1.0)
+            link = _link(start, guarded, s, part, tol, turned, bearable)
         if link is None:
-            misses, far = misses + 1, far / 2
+            misses += 1
         else:
             segment, ds = link
             segments.append(segment)
             turned = composed(segment.A) @ turned
-            s, x, misses, far = min(s + ds, 1.0), segment.z.x[-1], 0, _MORE * ds * travel
-        if link is None or ds < _SMALL_PART:
-            times = min(2 * times, _MOST_INTERVALS)
-        elif ds > _LARGE_PART:
-            times = max(times // 2, 1)
+            s, x, misses = min(s + ds, 1.0), segment.z.x[-1], 0
+        steps = 1 if start is None else start.solver.n_steps
+        work = _DRAW * n_candidates + steps * (1 + report.n_iter - before)
+        option.took(ds, travel, shared.n_intervals * work)
+        for other in options:
+            if other.rate == np.inf:
+                other.rate = _EXPECTED * option.rate
+            elif other is not option:
+                other.rate *= _FORGET
     return segments, s
 
 

@@ -11,7 +11,7 @@ from scipy.spatial.distance import pdist
 
 from skcode.fields import Fields, FunctionFields
 from skcode.geometry._bundle import Bundle, bundle
-from skcode.geometry._chain import Setting, chain, easiest_design, easiest_path
+from skcode.geometry._chain import Setting, chain, easiest_path
 from skcode.geometry._continuation import Report, Segment, follow
 from skcode.geometry._shooting import Iterate, settle
 from skcode.geometry._vector_field import drawn_fields, vector_fields
@@ -219,8 +219,7 @@ def _identity(
     spread = _spread(np.vstack([X, Y]))
     setting = Setting(bundle, spread, M, rng, report)
     path = easiest_path(setting, X, Y)
-    design = easiest_design(setting, path)
-    segments, s = chain(setting, path, X, design, tol, max_loops)
+    segments, s = chain(setting, path, X, tol, max_loops)
     if not segments:
         return None
     report.notes.append(f"the chain of {len(segments)} loops came {s:.1%} of the way")

@@ -18,6 +18,8 @@ from skcode.utils._typing import FloatArray
 
 #: pieces of a path, and steps of L-BFGS
 _N_PIECES, _N_STEPS = 24, 300
+#: pieces, for each of these, in which the energy of a path is taken
+_FINER = 8
 #: keeps the kernel matrix regular where points are close
 _RIDGE = 1e-6
 
@@ -50,6 +52,12 @@ def plan_paths(X: FloatArray, Y: FloatArray, width: float, bend: FloatArray) -> 
     z = (1 - inner) * X + inner * Y + inner * (1 - inner) * bend
     best = minimize(energy, z.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": _N_STEPS})
     return CubicSpline(s, np.concatenate([X[None], best.x.reshape(-1, N, m), Y[None]]))
+
+
+def path_energy(path: CubicSpline, width: float) -> float:
+    """The energy of paths, at points close enough to see how near they come to each other."""
+    s = np.linspace(0, 1, _FINER * _N_PIECES + 1)
+    return _energy(path(s) / width)[0]
 
 
 def _energy(x: FloatArray) -> tuple[float, FloatArray]:
