@@ -7,6 +7,7 @@ unit time under w = u / M, so that nothing here knows of M.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from skcode.fields._neural import NeuralDrawn
 from skcode.fields._polynomial import Monomials, without
 from skcode.geometry._vector_field import Exponent, PolynomialField, all_polynomial, vector_fields
 from skcode.utils._tracing import tracing
-from skcode.utils._typing import FloatArray
+from skcode.utils._typing import FloatArray, IntArray
 
 #: the scheme of Dormand and Prince of order 8
 _A, _B = DOP853.A, DOP853.B
@@ -65,31 +66,45 @@ class Bundle(ABC):
 
     # -- the flow over unit time -----------------------------------------------------------------
 
-    def flow(self, w: FloatArray, x: FloatArray, n_steps: int) -> FloatArray:
-        """Where the points of each group arrive (G, N, m)."""
-        return np.concatenate(
-            [self._flow(w[s], x[s], n_steps) for s in self._chunks(x, self.width)]
-        )
+    def flow(self, w: FloatArray, x: FloatArray, n_steps: int | IntArray) -> FloatArray:
+        """Where the points of each group arrive (G, N, m), by n_steps for all or for each (G,)."""
+        out = np.empty_like(x)
+        for s, n in self._chunks(x, n_steps, self.width):
+            out[s] = self._flow(w[s], x[s], n)
+        return out
 
     def linearised_flow(
-        self, w: FloatArray, x: FloatArray, n_steps: int
+        self, w: FloatArray, x: FloatArray, n_steps: int | IntArray
     ) -> tuple[FloatArray, FloatArray]:
         """Derivatives of `flow` in x (G, N, m, m) and in w (G, N, m, d)."""
         m, d = self.n_states, self.n_fields
         width = len(_B) * (self.width + m * (m + d))
-        parts = [self._linearised(w[s], x[s], n_steps) for s in self._chunks(x, width)]
-        A, B = (np.concatenate(part) for part in zip(*parts, strict=True))
+        A, B = np.empty((*x.shape, m)), np.empty((*x.shape[:2], d, m))
+        for s, n in self._chunks(x, n_steps, width):
+            A[s], B[s] = self._linearised(w[s], x[s], n)
         return A, np.swapaxes(B, -1, -2)
 
-    def tangent_flow(self, w: FloatArray, x: FloatArray, n_steps: int) -> FloatArray:
+    def tangent_flow(self, w: FloatArray, x: FloatArray, n_steps: int | IntArray) -> FloatArray:
         """The derivative of `flow` in x (G, N, m, m) alone."""
-        width = self.width + len(_B) * self.n_states**2
-        return np.concatenate([self._tangents(w[s], x[s], n_steps) for s in self._chunks(x, width)])
+        A = np.empty((*x.shape, self.n_states))
+        for s, n in self._chunks(x, n_steps, self.width + len(_B) * self.n_states**2):
+            A[s] = self._tangents(w[s], x[s], n)
+        return A
 
-    def _chunks(self, x: FloatArray, width: int) -> list[slice]:
+    def _chunks(
+        self, x: FloatArray, n_steps: int | IntArray, width: int
+    ) -> Iterator[tuple[slice | IntArray, int]]:
+        """Groups of the same number of steps, few enough that their arrays stay small."""
         G, N, _ = x.shape
         size = max(1, _CHUNK // (N * width))
-        return [slice(start, start + size) for start in range(0, G, size)]
+        for n in np.unique(n_steps):
+            if np.ndim(n_steps):
+                groups = np.flatnonzero(n_steps == n)
+                for start in range(0, len(groups), size):
+                    yield groups[start : start + size], int(n)
+            else:
+                for start in range(0, G, size):
+                    yield slice(start, start + size), int(n)
 
     def _flow(self, w: FloatArray, x: FloatArray, n_steps: int) -> FloatArray:
         bound = self.bind(w / n_steps)

@@ -175,7 +175,7 @@ def chain(
             segments.append(segment)
             turned = composed(segment.A) @ turned
             s, x, misses = min(s + ds, 1.0), segment.z.x[-1], 0
-        steps = 1 if start is None else start.solver.n_steps
+        steps = 1.0 if start is None else float(np.mean(start.solver.n_steps))
         work = _DRAW * n_candidates + steps * (1 + report.n_iter - before)
         option.took(ds, travel, shared.n_intervals * work)
         for other in options:
@@ -247,8 +247,8 @@ def _link(
                 steepness <= _STEEP
                 and _steepness(whole @ turned) <= _STEEP * bearable ** (0.5 + 0.5 * t)
             ):
-                gap = start.gap * solver.mu / STILL
-                refine = max(2, int(np.ceil((gap / _CONVERGED) ** 0.125)))
+                gaps = start.gaps * solver.mu / STILL
+                refine = np.maximum(2, np.ceil((gaps / _CONVERGED) ** 0.125)).astype(int)
                 finer = replace(solver, n_steps=refine * solver.n_steps)
                 z = Iterate(z.w, settle(solver.bundle, z, A, finer.n_steps, enough=_ENOUGH))
                 kept = line if last and line.B.shape[1] == N else None

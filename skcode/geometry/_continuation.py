@@ -9,11 +9,11 @@ import numpy as np
 
 from skcode.geometry._bundle import Bundle
 from skcode.geometry._loops import LoopBuilder, LoopDesign
-from skcode.geometry._shooting import Iterate, Linearisation, there_and_back
-from skcode.utils._typing import FloatArray
+from skcode.geometry._shooting import Iterate, Linearisation, of_both_ways, there_and_back
+from skcode.utils._typing import FloatArray, IntArray
 
-#: steps of the scheme in an interval, tried in turn until a loop closes
-_STEPS = (1, 2, 4, 8)
+#: steps of the scheme in an interval, doubled this often where a loop does not close
+_DOUBLINGS = 3
 _CLOSED = 1e-9
 #: weight of the points' moves, in units of their spread, against that of the controls
 STILL = 0.3
@@ -40,10 +40,10 @@ class Report:
 
 @dataclass(frozen=True)
 class Solver:
-    """Newton's method for given fields at a given number of steps in an interval."""
+    """Newton's method for given fields at given numbers of steps in each interval (M,)."""
 
     bundle: Bundle
-    n_steps: int
+    n_steps: IntArray
     mu: float
     report: Report
 
@@ -114,12 +114,12 @@ class Solver:
 
 @dataclass(frozen=True)
 class Start:
-    """A loop that is ready for Newton's method, and by how much it misses its start."""
+    """A loop that is ready for Newton's method, and by how much intervals (M,) miss their ends."""
 
     solver: Solver
     z: Iterate
     line: Linearisation
-    gap: float
+    gaps: FloatArray
 
 
 def draw_start(
@@ -134,18 +134,26 @@ def draw_start(
 ) -> Start | None:
     """A loop at the points X and the equations linearised there; None on explosion.
 
-    It is closed up to `closed` in units of the spread.
+    Each interval of it is closed up to `closed` in units of the spread.
     """
     forth = LoopBuilder(bundle, X, spread, design).draw(n_intervals, rng)
     report.n_loops += 1
-    for n_steps in _STEPS:
-        z = there_and_back(bundle, forth, X, n_intervals, n_steps)
-        gap = np.max(abs(bundle.flow(z.w, z.x[:-1], n_steps) - z.x[1:]))
-        if gap < closed * spread:
+    E, half, _ = forth.shape
+    steps = np.ones((E, half), dtype=int)
+    for doublings in range(_DOUBLINGS + 1):
+        z = there_and_back(bundle, forth, X, n_intervals, steps)
+        n_steps = of_both_ways(steps, n_intervals, 1)
+        # the ways out follow the scheme: what misses is on the ways back
+        misses = abs(bundle.flow(z.w, z.x[:-1], n_steps) - z.x[1:]).max(axis=(1, 2))
+        misses = misses[: 2 * steps.size].reshape(E, 2 * half)[:, : half - 1 : -1]
+        loose = ~(misses < closed * spread)
+        if doublings == _DOUBLINGS or not loose.any():
             break
+        steps[loose] *= 2
     solver = Solver(bundle, n_steps, STILL / spread, report)
     line = solver.linearise(z)
-    return None if line is None else Start(solver, z, line, float(gap))
+    gaps = of_both_ways(misses, n_intervals, 0.0)
+    return None if line is None else Start(solver, z, line, gaps)
 
 
 @dataclass(frozen=True)

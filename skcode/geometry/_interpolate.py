@@ -49,7 +49,7 @@ class InterpolationResult:
     n_loops : int
         Loops that were drawn.
     n_steps : int
-        Steps of order 8 in an interval at which the residual was computed.
+        Steps of order 8, in the interval with the most, at which the residual was computed.
     condition : float
         Condition number of the last linearisation.
 
@@ -290,7 +290,7 @@ def _finish(
         message,
         report.n_iter,
         report.n_loops,
-        finer * max(segment.solver.n_steps for segment in segments),
+        finer * max(int(segment.solver.n_steps.max()) for segment in segments),
         report.condition,
     )
 

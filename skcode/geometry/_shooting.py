@@ -12,12 +12,14 @@ one interval: sequential are only the products of small matrices.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import solve_triangular, svdvals
 
 from skcode.geometry._bundle import Bundle
-from skcode.utils._typing import FloatArray
+from skcode.utils._typing import FloatArray, IntArray
 
 #: largest defects, in units of the largest state, that count as rounding: at once, and where they
 #: no longer shrink
@@ -57,13 +59,13 @@ class Linearisation:
         The fields.
     z : Iterate
         Where to linearise.
-    n_steps : int
+    n_steps : int or ndarray of shape (M,)
         Steps of the scheme in an interval.
     mu : float
         The weight of the states.
     """
 
-    def __init__(self, bundle: Bundle, z: Iterate, n_steps: int, mu: float):
+    def __init__(self, bundle: Bundle, z: Iterate, n_steps: int | IntArray, mu: float):
         self.A, self.B = bundle.linearised_flow(z.w, z.x[:-1], n_steps)
         M, N, m, d = self.B.shape
         self.P = _products(self.A)
@@ -145,13 +147,17 @@ def _respond(A: FloatArray, push: FloatArray) -> FloatArray:
     return dx
 
 
-def propagate(bundle: Bundle, w: FloatArray, X: FloatArray, n_steps: int) -> FloatArray:
-    """States (G, M + 1, N, m) under w (G, M, d) from X (N, m), interval after interval."""
+def propagate(bundle: Bundle, w: FloatArray, X: FloatArray, n_steps: int | IntArray) -> FloatArray:
+    """States (G, M + 1, N, m) under w (G, M, d) from X (N, m), interval after interval.
+
+    n_steps is one number or those of all intervals (G, M).
+    """
     G, M, _ = w.shape
+    steps = np.broadcast_to(n_steps, (G, M))
     x = np.empty((G, M + 1, *X.shape))
     x[:, 0] = X
     for t in range(M):
-        x[:, t + 1] = bundle.flow(w[:, t], x[:, t], n_steps)
+        x[:, t + 1] = bundle.flow(w[:, t], x[:, t], steps[:, t])
     return x
 
 
@@ -159,7 +165,7 @@ def settle(
     bundle: Bundle,
     z: Iterate,
     A: FloatArray,
-    n_steps: int,
+    n_steps: int | IntArray,
     max_iter: int = 20,
     enough: float = 0.0,
 ) -> FloatArray:
@@ -187,10 +193,13 @@ def settle(
 
 
 def there_and_back(
-    bundle: Bundle, forth: FloatArray, X: FloatArray, n_intervals: int, n_steps: int
+    bundle: Bundle, forth: FloatArray, X: FloatArray, n_intervals: int, steps: int | IntArray
 ) -> Iterate:
-    """The loop of excursions (E, half, d): the ways back pass through the same states."""
-    out = propagate(bundle, forth, X, n_steps)
+    """The loop of excursions (E, half, d): the ways back pass through the same states.
+
+    steps are those of the ways out, one number or (E, half).
+    """
+    out = propagate(bundle, forth, X, steps)
     x = np.concatenate([out[:, 1:], out[:, -2::-1]], axis=1).reshape(-1, *X.shape)
     w = np.concatenate([forth, -forth[:, ::-1]], axis=1).reshape(-1, forth.shape[-1])
     idle = n_intervals - len(w)
@@ -198,3 +207,9 @@ def there_and_back(
         np.concatenate([w, np.zeros((idle, w.shape[1]))]),
         np.concatenate([X[None], x, np.tile(X, (idle, 1, 1))]),
     )
+
+
+def of_both_ways(forth: NDArray[Any], n_intervals: int, idle: float) -> NDArray[Any]:
+    """What holds for the intervals (E, half) of the ways out, for all of the loop (M,)."""
+    both = np.concatenate([forth, forth[:, ::-1]], axis=1).ravel()
+    return np.pad(both, (0, n_intervals - both.size), constant_values=idle)
