@@ -6,7 +6,7 @@ from helpers import EVERY_FAMILY, draw, relative_error
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.interpolate import CubicSpline
 
-from skcode.fields import UniversalFields
+from skcode.fields import NeuralFields, UniversalFields
 from skcode.geometry._bundle import GeneralBundle, NeuralBundle, PolynomialBundle, bundle
 from skcode.geometry._chain import (
     _MILD,
@@ -20,7 +20,7 @@ from skcode.geometry._chain import (
     chain,
     easiest_path,
 )
-from skcode.geometry._continuation import Report, Solver
+from skcode.geometry._continuation import Report, Solver, draw_start
 from skcode.geometry._loops import LoopBuilder, LoopDesign
 from skcode.geometry._paths import _energy, path_energy, plan_paths
 from skcode.geometry._shooting import Iterate, Linearisation, composed, propagate, there_and_back
@@ -307,3 +307,37 @@ def test_links_are_cut_until_their_flow_is_mild():
     assert mild[1] < free[1]
     for segment, ds in (free, mild):
         assert np.max(abs(segment.z.x[-1] - path(ds))) < 0.05 * np.max(abs(path(ds) - X))
+
+
+@pytest.mark.parametrize("family", SMOOTH)
+def test_groups_may_have_steps_of_their_own(family):
+    fields = draw(family)
+    many = bundle(fields)
+    x, w = groups(fields)
+    steps = np.array([2, 1, 2])
+    flows = [many.flow, many.linearised_flow, many.tangent_flow]
+    for flow in flows:
+        whole = flow(w, x, steps)
+        alone = [flow(w[g : g + 1], x[g : g + 1], int(steps[g])) for g in range(N_GROUPS)]
+        if flow == many.linearised_flow:
+            for part, parts in zip(whole, zip(*alone, strict=True), strict=True):
+                assert_allclose(part, np.concatenate(parts), atol=1e-13)
+        else:
+            assert_allclose(whole, np.concatenate(alone), atol=1e-13)
+
+
+def test_a_loop_takes_more_steps_only_where_it_does_not_close():
+    rng = np.random.default_rng(0)
+    many = bundle(NeuralFields(rank=None, scale=4.0).draw(2, 10, rng=0))
+    X = rng.random((5, 2))
+    start = draw_start(many, X, 0.5, 44, rng, Report(), LoopDesign(excursion=20), 1e-6)
+    steps = start.solver.n_steps
+    assert len(set(steps)) > 1
+    # two excursions of 10 intervals out and 10 back, and four idle intervals
+    both = steps[:40].reshape(2, 20)
+    assert_array_equal(both, both[:, ::-1])
+    assert_array_equal(steps[40:], 1)
+    ends = many.flow(start.z.w, start.z.x[:-1], steps)
+    misses = abs(ends - start.z.x[1:]).max(axis=(1, 2))
+    assert misses.max() < 0.5e-6
+    assert (start.gaps >= misses).all()
