@@ -14,7 +14,7 @@ from skcode.utils._typing import FloatArray, IntArray
 
 #: steps of the scheme in an interval, doubled this often where a loop does not close
 _DOUBLINGS = 3
-_CLOSED = 1e-9
+_CLOSED = 1e-11
 #: weight of the points' moves, in units of their spread, against that of the controls
 STILL = 0.3
 #: steps have to shrink by this factor, and by the second one to keep the linearisation
