@@ -93,18 +93,15 @@ class Bundle(ABC):
 
     def _chunks(
         self, x: FloatArray, n_steps: int | IntArray, width: int
-    ) -> Iterator[tuple[slice | IntArray, int]]:
+    ) -> Iterator[tuple[IntArray, int]]:
         """Groups of the same number of steps, few enough that their arrays stay small."""
         G, N, _ = x.shape
         size = max(1, _CHUNK // (N * width))
-        for n in np.unique(n_steps):
-            if np.ndim(n_steps):
-                groups = np.flatnonzero(n_steps == n)
-                for start in range(0, len(groups), size):
-                    yield groups[start : start + size], int(n)
-            else:
-                for start in range(0, G, size):
-                    yield slice(start, start + size), int(n)
+        steps = np.broadcast_to(n_steps, G)
+        for n in np.unique(steps):
+            groups = np.flatnonzero(steps == n)
+            for start in range(0, len(groups), size):
+                yield groups[start : start + size], int(n)
 
     def _flow(self, w: FloatArray, x: FloatArray, n_steps: int) -> FloatArray:
         bound = self.bind(w / n_steps)
@@ -220,15 +217,17 @@ class PolynomialBundle(Bundle):
         return self.tangent(bound, x)[1]
 
     def tangent(self, bound: _BoundPolynomials, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        phi = self._phi(x)
-        return phi @ bound.C, (phi @ bound.dC).reshape(*x.shape, self.n_states)
+        return self._tangent(bound, self._phi(x))
 
     def local(
         self, bound: _BoundPolynomials, x: FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         phi = self._phi(x)
-        D = (phi @ bound.dC).reshape(*x.shape, self.n_states)
-        return phi @ bound.C, D, self._values(phi)
+        return *self._tangent(bound, phi), self._values(phi)
+
+    def _tangent(self, bound: _BoundPolynomials, phi: FloatArray) -> tuple[FloatArray, FloatArray]:
+        velocity = phi @ bound.C
+        return velocity, (phi @ bound.dC).reshape(*velocity.shape, self.n_states)
 
 
 def _divisors(exponents: set[Exponent]) -> list[Exponent]:

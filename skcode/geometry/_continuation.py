@@ -14,6 +14,7 @@ from skcode.utils._typing import FloatArray, IntArray
 
 #: steps of the scheme in an interval, doubled this often where a loop does not close
 _DOUBLINGS = 3
+#: how well the intervals of a loop with one target are closed, in spreads: all of them sit near it
 _CLOSED = 1e-11
 #: weight of the points' moves, in units of their spread, against that of the controls
 STILL = 0.3
