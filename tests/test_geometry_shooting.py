@@ -20,7 +20,7 @@ from skcode.geometry._chain import (
     chain,
     easiest_path,
 )
-from skcode.geometry._continuation import Report, Solver, draw_start
+from skcode.geometry._continuation import Report, Solver, draw_start, fine_steps
 from skcode.geometry._loops import LoopBuilder, LoopDesign
 from skcode.geometry._paths import _energy, path_energy, plan_paths
 from skcode.geometry._shooting import Iterate, Linearisation, composed, propagate, there_and_back
@@ -218,17 +218,17 @@ def setting(N, n_intervals):
 
 
 def test_a_chain_starts_each_loop_where_the_one_before_ends():
-    shared, X, Y = setting(3, 100)
+    shared, X, Y = setting(7, 100)
     many, tol = shared.bundle, 1e-8
     path = plan_paths(X, Y, 0.5, np.zeros_like(X))
     with np.errstate(all="ignore"):  # of the candidates for a loop some explode
         segments, s = chain(shared, path, X, tol, 200)
     assert s == 1.0
-    # loops of all or a quarter of the intervals, and up to four times as many
+    # loops of all or a part of the intervals, and up to four times as many
     sizes = {len(segment.z.w) for segment in segments}
-    assert sizes <= {25, 50, 100, 200, 400}
+    assert sizes <= {15, 30, 60, 100, 200, 400}
     assert len(sizes) > 1
-    x, turned = X, np.tile(np.eye(2), (3, 1, 1))
+    x, turned = X, np.tile(np.eye(2), (7, 1, 1))
     for segment in segments:
         assert_allclose(segment.z.x[0], x, atol=1e-15)
         # the loop really ends there, at steps that are finer still
@@ -239,6 +239,35 @@ def test_a_chain_starts_each_loop_where_the_one_before_ends():
     assert_allclose(x, Y, atol=1e-7)
     # following the chain from X on amplifies rounding little
     assert np.linalg.norm(turned, 2, axis=(1, 2)).max() < 3.0 * tol / 1e-11
+
+
+def test_errors_of_segments_tell_at_which_steps_the_end_of_a_chain_is_accurate():
+    shared, X, Y = setting(5, 100)
+    many = shared.bundle
+    path = plan_paths(X, Y, 0.5, np.zeros_like(X))
+    with np.errstate(all="ignore"):
+        segments, s = chain(shared, path, X, 1e-6, 200)
+    assert s == 1.0
+    for segment in segments:
+        z, n = segment.z, segment.solver.n_steps
+        errors = abs(many.flow(z.w, z.x[:-1], n) - many.flow(z.w, z.x[:-1], 3 * n)).max(axis=2)
+        large = errors > 1e-13
+        assert large.any()
+        ratios = segment.errors[large] / errors[large]
+        assert 0.3 < np.median(ratios) < 3.0
+
+    def end(steps):
+        x = X
+        for segment, n in zip(segments, steps, strict=True):
+            x = propagate(many, segment.z.w[None], x, n)[0, -1]
+        return x
+
+    for accuracy in (1e-5, 1e-7, 1e-9):
+        steps = fine_steps(segments, accuracy)
+        assert abs(end(steps) - end([2 * n for n in steps])).max() < 2 * accuracy
+    fewer, more = (np.concatenate(fine_steps(segments, a)) for a in (1e-6, 1e-10))
+    assert (more >= fewer).all()
+    assert fewer.sum() < 0.7 * more.sum()
 
 
 def test_the_easiest_path_is_one_that_loops_can_follow():

@@ -22,7 +22,7 @@ from skcode.utils._tracing import tracing
 from skcode.utils._typing import FloatArray, IntArray
 
 #: the scheme of Dormand and Prince of order 8
-_A, _B = DOP853.A, DOP853.B
+_A, _B, ORDER = DOP853.A, DOP853.B, 8
 #: floats in the arrays of one chunk of groups
 _CHUNK = 2**21
 #: fields of full rank with more states have their derivatives component by component

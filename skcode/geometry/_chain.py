@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from skcode.geometry._bundle import Bundle
+from skcode.geometry._bundle import ORDER, Bundle
 from skcode.geometry._continuation import STILL, Report, Segment, Start, draw_start
 from skcode.geometry._loops import LoopDesign
 from skcode.geometry._paths import path_energy, plan_paths
-from skcode.geometry._shooting import Iterate, composed, settle
+from skcode.geometry._shooting import Iterate, Linearisation, composed, settle
 from skcode.utils._typing import FloatArray
 
 #: the smallest part of a path that one loop is to carry the points
@@ -25,7 +25,7 @@ _CUT, _MORE, _FIRST = 1.5, 1.4, 0.7
 _CLOSED, _SLACK = 1e-6, 0.03
 #: steps of the scheme by which it would be closed up to this tell where it really ends; relative
 #: defects of the second size, once corrected, are as small
-_CONVERGED, _ENOUGH = 1e-12, 1e-9
+_CONVERGED, _ENOUGH = 1e-10, 1e-9
 #: how much the flow of one loop may stretch what is around a point, and how much it may do so
 #: even where the whole chain stretches more than the tolerance bears
 _STEEP, _MILD = 3.0, 1.3
@@ -39,21 +39,18 @@ _GUARDED, _GUARD, _NEAR, _RELIEF, _LITTLE = 0.25, 0.2, 0.02, 4.0, 1000.0
 #: loops double their intervals after parts below the first size, up to the last factor in all, and
 #: halve them after parts above the second one
 _SMALL_PART, _LARGE_PART, _MOST_INTERVALS = 0.003, 0.01, 4
-#: many short excursions bend the flow less than few long ones, and many candidates pay here; the
-#: shorter ones do best with many fields, where one leg has more directions to offer, the shortest,
-#: in loops of a quarter of the intervals, with many fields that vary from point to point: this
-#: share of the intervals is the second entry
+#: designs of loops, and their shares of the intervals: many fields that vary from point to point
+#: do best with loops that are short in every way, five or seven with long legs and excursions,
+#: chosen from more candidates
 _DESIGNS = (
-    (LoopDesign(excursion=10, leg=1), 0.25),
-    (LoopDesign(excursion=50), 1.0),
-    (LoopDesign(excursion=26, leg=2), 1.0),
+    (LoopDesign(excursion=10, leg=1, n_candidates=8), 0.15),
+    (LoopDesign(excursion=50, leg=3, n_candidates=32), 1.0),
+    (LoopDesign(excursion=100, leg=5, n_candidates=32), 1.0),
 )
-#: candidates for a leg: many pay as long as their Gramians are small
-_CANDIDATES, _COORDINATES = (16, 64), 6400
 #: what an interval costs in steps of Newton's method for each candidate; the share of a design's
 #: rate that its last loop makes, how the rates of those that rest grow until they are tried, and
-#: what a design is expected to do in units of the first one
-_DRAW, _FRESH, _FORGET, _EXPECTED = 0.06, 0.5, 1.05, 0.5
+#: the part of the path that a design is expected to do before it is
+_DRAW, _FRESH, _FORGET, _EXPECTED = 0.06, 0.5, 1.05, 0.003
 #: widths of the kernel for planned paths, in units of the distance of neighbours in a cube, the
 #: sizes of the bends that the plans start from, where paths are probed, and by what
 _WIDTHS, _BENDS, _PROBES = (0.55, 1.2), (0.25,) * 4 + (0.5,) * 3 + (2.0,), (0.1, 0.5, 0.9)
@@ -149,11 +146,8 @@ def chain(
     """
     segments: list[Segment] = []
     s, x, misses = 0.0, X, 0
-    n_candidates = int(np.clip(_COORDINATES / X.size, *_CANDIDATES))
-    n_intervals = setting.n_intervals
     options = [
-        _Option(replace(design, n_candidates=n_candidates), max(1, int(share * n_intervals)))
-        for design, share in _DESIGNS
+        _Option(design, max(1, int(share * setting.n_intervals))) for design, share in _DESIGNS
     ]
     turned = np.tile(np.eye(X.shape[1]), (len(X), 1, 1))
     bearable = max(tol / _ROUNDING, _BEARABLE)
@@ -176,11 +170,12 @@ def chain(
             turned = composed(segment.A) @ turned
             s, x, misses = min(s + ds, 1.0), segment.z.x[-1], 0
         steps = 1.0 if start is None else float(np.mean(start.solver.n_steps))
-        work = _DRAW * n_candidates + steps * (1 + report.n_iter - before)
-        option.took(ds, travel, shared.n_intervals * work)
+        newton = steps * (1 + report.n_iter - before)
+        option.took(ds, travel, option.size() * (_DRAW * option.design.n_candidates + newton))
         for other in options:
             if other.rate == np.inf:
-                other.rate = _EXPECTED * option.rate
+                cost = other.size() * (_DRAW * other.design.n_candidates + newton)
+                other.rate = _EXPECTED / cost
             elif other is not option:
                 other.rate *= _FORGET
     return segments, s
@@ -247,14 +242,22 @@ def _link(
                 steepness <= _STEEP
                 and _steepness(whole @ turned) <= _STEEP * bearable ** (0.5 + 0.5 * t)
             ):
-                gaps = start.gaps * solver.mu / STILL
-                refine = np.maximum(2, np.ceil((gaps / _CONVERGED) ** 0.125)).astype(int)
-                finer = replace(solver, n_steps=refine * solver.n_steps)
-                z = Iterate(z.w, settle(solver.bundle, z, A, finer.n_steps, enough=_ENOUGH))
                 kept = line if last and line.B.shape[1] == N else None
-                return Segment(finer, z, A, kept), ds
+                return _settled(start, z, A, kept), ds
         ds /= _CUT
     return None
+
+
+def _settled(start: Start, z: Iterate, A: FloatArray, line: Linearisation | None) -> Segment:
+    """The segment with states at finer steps, which tell what the errors of the scheme are."""
+    solver = start.solver
+    gaps = start.gaps * solver.mu / STILL
+    refine = np.maximum(2, np.ceil((gaps / _CONVERGED) ** (1 / ORDER))).astype(int)
+    finer = replace(solver, n_steps=refine * solver.n_steps)
+    coarse, ends = (solver.bundle.flow(z.w, z.x[:-1], each.n_steps) for each in (solver, finer))
+    errors = abs(ends - coarse).max(axis=2) / refine[:, None] ** ORDER
+    x = settle(solver.bundle, z, A, finer.n_steps, enough=_ENOUGH, ends=ends)
+    return Segment(finer, Iterate(z.w, x), A, errors, line)
 
 
 def _steepness(D: FloatArray) -> float:

@@ -7,9 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from skcode.geometry._bundle import Bundle
+from skcode.geometry._bundle import ORDER, Bundle
 from skcode.geometry._loops import LoopBuilder, LoopDesign
-from skcode.geometry._shooting import Iterate, Linearisation, of_both_ways, there_and_back
+from skcode.geometry._shooting import (
+    Iterate,
+    Linearisation,
+    composed,
+    of_both_ways,
+    products,
+    there_and_back,
+)
 from skcode.utils._typing import FloatArray, IntArray
 
 #: steps of the scheme in an interval, doubled this often where a loop does not close
@@ -153,7 +160,8 @@ def draw_start(
         steps[loose] *= 2
     solver = Solver(bundle, n_steps, STILL / spread, report)
     line = solver.linearise(z)
-    gaps = of_both_ways(misses, n_intervals, 0.0)
+    # Newton's method moves the idle ones too
+    gaps = of_both_ways(misses, n_intervals, np.max(misses, initial=0.0))
     return None if line is None else Start(solver, z, line, gaps)
 
 
@@ -161,13 +169,32 @@ def draw_start(
 class Segment:
     """A part of the chain: controls and states, and the solver that found them.
 
-    A (M, N, m, m) are the derivatives of the intervals' flows; the linearisation need not be kept.
+    A (M, N, m, m) are the derivatives of the intervals' flows, errors (M, N) about those of the
+    scheme; the linearisation need not be kept.
     """
 
     solver: Solver
     z: Iterate
     A: FloatArray
+    errors: FloatArray
     line: Linearisation | None = None
+
+
+def fine_steps(segments: list[Segment], accuracy: float) -> list[IntArray]:
+    """Steps of the scheme in each interval at which the end of the chain is accurate.
+
+    The errors of the intervals, carried to the end by the derivatives of the flow, are to be equal,
+    and are taken as independent of each other.
+    """
+    share = accuracy / sum(len(segment.A) for segment in segments) ** 0.5
+    to_end, fine = np.eye(segments[-1].A.shape[-1]), []
+    for segment in reversed(segments):
+        P = to_end @ products(segment.A)
+        carried = np.max(np.linalg.norm(P, axis=(2, 3)) * segment.errors, axis=1)
+        wanted = segment.solver.n_steps * (carried / share) ** (1 / ORDER)
+        fine.append(np.maximum(1, np.ceil(np.nan_to_num(wanted, posinf=0))).astype(int))
+        to_end = to_end @ composed(segment.A)
+    return fine[::-1]
 
 
 def follow(
@@ -207,4 +234,7 @@ def follow(
         if s >= _ENOUGH or ds < best / 9:
             break
         ds *= 2
-    return (Segment(solver, z, line.A, line), s) if s > 0 else None
+    if s == 0:
+        return None
+    flows = [bundle.flow(z.w, z.x[:-1], k * solver.n_steps) for k in (1, 2)]
+    return Segment(solver, z, line.A, abs(flows[1] - flows[0]).max(axis=2), line), s

@@ -68,7 +68,7 @@ class Linearisation:
     def __init__(self, bundle: Bundle, z: Iterate, n_steps: int | IntArray, mu: float):
         self.A, self.B = bundle.linearised_flow(z.w, z.x[:-1], n_steps)
         M, N, m, d = self.B.shape
-        self.P = _products(self.A)
+        self.P = products(self.A)
         self.finite = bool(np.isfinite(self.P).all() and np.isfinite(self.B).all())
         self.shape = (M, d)
         self.condition = np.inf
@@ -84,7 +84,7 @@ class Linearisation:
         L = np.empty((0, N * m))
         for start in range(0, M, size):
             A, B = self.A[start : start + size], self.B[start : start + size]
-            to_end = _products(A)
+            to_end = products(A)
             S = np.linalg.cholesky(np.eye(len(L)) + mu**2 * (L @ L.T))
             kept = _lower_solve(S, L).reshape(-1, N, m, 1)
             F = to_end[0] @ A[0]
@@ -120,7 +120,7 @@ def _lower_solve(S: FloatArray, b: FloatArray, trans: str = "N") -> FloatArray:
     return solve_triangular(S, b, lower=True, trans=trans) if len(S) else b
 
 
-def _products(A: FloatArray) -> FloatArray:
+def products(A: FloatArray) -> FloatArray:
     """P_t = A_{M-1} .. A_{t+1}, the last the identity."""
     P = np.empty_like(A)
     P[-1] = np.eye(A.shape[-1])
@@ -168,16 +168,18 @@ def settle(
     n_steps: int | IntArray,
     max_iter: int = 20,
     enough: float = 0.0,
+    ends: FloatArray | None = None,
 ) -> FloatArray:
     """The states (M + 1, N, m) that belong to the controls, from nearby ones, all at once.
 
     Newton's method for x_{t+1} = F_t(x_t, w_t) with the derivatives A, down to rounding; where it
     fails, interval after interval. Relative defects of the size `enough` are corrected once more,
-    and the outcome is not looked at.
+    and the outcome is not looked at. Where the intervals of z end need not be computed if given.
     """
     x, smallest = z.x, np.inf
     for _ in range(max_iter):
-        defects = bundle.flow(z.w, x[:-1], n_steps) - x[1:]
+        defects = (bundle.flow(z.w, x[:-1], n_steps) if ends is None else ends) - x[1:]
+        ends = None
         size = np.max(abs(defects)) / np.max(abs(x))
         stagnant = not size < 0.5 * smallest
         if size <= (_STAGNANT if stagnant else _SETTLED):
