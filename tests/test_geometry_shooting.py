@@ -22,7 +22,7 @@ from skcode.geometry._chain import (
 )
 from skcode.geometry._continuation import Report, Solver, draw_start, fine_steps
 from skcode.geometry._loops import LoopBuilder, LoopDesign
-from skcode.geometry._paths import _energy, path_energy, plan_paths
+from skcode.geometry._paths import _energy, plan_paths
 from skcode.geometry._shooting import Iterate, Linearisation, composed, propagate, there_and_back
 
 SMOOTH = [name for name in EVERY_FAMILY if "relu" not in name]
@@ -194,17 +194,22 @@ def test_legs_that_collapse_or_explode_are_not_admitted():
 
 
 def test_the_energy_of_paths_has_the_gradient_of_differences():
-    rng = np.random.default_rng(0)
-    x, direction, eps = *rng.normal(0, 2, (2, 6, 4, 2)), 1e-6
-    slope = (_energy(x + eps * direction)[0] - _energy(x - eps * direction)[0]) / (2 * eps)
-    assert_allclose(np.sum(_energy(x)[1] * direction), slope, rtol=1e-7)
+    x, v, dx, dv = np.random.default_rng(0).standard_normal((4, 5, 3, 2))
+    eps = 1e-6
+    value, to_x, to_v = _energy(x, v)
+    slope = (_energy(x + eps * dx, v)[0] - _energy(x - eps * dx, v)[0]) / (2 * eps)
+    assert_allclose(np.sum(to_x * dx), slope, rtol=1e-7)
+    slope = (_energy(x, v + eps * dv)[0] - _energy(x, v - eps * dv)[0]) / (2 * eps)
+    assert_allclose(np.sum(to_v * dv), slope, rtol=1e-7)
+    # one point alone: the kernel is one, and the energy the squared speed
+    assert_allclose(_energy(x[:, :1], v[:, :1])[0], np.sum(v[:, 0] ** 2) / 5, rtol=1e-5)
 
 
 def test_planned_paths_keep_points_apart():
     # straight paths would meet half way
     X = np.array([[0.0, 0.0], [1.0, 1.0]])
     bend = np.random.default_rng(0).standard_normal(X.shape)
-    path = plan_paths(X, X[::-1], 0.5, bend)
+    path = plan_paths(X, X[::-1], 0.5, [bend])
     assert_allclose(path(0.0), X, atol=1e-14)
     assert_allclose(path(1.0), X[::-1], atol=1e-14)
     gaps = [np.linalg.norm(np.diff(path(s), axis=0)) for s in np.linspace(0, 1, 21)]
@@ -220,7 +225,7 @@ def setting(N, n_intervals):
 def test_a_chain_starts_each_loop_where_the_one_before_ends():
     shared, X, Y = setting(7, 100)
     many, tol = shared.bundle, 1e-8
-    path = plan_paths(X, Y, 0.5, np.zeros_like(X))
+    path = plan_paths(X, Y, 0.5, [np.zeros_like(X)])
     with np.errstate(all="ignore"):  # of the candidates for a loop some explode
         segments, s = chain(shared, path, X, tol, 200)
     assert s == 1.0
@@ -236,7 +241,7 @@ def test_a_chain_starts_each_loop_where_the_one_before_ends():
         x = segment.z.x[-1]
         assert_allclose(end, x, atol=1e-9)
         turned = composed(segment.A) @ turned
-    assert_allclose(x, Y, atol=1e-7)
+    assert_allclose(x, Y, atol=2e-6)  # to what loops are closed; the last one is corrected later
     # following the chain from X on amplifies rounding little
     assert np.linalg.norm(turned, 2, axis=(1, 2)).max() < 3.0 * tol / 1e-11
 
@@ -244,7 +249,7 @@ def test_a_chain_starts_each_loop_where_the_one_before_ends():
 def test_errors_of_segments_tell_at_which_steps_the_end_of_a_chain_is_accurate():
     shared, X, Y = setting(5, 100)
     many = shared.bundle
-    path = plan_paths(X, Y, 0.5, np.zeros_like(X))
+    path = plan_paths(X, Y, 0.5, [np.zeros_like(X)])
     with np.errstate(all="ignore"):
         segments, s = chain(shared, path, X, 1e-6, 200)
     assert s == 1.0
@@ -292,17 +297,27 @@ def test_the_design_that_comes_furthest_for_its_cost_is_used_more():
     assert (quick.size(), quick.far) == (200, far / 2)
 
 
-def test_the_energy_of_a_path_sees_points_that_nearly_meet():
-    X = np.array([[0.0, 0.0], [1.0, 1.0]])
-    around = plan_paths(X, X[::-1], 0.5, np.random.default_rng(0).standard_normal(X.shape))
+def test_paths_keep_points_apart_between_their_knots():
+    rng = np.random.default_rng(0)
+    X, Y = rng.random((2, 12, 2))
+    bends = [np.zeros_like(X), 0.2 * rng.standard_normal(X.shape)]
+    path = plan_paths(X, Y, 0.2, bends)
+
+    def energy(path, n_times):
+        s = (np.arange(n_times) + 0.5) / n_times
+        return _energy(path(s) / 0.2, path(s, 1) / 0.2)[0]
+
+    assert_allclose(energy(path, 2000), energy(path, 96), rtol=0.05)
     s = np.linspace(0, 1, 25)[:, None, None]
-    straight = CubicSpline(s.ravel(), (1 - s) * X + s * X[::-1] + 1e-3 * s * (1 - s) * [[1, -1]])
-    assert path_energy(straight, 0.5) > 50 * path_energy(around, 0.5)
+    straight = CubicSpline(s.ravel(), (1 - s) * X + s * Y)
+    assert energy(path, 2000) < 0.2 * energy(straight, 2000)
+    # of several starts the path is no worse than from the first alone
+    assert energy(path, 2000) < 1.1 * energy(plan_paths(X, Y, 0.2, bends[:1]), 2000)
 
 
 def test_companions_take_the_stretch_back():
     shared, X, Y = setting(4, 100)
-    path = plan_paths(X, Y, 0.5, np.zeros_like(X))
+    path = plan_paths(X, Y, 0.5, [np.zeros_like(X)])
     # the flow has stretched around the point 2, in the direction (0.6, 0.8), and little elsewhere
     turned, u = np.tile(np.eye(2), (4, 1, 1)), np.array([0.6, 0.8])
     turned[2] = 40.0 * np.outer(u, [1.0, 0.0])
@@ -324,7 +339,7 @@ def test_companions_take_the_stretch_back():
 
 def test_links_are_cut_until_their_flow_is_mild():
     shared, X, Y = setting(4, 100)
-    path = plan_paths(X, Y, 0.5, np.zeros_like(X))
+    path = plan_paths(X, Y, 0.5, [np.zeros_like(X)])
     with np.errstate(all="ignore"):
         start = shared.start(X, LoopDesign(excursion=50))
         free = _link(start, path, 0.0, 0.2, 1e-8, np.tile(np.eye(2), (4, 1, 1)), 1e9)

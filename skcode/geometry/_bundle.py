@@ -23,8 +23,9 @@ from skcode.utils._typing import FloatArray, IntArray
 
 #: the scheme of Dormand and Prince of order 8
 _A, _B, ORDER = DOP853.A, DOP853.B, 8
-#: floats in the arrays of one chunk of groups
-_CHUNK = 2**21
+#: floats in the arrays of one chunk of groups, which stay in the cache, and how many stages' arrays
+#: of derivatives are worth it
+_CHUNK, _IN_USE = 2**18, 3
 #: fields of full rank with more states have their derivatives component by component
 _FEW_STATES = 4
 
@@ -78,7 +79,7 @@ class Bundle(ABC):
     ) -> tuple[FloatArray, FloatArray]:
         """Derivatives of `flow` in x (G, N, m, m) and in w (G, N, m, d)."""
         m, d = self.n_states, self.n_fields
-        width = len(_B) * (self.width + m * (m + d))
+        width = _IN_USE * (self.width + m * (m + d))
         A, B = np.empty((*x.shape, m)), np.empty((*x.shape[:2], d, m))
         for s, n in self._chunks(x, n_steps, width):
             A[s], B[s] = self._linearised(w[s], x[s], n)
@@ -87,7 +88,7 @@ class Bundle(ABC):
     def tangent_flow(self, w: FloatArray, x: FloatArray, n_steps: int | IntArray) -> FloatArray:
         """The derivative of `flow` in x (G, N, m, m) alone."""
         A = np.empty((*x.shape, self.n_states))
-        for s, n in self._chunks(x, n_steps, self.width + len(_B) * self.n_states**2):
+        for s, n in self._chunks(x, n_steps, self.width + _IN_USE * self.n_states**2):
             A[s] = self._tangents(w[s], x[s], n)
         return A
 
@@ -295,7 +296,8 @@ class NeuralBundle(_ValueBundle):
         self.activation = fields.activation
         m, d, r = fields.n_states, fields.n_fields, fields.rank
         self.rank = r
-        self.columns, self.b = np.ascontiguousarray(fields.A[:, :-1].T), fields.A[:, -1]
+        #: (m + 1, d r), the biases last
+        self.columns = np.ascontiguousarray(fields.A.T)
         #: B (d, r, m), and A (r, d, m): the rows of one rank of all fields
         self.B = None if fields.B is None else fields.B.reshape(m, d, r).transpose(1, 2, 0)
         self.A = np.ascontiguousarray(fields.A[:, :-1].reshape(d, r, m).transpose(1, 0, 2))
@@ -329,7 +331,7 @@ class NeuralBundle(_ValueBundle):
         self, bound: _BoundRows, x: FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Velocity, derivative and sigma of all rows."""
-        ds = np.empty((*x.shape[:-1], len(self.b)))
+        ds = np.empty((*x.shape[:-1], self.columns.shape[1]))
         s = self._activate(x, ds)
         slopes = self.activation.derivative(s, ds, ds)
         if bound.dC is not None:
@@ -343,8 +345,9 @@ class NeuralBundle(_ValueBundle):
 
     def _activate(self, x: FloatArray, ds: FloatArray | None) -> FloatArray:
         """sigma of all rows (G, N, d r), and what the derivative needs."""
-        s = x @ self.columns
-        s += self.b
+        rows = np.ones((x.size // self.n_states, self.n_states + 1))
+        rows[:, :-1] = x.reshape(-1, self.n_states)
+        s: FloatArray = (rows @ self.columns).reshape(*x.shape[:-1], -1)
         if ds is None and self.activation.keeps_derivative:
             ds = np.empty_like(s)
         self.activation.forward(s, ds)

@@ -11,7 +11,7 @@ from scipy.interpolate import CubicSpline
 from skcode.geometry._bundle import ORDER, Bundle
 from skcode.geometry._continuation import STILL, Report, Segment, Start, draw_start
 from skcode.geometry._loops import LoopDesign
-from skcode.geometry._paths import path_energy, plan_paths
+from skcode.geometry._paths import plan_paths
 from skcode.geometry._shooting import Iterate, Linearisation, composed, settle
 from skcode.utils._typing import FloatArray
 
@@ -53,7 +53,7 @@ _DESIGNS = (
 _DRAW, _FRESH, _FORGET, _EXPECTED = 0.06, 0.5, 1.05, 0.003
 #: widths of the kernel for planned paths, in units of the distance of neighbours in a cube, the
 #: sizes of the bends that the plans start from, where paths are probed, and by what
-_WIDTHS, _BENDS, _PROBES = (0.55, 1.2), (0.25,) * 4 + (0.5,) * 3 + (2.0,), (0.1, 0.5, 0.9)
+_WIDTHS, _BENDS, _PROBES = (0.55, 0.8), (0.0, 0.25, 0.25, 0.5), (0.1, 0.5, 0.9)
 _PROBED = LoopDesign(excursion=50)
 
 
@@ -80,18 +80,12 @@ def _response(start: Start, velocity: FloatArray) -> tuple[float, float]:
 
 
 def easiest_path(setting: Setting, X: FloatArray, Y: FloatArray) -> CubicSpline:
-    """Of planned paths the one along which loops have to change least for the velocities.
-
-    Descents to paths of least energy end in many places; of each width the best is probed.
-    """
+    """Of planned paths the one along which loops have to change least for the velocities."""
     neighbours = 2 * setting.spread * len(X) ** (-1 / X.shape[1])
-    bends = [bend * setting.spread * setting.rng.standard_normal(X.shape) for bend in _BENDS]
     if len(X) == 1:
-        return plan_paths(X, Y, _WIDTHS[0] * neighbours, bends[0])
-    paths = []
-    for width in (width * neighbours for width in _WIDTHS):
-        plans = [plan_paths(X, Y, width, bend) for bend in bends]
-        paths.append(plans[int(np.argmin([path_energy(plan, width) for plan in plans]))])
+        return plan_paths(X, Y, _WIDTHS[0] * neighbours, [np.zeros_like(X)])
+    bends = [bend * setting.spread * setting.rng.standard_normal(X.shape) for bend in _BENDS]
+    paths = [plan_paths(X, Y, width * neighbours, bends) for width in _WIDTHS]
     return min(paths, key=lambda path: _hardness(setting, path))
 
 

@@ -10,26 +10,32 @@ Image Processing 9(8), 2000.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.optimize import minimize
 
 from skcode.utils._typing import FloatArray
 
-#: pieces of a path, and steps of L-BFGS
-_N_PIECES, _N_STEPS = 24, 300
-#: pieces, for each of these, in which the energy of a path is taken
-_FINER = 8
+#: pieces of a path, and times for each of them at which points must not run into each other
+_N_PIECES, _DENSE = 24, 4
+#: steps of L-BFGS for each start of the descent, and for the best one
+_FEW_STEPS, _N_STEPS = 50, 300
 #: keeps the kernel matrix regular where points are close
 _RIDGE = 1e-6
 
 
-def plan_paths(X: FloatArray, Y: FloatArray, width: float, bend: FloatArray) -> CubicSpline:
+def plan_paths(
+    X: FloatArray, Y: FloatArray, width: float, bends: Sequence[FloatArray]
+) -> CubicSpline:
     r"""Paths x(s), one for each point, with x(0) = X and x(1) = Y.
 
     They minimise the energy :math:`\int_0^1 \langle \dot x, K(x)^{-1} \dot x \rangle\, ds` with the
     Gaussian kernel K, which is the squared norm of the smallest field in the kernel's space that
-    has the velocities of the points.
+    has the velocities of the points. The paths are cubic splines, and the energy is taken at more
+    times than they have knots: points would pass through each other in between.
 
     Parameters
     ----------
@@ -37,41 +43,46 @@ def plan_paths(X: FloatArray, Y: FloatArray, width: float, bend: FloatArray) -> 
         The ends.
     width : float
         The width of the kernel.
-    bend : ndarray of shape (N, m)
-        The descent starts at :math:`(1 - s) x_i + s y_i + s (1 - s) b_i`: ways round each other.
+    bends : sequence of ndarray of shape (N, m)
+        Descents start at :math:`(1 - s) x_i + s y_i + s (1 - s) b_i`, ways round each other; after
+        some steps only the one of least energy goes on.
     """
     N, m = X.shape
     s = np.linspace(0, 1, _N_PIECES + 1)
     inner = s[1:-1, None, None]
+    times = (np.arange(_DENSE * _N_PIECES) + 0.5) / (_DENSE * _N_PIECES)
+    basis = CubicSpline(s, np.eye(len(s)))
+    values, slopes = (basis(times, order) / width for order in (0, 1))
+
+    def knots(z: FloatArray) -> FloatArray:
+        return np.concatenate([X[None], z.reshape(-1, N, m), Y[None]])
 
     def energy(z: FloatArray) -> tuple[float, FloatArray]:
-        x = np.concatenate([X[None], z.reshape(-1, N, m), Y[None]])
-        value, gradient = _energy(x / width)
-        return value, gradient[1:-1].ravel() / width
+        rows = knots(z).reshape(len(s), -1)
+        x, v = (part @ rows for part in (values, slopes))
+        value, to_x, to_v = _energy(x.reshape(-1, N, m), v.reshape(-1, N, m))
+        gradient = values.T @ to_x.reshape(x.shape) + slopes.T @ to_v.reshape(v.shape)
+        return value, gradient[1:-1].ravel()
 
-    z = (1 - inner) * X + inner * Y + inner * (1 - inner) * bend
-    best = minimize(energy, z.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": _N_STEPS})
-    return CubicSpline(s, np.concatenate([X[None], best.x.reshape(-1, N, m), Y[None]]))
+    def descend(z: FloatArray, n_steps: int) -> Any:
+        options = {"maxiter": n_steps, "maxfun": 2 * n_steps}
+        return minimize(energy, z, jac=True, method="L-BFGS-B", options=options)
+
+    straight = (1 - inner) * X + inner * Y
+    starts = [(straight + inner * (1 - inner) * bend).ravel() for bend in bends]
+    if len(starts) > 1:
+        first = [descend(z, _FEW_STEPS) for z in starts]
+        starts = [min(first, key=lambda found: found.fun).x]
+    return CubicSpline(s, knots(descend(starts[0], _N_STEPS).x))
 
 
-def path_energy(path: CubicSpline, width: float) -> float:
-    """The energy of paths, at points close enough to see how near they come to each other."""
-    s = np.linspace(0, 1, _FINER * _N_PIECES + 1)
-    return _energy(path(s) / width)[0]
-
-
-def _energy(x: FloatArray) -> tuple[float, FloatArray]:
-    """The energy of paths x (T + 1, N, m) in units of the kernel's width, and its gradient."""
-    T, N = len(x) - 1, x.shape[1]
-    v, middle = T * np.diff(x, axis=0), (x[1:] + x[:-1]) / 2
-    squares = np.sum(middle**2, axis=2)
-    inner = middle @ middle.transpose(0, 2, 1)
+def _energy(x: FloatArray, v: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+    """The energy of points and velocities (T, N, m) in units of the width, and its gradients."""
+    T, N, _ = x.shape
+    squares = np.sum(x**2, axis=2)
+    inner = x @ x.transpose(0, 2, 1)
     K = np.exp(inner - (squares[:, :, None] + squares[:, None, :]) / 2)
     p = np.linalg.solve(K + _RIDGE * np.eye(N), v)
     W = K * (p @ p.transpose(0, 2, 1))
-    to_v = 2 * p
-    to_middle = (W.sum(axis=2, keepdims=True) * middle - W @ middle) / T
-    gradient = np.zeros_like(x)
-    gradient[1:] += to_v + to_middle
-    gradient[:-1] += to_middle - to_v
-    return float(np.sum(v * p) / T), gradient
+    to_x = 2 * (W.sum(axis=2, keepdims=True) * x - W @ x) / T
+    return float(np.sum(v * p) / T), to_x, 2 * p / T
