@@ -286,15 +286,32 @@ def test_the_easiest_path_is_one_that_loops_can_follow():
 def test_the_design_that_comes_furthest_for_its_cost_is_used_more():
     quick, slow = _Option(LoopDesign(), 100), _Option(LoopDesign(), 100)
     assert quick.rate == np.inf  # both are tried
-    quick.took(0.02, 10.0, 4.0)
-    slow.took(0.002, 10.0, 4.0)
-    assert quick.rate == pytest.approx(0.005)
-    assert slow.rate == pytest.approx(0.0005)
+    quick.took(0.02, 10.0, 3.04)
+    slow.took(0.002, 10.0, 3.04)
+    assert quick.cost == pytest.approx(400)  # 16 candidates cost 0.96 for each interval
+    assert quick.rate == pytest.approx(0.02 / 400)
+    assert slow.rate == pytest.approx(0.002 / 400)
     assert (quick.size(), slow.size()) == (100, 200)  # small parts ask for more intervals
     far = quick.far
-    quick.took(0.0, np.inf, 4.0)
-    assert quick.rate == pytest.approx(0.0025)
+    quick.took(0.0, np.inf, 3.04)
+    assert quick.rate == pytest.approx(0.01 / 400)
     assert (quick.size(), quick.far) == (200, far / 2)
+
+
+def test_designs_that_rest_are_tried_the_later_the_dearer_they_are():
+    cheap, dear = _Option(LoopDesign(), 100), _Option(LoopDesign(), 1000)
+    for option in (cheap, dear):
+        option.rested(400.0, 3.04)
+    # what is expected before they are tried is the same part of the path
+    assert cheap.rate == pytest.approx(10 * dear.rate)
+    rates = cheap.rate, dear.rate
+    for option in (cheap, dear):
+        option.rested(400.0, 3.04)
+    assert cheap.rate / rates[0] == pytest.approx(1.05)
+    assert dear.rate / rates[1] == pytest.approx(1.05**0.1)
+    for option in (cheap, dear):
+        option.rested(1e6, 3.04)
+    assert cheap.rate / rates[0] == pytest.approx(1.05**2)
 
 
 def test_paths_keep_points_apart_between_their_knots():

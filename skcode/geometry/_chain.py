@@ -48,8 +48,8 @@ _DESIGNS = (
     (LoopDesign(excursion=100, leg=5, n_candidates=32), 1.0),
 )
 #: what an interval costs in steps of Newton's method for each candidate; the share of a design's
-#: rate that its last loop makes, how the rates of those that rest grow until they are tried, and
-#: the part of the path that a design is expected to do before it is
+#: rate that its last loop makes, how the rates of those that rest grow until they are tried, for
+#: each loop that costs as much as theirs, and the part of the path that is expected before
 _DRAW, _FRESH, _FORGET, _EXPECTED = 0.06, 0.5, 1.05, 0.003
 #: widths of the kernel for planned paths, in units of the distance of neighbours in a cube, the
 #: sizes of the bends that the plans start from, where paths are probed, and by what
@@ -108,16 +108,18 @@ class _Option:
     times: int = 1
     #: how far points may move on the way, in spreads
     far: float = _FIRST
-    #: the part of the path for the cost; unknown in the beginning
+    #: the part of the path for the cost, and what a loop costs; unknown in the beginning
     rate: float = np.inf
+    cost: float = np.inf
 
     def size(self) -> int:
         """The intervals of its next loop."""
         return self.times * self.n_intervals
 
-    def took(self, ds: float, travel: float, cost: float) -> None:
+    def took(self, ds: float, travel: float, newton: float) -> None:
         """Note a loop that carried the points ds of the path, or failed where ds is 0."""
-        rate = ds / cost
+        self.cost = self._cost(newton)
+        rate = ds / self.cost
         known = self.rate if np.isfinite(self.rate) else rate
         self.rate = _FRESH * rate + (1 - _FRESH) * known
         self.far = _MORE * ds * travel if ds > 0 else self.far / 2
@@ -125,6 +127,17 @@ class _Option:
             self.times = min(2 * self.times, _MOST_INTERVALS)
         elif ds > _LARGE_PART:
             self.times = max(self.times // 2, 1)
+
+    def rested(self, cost: float, newton: float) -> None:
+        """Note that another design made a loop of this cost, with so many steps an interval."""
+        if self.rate == np.inf:
+            self.cost = self._cost(newton)
+            self.rate = _EXPECTED / self.cost
+        else:
+            self.rate *= _FORGET ** min(cost / self.cost, 1.0)
+
+    def _cost(self, newton: float) -> float:
+        return self.size() * (_DRAW * self.design.n_candidates + newton)
 
 
 def chain(
@@ -165,13 +178,10 @@ def chain(
             s, x, misses = min(s + ds, 1.0), segment.z.x[-1], 0
         steps = 1.0 if start is None else float(np.mean(start.solver.n_steps))
         newton = steps * (1 + report.n_iter - before)
-        option.took(ds, travel, option.size() * (_DRAW * option.design.n_candidates + newton))
+        option.took(ds, travel, newton)
         for other in options:
-            if other.rate == np.inf:
-                cost = other.size() * (_DRAW * other.design.n_candidates + newton)
-                other.rate = _EXPECTED / cost
-            elif other is not option:
-                other.rate *= _FORGET
+            if other is not option:
+                other.rested(option.cost, newton)
     return segments, s
 
 
