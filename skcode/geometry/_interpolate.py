@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
 from skcode.fields import Fields, FunctionFields
-from skcode.geometry._bundle import Bundle, bundle
+from skcode.geometry._bundle import ORDER, Bundle, bundle
 from skcode.geometry._chain import Setting, chain, easiest_path
 from skcode.geometry._continuation import Report, Segment, fine_steps, follow
 from skcode.geometry._shooting import Iterate, settle
@@ -272,10 +272,11 @@ def _finish(
         coarse, steps = residual, [n + (n + 3) // 4 for n in steps]
         parts, residual = settled(parts, steps)
         before, change = change, np.max(abs(residual - coarse))
-        # a scheme of order 8 that gains less than a factor of 4 meets rounding
-        if not change > 0.1 * tol or change > before / 4:
+        # a scheme of order 8 that gains less than a factor of 2 meets rounding
+        if not change > 0.1 * tol or change > before / 2:
             break
-        steps = [2 * n for n in steps]
+        growth = np.clip((change / (0.02 * tol)) ** (1 / ORDER) / 1.25, 1.1, 2.0)
+        steps = [np.ceil(growth * n).astype(int) for n in steps]
     w = np.concatenate([z.w for z in parts])
     error = np.max(abs(residual))
     success = bool(error <= tol)
