@@ -251,7 +251,7 @@ def test_errors_of_segments_tell_at_which_steps_the_end_of_a_chain_is_accurate()
     many = shared.bundle
     path = plan_paths(X, Y, 0.5, [np.zeros_like(X)])
     with np.errstate(all="ignore"):
-        segments, s = chain(shared, path, X, 1e-6, 200)
+        segments, s = chain(shared, path, X, 1e-8, 200)
     assert s == 1.0
     for segment in segments:
         z, n = segment.z, segment.solver.n_steps
