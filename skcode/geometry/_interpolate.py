@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from skcode.utils._typing import FloatArray, IntArray
 
 #: with the displacement readout errors of the flow, about 1 / _DIGITS, are worth lambda as much
 _DIGITS = 1e10
-#: relative defects of this size, once corrected, are rounding
+#: relative defects of this size, once corrected, are small
 _ENOUGH = 1e-10
 #: the errors of the scheme are to be this share of the tolerance; rounds of ever finer steps
 _SHARE, _ROUNDS = 0.2, 5
@@ -245,7 +246,7 @@ def _finish(
     last = segments[-1]
 
     def settled(
-        parts: list[Iterate], steps: list[IntArray], first: int = 0
+        parts: list[Iterate], steps: Sequence[IntArray], first: int = 0
     ) -> tuple[list[Iterate], FloatArray]:
         """The chain with the states of its controls, part `first` and on, and what it misses."""
         result = parts[:first]
@@ -269,13 +270,13 @@ def _finish(
                 break
             z, _, _ = solver.newton(parts[-1], line, target, 0.03 * tol / scale)
             parts, residual = settled([*parts[:-1], z], steps, len(parts) - 1)
-        coarse, steps = residual, [n + (n + 3) // 4 for n in steps]
-        parts, residual = settled(parts, steps)
+        coarse, finer = residual, [n + (n + 3) // 4 for n in steps]
+        parts, residual = settled(parts, finer)
         before, change = change, np.max(abs(residual - coarse))
         # a scheme of order 8 that gains less than a factor of 2 meets rounding
         if not change > 0.1 * tol or change > before / 2:
             break
-        growth = np.clip((change / (0.02 * tol)) ** (1 / ORDER) / 1.25, 1.1, 2.0)
+        growth = np.clip((change / (0.1 * _SHARE * tol)) ** (1 / ORDER), 1.375, 2.5)
         steps = [np.ceil(growth * n).astype(int) for n in steps]
     w = np.concatenate([z.w for z in parts])
     error = np.max(abs(residual))
@@ -295,7 +296,7 @@ def _finish(
         message,
         report.n_iter,
         report.n_loops,
-        max(int(n.max()) for n in steps),
+        max(int(n.max()) for n in finer),
         report.condition,
     )
 
