@@ -253,8 +253,7 @@ def _finish(
         for i in range(first, len(segments)):
             x, z = result[-1].x[-1] if result else X, parts[i]
             z = Iterate(z.w, np.concatenate([x[None], z.x[1:]]))
-            x = settle(bundle, z, segments[i].A, steps[i], enough=_ENOUGH)
-            result.append(Iterate(z.w, x))
+            result.append(Iterate(z.w, settle(bundle, z, segments[i].A, steps[i], enough=_ENOUGH)))
         return result, scale * (result[-1].x[-1] - shift) - Y
 
     parts, line, change = [segment.z for segment in segments], last.line, np.inf
