@@ -88,13 +88,14 @@ def main() -> None:
     """Run the rows that are asked for, all by default."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", default=list(ROWS), metavar="row", help=", ".join(ROWS))
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=10, help="how many seeds")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--verify", action="store_true")
     arguments = parser.parse_args()
     for name in arguments.rows:
         readout, kind, N, m, tol = ROWS[name]
         errors, seconds = [], []
-        for seed in range(arguments.seeds):
+        for seed in range(arguments.first, arguments.first + arguments.seeds):
             rng = np.random.default_rng(seed)
             X, Y = rng.random((N, m)), rng.random((N, m))
             fields = draw_fields(kind, N, m, seed)
