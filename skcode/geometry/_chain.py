@@ -24,9 +24,9 @@ _CUT, _MORE, _FIRST = 1.5, 1.4, 0.7
 #: in units of its first step: the next loop starts where this one really ends
 _CLOSED, _SLACK = 1e-6, 0.03
 #: steps of the scheme by which it would be closed up to this, in spreads, tell where it really
-#: ends; up to the second number where the flow of the chain amplifies it by all that is bearable:
-#: the last loop has to correct that. Relative defects of the third size, once corrected, are small
-_CONVERGED, _CORRECTED, _ENOUGH = 1e-10, 3e-7, 1e-9
+#: ends. Relative defects of the second size at coarse steps, and of the third at finer ones, are
+#: small once they are corrected: what is left the last pass corrects
+_CONVERGED, _NEARLY, _ENOUGH = 1e-8, 1e-4, 1e-5
 #: how much the flow of one loop may stretch what is around a point, and how much it may do so
 #: even where the whole chain stretches more than the tolerance bears
 _STEEP, _MILD = 3.0, 1.3
@@ -248,22 +248,22 @@ def _link(
                 and _steepness(whole @ turned) <= _STEEP * bearable ** (0.5 + 0.5 * t)
             ):
                 kept = line if last and line.B.shape[1] == N else None
-                return _settled(start, z, A, bearable, kept), ds
+                return _settled(start, z, A, kept), ds
         ds /= _CUT
     return None
 
 
-def _settled(
-    start: Start, z: Iterate, A: FloatArray, bearable: float, line: Linearisation | None
-) -> Segment:
+def _settled(start: Start, z: Iterate, A: FloatArray, line: Linearisation | None) -> Segment:
     """The segment with states at finer steps, which tell what the errors of the scheme are."""
     solver = start.solver
-    gaps = start.gaps * solver.mu / STILL / min(_CONVERGED, _CORRECTED / bearable)
+    gaps = start.gaps * solver.mu / STILL / _CONVERGED
     refine = np.maximum(2, np.ceil(gaps ** (1 / ORDER))).astype(int)
     finer = replace(solver, n_steps=refine * solver.n_steps)
-    coarse, ends = (solver.bundle.flow(z.w, z.x[:-1], each.n_steps) for each in (solver, finer))
+    # first to where coarse steps lead, which cost less
+    x = settle(solver.bundle, z, A, solver.n_steps, enough=_NEARLY)
+    coarse, ends = (solver.bundle.flow(z.w, x[:-1], each.n_steps) for each in (solver, finer))
     errors = abs(ends - coarse).max(axis=2) / refine[:, None] ** ORDER
-    x = settle(solver.bundle, z, A, finer.n_steps, enough=_ENOUGH, ends=ends)
+    x = settle(solver.bundle, Iterate(z.w, x), A, finer.n_steps, enough=_ENOUGH, ends=ends)
     return Segment(finer, Iterate(z.w, x), A, errors, line)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,20 +10,16 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
 from skcode.fields import Fields, FunctionFields
-from skcode.geometry._bundle import ORDER, Bundle, bundle
+from skcode.geometry._bundle import Bundle, bundle
 from skcode.geometry._chain import Setting, chain, easiest_path
-from skcode.geometry._continuation import Report, Segment, fine_steps, follow
-from skcode.geometry._shooting import Iterate, settle
+from skcode.geometry._continuation import Report, Segment, follow
+from skcode.geometry._last_pass import LastPass
 from skcode.geometry._vector_field import drawn_fields, vector_fields
 from skcode.utils._random import RandomSource, as_generator
-from skcode.utils._typing import FloatArray, IntArray
+from skcode.utils._typing import FloatArray
 
 #: with the displacement readout errors of the flow, about 1 / _DIGITS, are worth lambda as much
 _DIGITS = 1e10
-#: relative defects of this size, once corrected, are small
-_ENOUGH = 1e-10
-#: the errors of the scheme are to be this share of the tolerance; rounds of ever finer steps
-_SHARE, _ROUNDS = 0.2, 5
 #: n_intervals=None tries these multiples of the smallest sensible number, in turn
 _GROWTH = (1, 2, 4, 8)
 
@@ -172,7 +167,7 @@ def interpolate(
             if found is None:
                 continue
             segments, scale = found
-            result = _finish(many, X, Y, segments, scale, readout, tol, report)
+            result = _finish(X, Y, segments, scale, readout, tol, report)
             if best is None or np.isnan(best.error) or result.error < best.error:
                 best = result
             if best.success:
@@ -228,7 +223,6 @@ def _identity(
 
 
 def _finish(
-    bundle: Bundle,
     X: FloatArray,
     Y: FloatArray,
     segments: list[Segment],
@@ -237,47 +231,11 @@ def _finish(
     tol: float,
     report: Report,
 ) -> InterpolationResult:
-    """Correct the last loop at finer steps until more of them change nothing; say what is reached.
-
-    A quarter more steps of order 8 have a sixth of the error.
-    """
+    """Make the chain accurate, and say what is reached."""
     shift = X if readout == "displacement" else 0.0
-    target = X + Y / scale if readout == "displacement" else Y
-    last = segments[-1]
-
-    def settled(
-        parts: list[Iterate], steps: Sequence[IntArray], first: int = 0
-    ) -> tuple[list[Iterate], FloatArray]:
-        """The chain with the states of its controls, part `first` and on, and what it misses."""
-        result = parts[:first]
-        for i in range(first, len(segments)):
-            x, z = result[-1].x[-1] if result else X, parts[i]
-            z = Iterate(z.w, np.concatenate([x[None], z.x[1:]]))
-            result.append(Iterate(z.w, settle(bundle, z, segments[i].A, steps[i], enough=_ENOUGH)))
-        return result, scale * (result[-1].x[-1] - shift) - Y
-
-    parts, line, change = [segment.z for segment in segments], last.line, np.inf
-    steps = fine_steps(segments, _SHARE * tol / scale)
-    for _ in range(_ROUNDS):
-        parts, residual = settled(parts, steps)
-        solver = replace(last.solver, n_steps=steps[-1])
-        for _ in range(3):
-            if not np.max(abs(residual)) > 0.1 * tol:
-                break
-            line = line if line is not None else last.solver.linearise(parts[-1])
-            if line is None:
-                break
-            z, _, _ = solver.newton(parts[-1], line, target, 0.03 * tol / scale)
-            parts, residual = settled([*parts[:-1], z], steps, len(parts) - 1)
-        coarse, finer = residual, [n + (n + 3) // 4 for n in steps]
-        parts, residual = settled(parts, finer)
-        before, change = change, np.max(abs(residual - coarse))
-        # a scheme of order 8 that gains less than a factor of 2 meets rounding
-        if not change > 0.1 * tol or change > before / 2:
-            break
-        growth = np.clip((change / (0.1 * _SHARE * tol)) ** (1 / ORDER), 1.375, 2.5)
-        steps = [np.ceil(growth * n).astype(int) for n in steps]
-    w = np.concatenate([z.w for z in parts])
+    last = LastPass(segments, X, shift + Y / scale, tol / scale)
+    residual = scale * (last.run() - shift) - Y
+    w = np.concatenate([z.w for z in last.parts])
     error = np.max(abs(residual))
     success = bool(error <= tol)
     reached = f"largest error {error:.1e}, tol {tol:.1e}"
@@ -295,7 +253,7 @@ def _finish(
         message,
         report.n_iter,
         report.n_loops,
-        max(int(n.max()) for n in finer),
+        max(int(n.max()) for n in last.steps),
         report.condition,
     )
 
