@@ -9,7 +9,7 @@ import numpy as np
 
 from skcode.geometry._bundle import ORDER
 from skcode.geometry._continuation import STILL, Segment, fine_steps
-from skcode.geometry._shooting import Iterate, Linearisation, settle
+from skcode.geometry._shooting import Iterate, Linearisation, composed, settle
 from skcode.utils._typing import FloatArray, IntArray
 
 #: relative defects of this size, once corrected, are small
@@ -19,6 +19,8 @@ _SHARE, _ROUNDS = 0.2, 5
 #: how far, in spreads, the points may be from where a loop was to bring them; and the part of that
 #: which is left by a correction
 _DRIFT, _LEFT = 1e-3, 0.1
+#: roundings that the flow of a chain amplifies
+_ROUNDINGS = 8
 
 
 class LastPass:
@@ -49,9 +51,9 @@ class LastPass:
         self.segments = segments
         self.X = X
         self.target = target
-        self.tol = tol
+        self.tol = max(tol, _rounding(segments))
         self.parts = [segment.z for segment in segments]
-        self.steps = fine_steps(segments, _SHARE * tol)
+        self.steps = fine_steps(segments, _SHARE * self.tol)
 
     def run(self) -> FloatArray:
         """Correct the chain at finer steps until more of them change nothing; where it ends.
@@ -113,3 +115,12 @@ class LastPass:
         """Newton's method at fine steps, by a linearisation at coarse ones."""
         solver = replace(self.segments[i].solver, n_steps=n_steps)
         self.parts[i] = solver.newton(self.parts[i], line, target, tol)[0]
+
+
+def _rounding(segments: list[Segment]) -> float:
+    """What roundings of the states amount to at the end: nothing comes closer."""
+    to_end, largest = np.eye(segments[-1].A.shape[-1]), 1.0
+    for segment in reversed(segments):
+        to_end = to_end @ composed(segment.A)
+        largest = max(largest, float(np.nan_to_num(np.linalg.norm(to_end, axis=(1, 2)).max())))
+    return float(_ROUNDINGS * np.finfo(float).eps * largest * np.max(abs(segments[-1].z.x[-1])))
