@@ -26,7 +26,7 @@ NARROWED = {
     "inputs": {"utils"},
     "readouts": {"utils"},
     "losses": {"utils"},
-    "solvers": {"utils"},
+    "solvers": {"utils", "objective"},
     "geometry": {"utils", "fields", "flow"},
 }
 CORE = {"numpy", "scipy", "sklearn", "autograd", "joblib", "threadpoolctl", "skcode"}

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from skcode.objective import Objective
 from skcode.utils._doc_link import DocLinkMixin
 from skcode.utils._typing import FloatArray
 
@@ -91,7 +92,7 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
     #: iterations when the user names no number
     default_max_iter: int = 200
 
-    def check_objective(self, objective: Any) -> None:
+    def check_objective(self, objective: Objective) -> None:
         """Raise a clear error if a parameter is wrong, or the objective lacks what is called."""
         self._validate_params()
         missing = [name for name in self.needs if not hasattr(objective, name)]
@@ -101,14 +102,14 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
                 f"{type(objective).__name__} does not have them."
             )
 
-    def most_iterations(self, objective: Any, max_iter: int) -> int:
+    def most_iterations(self, objective: Objective, max_iter: int) -> int:
         """How often `minimize` tells the monitor at most."""
         return max_iter
 
     @abstractmethod
     def minimize(
         self,
-        objective: Any,
+        objective: Objective,
         theta: FloatArray,
         *,
         max_iter: int,

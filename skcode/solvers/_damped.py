@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from skcode.objective import NormalEquations, Objective
 from skcode.solvers._base import warn_of_explosion
 from skcode.utils._arrow import Arrow, ArrowFactor
 from skcode.utils._typing import FloatArray
@@ -48,7 +49,7 @@ class State:
 
     def __init__(
         self,
-        objective: Any,
+        objective: Objective,
         theta: FloatArray,
         damping: float,
         strengths: Strengths | None = None,
@@ -105,7 +106,7 @@ class State:
         """Value, gradient and Gauss-Newton matrix of the mean loss at theta."""
         self.equations = self._equations(self.theta)
 
-    def _equations(self, theta: FloatArray) -> Any:
+    def _equations(self, theta: FloatArray) -> NormalEquations:
         return self.objective.normal_equations(theta, controls=not self.readout_only)
 
     @property
@@ -192,7 +193,7 @@ class State:
                 equations = self._equations(trial)
                 # a product may overflow where the flow does not
                 accepted = np.isfinite(equations.value)
-            if accepted:
+            if accepted and equations is not None:
                 self.theta, self.equations = trial, equations
                 if follow:
                     self.damping = damping * max(1 / 3, 1 - (2 * ratio - 1) ** 3)

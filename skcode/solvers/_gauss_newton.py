@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.random import sample_without_replacement
 
+from skcode.objective import Objective
 from skcode.solvers._base import Monitor, Solver, SolverResult
 from skcode.solvers._damped import Posterior, State, Strengths
 from skcode.solvers._evidence import Evidence
@@ -121,7 +122,7 @@ class GaussNewton(Solver):
 
     def minimize(
         self,
-        objective: Any,
+        objective: Objective,
         theta: FloatArray,
         *,
         max_iter: int,
@@ -154,7 +155,7 @@ class GaussNewton(Solver):
 
     def _run_phase(
         self,
-        objective: Any,
+        objective: Objective,
         theta: FloatArray,
         strengths: Strengths | None,
         budget: int,
@@ -190,10 +191,10 @@ class GaussNewton(Solver):
             posterior=posterior or state.posterior(),
         )
 
-    def most_iterations(self, objective: Any, max_iter: int) -> int:
+    def most_iterations(self, objective: Objective, max_iter: int) -> int:
         return sum(budget for _, budget in self._phases(objective, max_iter))
 
-    def _phases(self, objective: Any, max_iter: int) -> list[tuple[int, int]]:
+    def _phases(self, objective: Objective, max_iter: int) -> list[tuple[int, int]]:
         """Rows and steps of each phase: growing random subsets first, all rows last."""
         if objective.alpha is None:
             max_iter = min(max_iter, self.evidence_steps)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 from sklearn.utils._param_validation import Interval
 
+from skcode.objective import Objective
 from skcode.solvers._base import Monitor, Solver, SolverResult
 from skcode.utils._typing import FloatArray
 
@@ -55,7 +55,7 @@ class LBFGS(Solver):
 
     def minimize(
         self,
-        objective: Any,
+        objective: Objective,
         theta: FloatArray,
         *,
         max_iter: int,

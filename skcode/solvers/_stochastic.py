@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skcode.objective import Objective
 from skcode.solvers._base import Monitor, Solver, SolverResult, warn_of_explosion
-from skcode.utils._typing import FloatArray
+from skcode.utils._typing import FloatArray, IntArray
 
 #: how often a step into an exploding flow is taken back, half the way at a time
 _MOST_RETREATS = 60
@@ -80,7 +81,7 @@ class StochasticSolver(Solver):
 
     def minimize(
         self,
-        objective: Any,
+        objective: Objective,
         theta: FloatArray,
         *,
         max_iter: int,
@@ -114,7 +115,7 @@ class StochasticSolver(Solver):
 
     def run_epoch(
         self,
-        objective: Any,
+        objective: Objective,
         theta: FloatArray,
         memory: dict[str, Any],
         rng: np.random.Generator,
@@ -168,7 +169,7 @@ class StochasticSolver(Solver):
             "Scale X (scaling='robust') or use bounded vector fields (vector_fields='neural')."
         )
 
-    def _batches(self, n: int, rng: np.random.Generator) -> Iterator[FloatArray]:
+    def _batches(self, n: int, rng: np.random.Generator) -> Iterator[IntArray]:
         size = min(200, n) if self.batch_size == "auto" else min(int(self.batch_size), n)
         order = rng.permutation(n) if self.shuffle else np.arange(n)
         for start in range(0, n, size):
