@@ -41,10 +41,11 @@ _GUARDED, _GUARD, _NEAR, _RELIEF, _LITTLE = 0.25, 0.2, 0.02, 4.0, 1000.0
 #: halve them after parts above the second one
 _SMALL_PART, _LARGE_PART, _MOST_INTERVALS = 0.003, 0.01, 4
 #: designs of loops, and their shares of the intervals: many fields that vary from point to point
-#: do best with loops that are short in every way, five or seven with long legs and excursions,
-#: chosen from more candidates
+#: do best with loops that are short in every way, in ten dimensions a little less so; five or seven
+#: with long legs and excursions, chosen from more candidates
 _DESIGNS = (
     (LoopDesign(excursion=10, leg=1, n_candidates=8), 0.15),
+    (LoopDesign(excursion=20, leg=2, n_candidates=8), 0.4),
     (LoopDesign(excursion=50, leg=3, n_candidates=32), 1.0),
     (LoopDesign(excursion=100, leg=5, n_candidates=32), 1.0),
 )
