@@ -66,7 +66,7 @@ class LastPass:
             for _ in range(3):
                 if not np.max(abs(end - self.target)) > 0.1 * self.tol:
                     break
-                line = line or self.segments[-1].solver.linearise(self.parts[-1])
+                line = line if line is not None else self._linearised(-1)
                 if line is None:
                     break
                 self._steer(-1, line, steps[-1], self.target, 0.03 * self.tol)
@@ -104,10 +104,13 @@ class LastPass:
         allowed = _DRIFT * STILL / segment.solver.mu
         if not np.max(abs(self.parts[i].x[-1] - planned)) > allowed:
             return
-        line = segment.solver.linearise(self.parts[i])
+        line = self._linearised(i)
         if line is not None:
             self._steer(i, line, n_steps, planned, _LEFT * allowed)
             self._settle_loop(i, n_steps)
+
+    def _linearised(self, i: int) -> Linearisation | None:
+        return self.segments[i].solver.linearise(self.parts[i])
 
     def _steer(
         self, i: int, line: Linearisation, n_steps: IntArray, target: FloatArray, tol: float
