@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from skcode.fields import UniversalFields
-from skcode.geometry._bundle import bundle
+from skcode.geometry._bundle_kinds import bundle
 from skcode.geometry._chain import Setting, chain
 from skcode.geometry._continuation import Report
 from skcode.geometry._last_pass import _DRIFT, LastPass

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.interpolate import CubicSpline
 
 from skcode.fields import NeuralFields, UniversalFields
-from skcode.geometry._bundle import GeneralBundle, NeuralBundle, PolynomialBundle, bundle
+from skcode.geometry._bundle_kinds import GeneralBundle, NeuralBundle, PolynomialBundle, bundle
 from skcode.geometry._chain import (
     _MILD,
     _RELIEF,
@@ -49,7 +49,7 @@ def test_groups_agree_with_the_fields(family):
             assert_allclose(one, other, atol=1e-14)
         assert_allclose(many.tangent(bound, x)[1], derivative, atol=1e-14)
         for g in range(N_GROUPS):
-            assert_allclose(many.values(x)[g], fields.value(x[g]), atol=1e-13)
+            assert_allclose(many.values(x)[g], np.swapaxes(fields.value(x[g]), 1, 2), atol=1e-13)
             assert_allclose(velocity[g], fields.combine(x[g], w[g]), atol=1e-13)
             along = (derivative[g] @ direction[..., None])[..., 0]
             assert_allclose(along, fields.pushforward(x[g], w[g], direction), atol=1e-13)
@@ -159,7 +159,7 @@ def test_a_loop_comes_home():
     design = LoopDesign(excursion=20, n_candidates=4)
     forth = LoopBuilder(many, X, 0.5, design).draw(50, np.random.default_rng(1))
     assert forth.shape == (2, 10, 5)
-    z = there_and_back(many, forth, X, 50, 2)
+    z = there_and_back(propagate(many, forth, X, 2), forth, X, 50)
     assert z.w.shape == (50, 5)
     assert z.x.shape == (51, 4, 3)
     # states are those of the flow, out and back, idle at the end
@@ -173,7 +173,7 @@ def test_loops_respect_their_bounds():
     X = np.random.default_rng(0).random((4, 2))
     design = LoopDesign(reach=2.0, stretch=5.0)
     forth = LoopBuilder(many, X, 0.5, design).draw(100, np.random.default_rng(1))
-    z = there_and_back(many, forth, X, 100, 4)
+    z = there_and_back(propagate(many, forth, X, 4), forth, X, 100)
     assert abs(z.x - X.mean(axis=0)).max() <= 2.0 * 0.5 + 1e-3
     A, _ = many.linearised_flow(z.w[:50], z.x[:50], 4)
     D = np.eye(2)
@@ -401,4 +401,4 @@ def test_a_loop_takes_more_steps_only_where_it_does_not_close():
     ends = many.flow(start.z.w, start.z.x[:-1], steps)
     misses = abs(ends - start.z.x[1:]).max(axis=(1, 2))
     assert misses.max() < 0.5e-6
-    assert (start.gaps >= misses).all()
+    assert (start.gaps >= misses - 1e-14).all()

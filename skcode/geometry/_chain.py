@@ -70,9 +70,9 @@ class Setting(NamedTuple):
 
     def start(self, X: FloatArray, design: LoopDesign) -> Start | None:
         """A loop at the points X; None on explosion."""
-        return draw_start(
-            self.bundle, X, self.spread, self.n_intervals, self.rng, self.report, design, _CLOSED
-        )
+        quick = self.bundle.single()
+        shared = (X, self.spread, self.n_intervals, self.rng, self.report, design)
+        return draw_start(self.bundle, *shared, _CLOSED, quick)
 
 
 def _response(start: Start, velocity: FloatArray) -> tuple[float, float]:
@@ -231,10 +231,10 @@ def _link(
     The flow up to the loop has the derivatives `turned` at the points; what the path holds beyond
     these are companions, which the segment leaves out.
     """
-    solver = start.solver
     while ds > _SMALLEST_PART:
         t = min(s + ds, 1.0)
         last = t == 1.0
+        solver = start.solver if last else start.quick
         z, line, arrived = solver.newton(
             start.z, start.line, path(t), 0.1 * tol if last else 0.0, 8, 0.0 if last else _SLACK
         )
@@ -261,7 +261,7 @@ def _settled(start: Start, z: Iterate, A: FloatArray, line: Linearisation | None
     refine = np.maximum(2, np.ceil(gaps ** (1 / ORDER))).astype(int)
     finer = replace(solver, n_steps=refine * solver.n_steps)
     # first to where coarse steps lead, which cost less
-    x = settle(solver.bundle, z, A, solver.n_steps, enough=_NEARLY)
+    x = settle(start.quick.bundle, z, A, solver.n_steps, enough=_NEARLY)
     coarse, ends = (solver.bundle.flow(z.w, x[:-1], each.n_steps) for each in (solver, finer))
     errors = abs(ends - coarse).max(axis=2) / refine[:, None] ** ORDER
     x = settle(solver.bundle, Iterate(z.w, x), A, finer.n_steps, enough=_ENOUGH, ends=ends)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from skcode.geometry._loops import LoopBuilder, LoopDesign
 from skcode.geometry._shooting import (
     Iterate,
     Linearisation,
+    closed_excursions,
     composed,
     of_both_ways,
     products,
@@ -33,6 +34,8 @@ _ENOUGH, _MOST_TARGETS = 0.05, 12
 _SMALLEST = 1e-6
 #: beyond this the smallest singular value is rounding
 _SINGULAR = 1e14
+#: up to this condition number single precision will do
+_REGULAR = 1e5
 
 
 @dataclass
@@ -122,9 +125,13 @@ class Solver:
 
 @dataclass(frozen=True)
 class Start:
-    """A loop that is ready for Newton's method, and by how much intervals (M,) miss their ends."""
+    """A loop that is ready for Newton's method, and by how much intervals (M,) miss their ends.
+
+    The quick solver is for targets that need not be met to more than some digits.
+    """
 
     solver: Solver
+    quick: Solver
     z: Iterate
     line: Linearisation
     gaps: FloatArray
@@ -139,30 +146,27 @@ def draw_start(
     report: Report,
     design: LoopDesign,
     closed: float = _CLOSED,
+    quick: Bundle | None = None,
 ) -> Start | None:
     """A loop at the points X and the equations linearised there; None on explosion.
 
-    Each interval of it is closed up to `closed` in units of the spread.
+    Each interval of it is closed up to `closed` in units of the spread. It is drawn and linearised
+    by the quick bundle, if there is one and the equations are regular enough.
     """
-    forth = LoopBuilder(bundle, X, spread, design).draw(n_intervals, rng)
+    forth = LoopBuilder(quick or bundle, X, spread, design).draw(n_intervals, rng)
     report.n_loops += 1
-    E, half, _ = forth.shape
-    steps = np.ones((E, half), dtype=int)
-    for doublings in range(_DOUBLINGS + 1):
-        z = there_and_back(bundle, forth, X, n_intervals, steps)
-        n_steps = of_both_ways(steps, n_intervals, 1)
-        # the ways out follow the scheme: what misses is on the ways back
-        misses = abs(bundle.flow(z.w, z.x[:-1], n_steps) - z.x[1:]).max(axis=(1, 2))
-        misses = misses[: 2 * steps.size].reshape(E, 2 * half)[:, : half - 1 : -1]
-        loose = ~(misses < closed * spread)
-        if doublings == _DOUBLINGS or not loose.any():
-            break
-        steps[loose] *= 2
+    out, steps, misses = closed_excursions(bundle, forth, X, closed * spread, _DOUBLINGS)
+    z = there_and_back(out, forth, X, n_intervals)
+    n_steps = of_both_ways(steps, n_intervals, 1)
     solver = Solver(bundle, n_steps, STILL / spread, report)
-    line = solver.linearise(z)
+    sketch = replace(solver, bundle=quick or bundle)
+    line = sketch.linearise(z)
+    if sketch.bundle is not bundle and not (line is not None and line.condition < _REGULAR):
+        sketch = solver
+        line = solver.linearise(z)
     # Newton's method moves the idle ones too
-    gaps = of_both_ways(misses, n_intervals, np.max(misses, initial=0.0))
-    return None if line is None else Start(solver, z, line, gaps)
+    gaps = of_both_ways(misses, n_intervals, float(np.max(misses, initial=0.0)))
+    return None if line is None else Start(solver, sketch, z, line, gaps)
 
 
 @dataclass(frozen=True)

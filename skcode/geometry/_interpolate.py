@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
 from skcode.fields import Fields, FunctionFields
-from skcode.geometry._bundle import Bundle, bundle
+from skcode.geometry._bundle import Bundle
+from skcode.geometry._bundle_kinds import bundle
 from skcode.geometry._chain import Setting, chain, easiest_path
 from skcode.geometry._continuation import Report, Segment, follow
 from skcode.geometry._last_pass import LastPass

@@ -9,7 +9,7 @@ import numpy as np
 
 from skcode.geometry._bundle import ORDER
 from skcode.geometry._continuation import STILL, Segment, fine_steps
-from skcode.geometry._shooting import Iterate, Linearisation, composed, settle
+from skcode.geometry._shooting import Iterate, Linearisation, carried, composed, settle
 from skcode.utils._typing import FloatArray, IntArray
 
 #: relative defects of this size, once corrected, are small
@@ -91,12 +91,11 @@ class LastPass:
         return ends
 
     def _settle_loop(self, i: int, n_steps: IntArray) -> None:
-        bundle, z = self.segments[i].solver.bundle, self.parts[i]
+        segment, z = self.segments[i], self.parts[i]
         start = self.parts[i - 1].x[-1] if i else self.X
-        z = Iterate(z.w, np.concatenate([start[None], z.x[1:]]))
-        self.parts[i] = Iterate(
-            z.w, settle(bundle, z, self.segments[i].A, n_steps, enough=_SETTLED)
-        )
+        z = Iterate(z.w, carried(z.x, segment.A, start))
+        x = settle(segment.solver.bundle, z, segment.A, n_steps, enough=_SETTLED)
+        self.parts[i] = Iterate(z.w, x)
 
     def _keep_to_plan(self, i: int, n_steps: IntArray) -> None:
         """Correct a loop that ends where it was not to end."""

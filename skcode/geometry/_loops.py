@@ -70,7 +70,7 @@ class LoopBuilder:
         self.centre = X.mean(axis=0)
         self.spread = spread
         self.design = design
-        size = np.sqrt(np.mean(np.sum(bundle.values(X[None])[0] ** 2, axis=2), axis=0))
+        size = np.sqrt(np.mean(np.sum(bundle.values(X[None])[0] ** 2, axis=1), axis=0))
         #: controls in these units displace the points by about one
         self.units = 1 / np.maximum(size, 1e-3 * max(size.max(), 1e-300))
         self.gramian = np.zeros((X.size, X.size))
@@ -159,9 +159,8 @@ class LoopBuilder:
 
         det(G + P P^T) = det(G) det(1 + P^T G^{-1} P), with one factorisation for all.
         """
-        V = self.bundle.values(xs.reshape(-1, *self.X.shape)) * self.units[:, None]
-        V = V.reshape(*xs.shape[:-1], *V.shape[-2:])
-        pulled = np.linalg.inv(Ds) @ np.swapaxes(V, -1, -2)  # (c, leg, N, m, d)
+        V = self.bundle.values(xs.reshape(-1, *self.X.shape)) * self.units
+        pulled = np.linalg.inv(Ds) @ V.reshape(*xs.shape, -1)  # (c, leg, N, m, d)
         P = np.moveaxis(pulled, 1, 3).reshape(len(xs), self.X.size, -1)
         floor = 1e-13 * (np.trace(self.gramian) + np.mean(np.sum(P**2, axis=(1, 2)))) / self.X.size
         L = cholesky(self.gramian + floor * np.eye(self.X.size), lower=True)

@@ -147,6 +147,13 @@ def _respond(A: FloatArray, push: FloatArray) -> FloatArray:
     return dx
 
 
+def carried(x: FloatArray, A: FloatArray, start: FloatArray) -> FloatArray:
+    """The states (M + 1, N, m), by their derivatives, where the first ones move to the start."""
+    push = np.zeros_like(x[1:])
+    push[0] = (A[0] @ (start - x[0])[..., None])[..., 0]
+    return np.concatenate([start[None], x[1:] + _respond(A, push)])
+
+
 def propagate(bundle: Bundle, w: FloatArray, X: FloatArray, n_steps: int | IntArray) -> FloatArray:
     """States (G, M + 1, N, m) under w (G, M, d) from X (N, m), interval after interval.
 
@@ -194,14 +201,34 @@ def settle(
     return states
 
 
-def there_and_back(
-    bundle: Bundle, forth: FloatArray, X: FloatArray, n_intervals: int, steps: int | IntArray
-) -> Iterate:
-    """The loop of excursions (E, half, d): the ways back pass through the same states.
+def closed_excursions(
+    bundle: Bundle, forth: FloatArray, X: FloatArray, allowed: float, doublings: int
+) -> tuple[FloatArray, IntArray, FloatArray]:
+    """States (E, half + 1, N, m) on the ways out (E, half, d), which the ways back pass again.
 
-    steps are those of the ways out, one number or (E, half).
+    Also the steps of the scheme (E, half), doubled where an interval of a way back misses its end
+    by more than allowed, and by how much it misses.
     """
-    out = propagate(bundle, forth, X, steps)
+    E, half, d = forth.shape
+    steps = np.ones((E, half), dtype=int)
+    out, misses = np.empty((E, half + 1, *X.shape)), np.zeros((E, half))
+    loose = np.ones((E, half), dtype=bool)
+    for doubling in range(doublings + 1):
+        s = np.flatnonzero(loose.any(axis=1))
+        if not s.size:
+            break
+        if doubling:
+            steps[loose] *= 2
+        out[s] = propagate(bundle, forth[s], X, steps[s])
+        starts = out[s, 1:].reshape(-1, *X.shape)
+        ends = bundle.flow(-forth[s].reshape(-1, d), starts, steps[s].ravel())
+        misses[s] = abs(ends.reshape(-1, half, *X.shape) - out[s, :-1]).max(axis=(2, 3))
+        loose = ~(misses < allowed)
+    return out, steps, misses
+
+
+def there_and_back(out: FloatArray, forth: FloatArray, X: FloatArray, n_intervals: int) -> Iterate:
+    """The loop of excursions with states out (E, half + 1, N, m) under forth (E, half, d)."""
     x = np.concatenate([out[:, 1:], out[:, -2::-1]], axis=1).reshape(-1, *X.shape)
     w = np.concatenate([forth, -forth[:, ::-1]], axis=1).reshape(-1, forth.shape[-1])
     idle = n_intervals - len(w)
