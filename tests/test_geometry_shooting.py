@@ -301,17 +301,29 @@ def test_the_design_that_comes_furthest_for_its_cost_is_used_more():
 def test_designs_that_rest_are_tried_the_later_the_dearer_they_are():
     cheap, dear = _Option(LoopDesign(), 100), _Option(LoopDesign(), 1000)
     for option in (cheap, dear):
-        option.rested(400.0, 3.04)
+        option.rested(0.02, 400.0, 3.04)
     # what is expected before they are tried is the same part of the path
     assert cheap.rate == pytest.approx(10 * dear.rate)
     rates = cheap.rate, dear.rate
     for option in (cheap, dear):
-        option.rested(400.0, 3.04)
+        option.rested(0.02, 400.0, 3.04)
     assert cheap.rate / rates[0] == pytest.approx(1.05)
     assert dear.rate / rates[1] == pytest.approx(1.05**0.1)
     for option in (cheap, dear):
-        option.rested(1e6, 3.04)
+        option.rested(0.02, 1e6, 3.04)
     assert cheap.rate / rates[0] == pytest.approx(1.05**2)
+
+
+def test_designs_that_rest_go_back_to_few_intervals_where_others_move_on():
+    option = _Option(LoopDesign(), 100)
+    for _ in range(2):
+        option.took(0.0, np.inf, 3.04)
+    cost, sizes = option.cost, [option.size()]
+    for ds in (0.0, 0.02, 0.02, 0.02):
+        option.rested(ds, 400.0, 3.04)
+        sizes.append(option.size())
+    assert sizes == [400, 400, 200, 100, 100]
+    assert option.cost == pytest.approx(cost / 4)
 
 
 def test_paths_keep_points_apart_between_their_knots():

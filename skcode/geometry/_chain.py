@@ -130,13 +130,18 @@ class _Option:
         elif ds > _LARGE_PART:
             self.times = max(self.times // 2, 1)
 
-    def rested(self, cost: float, newton: float) -> None:
-        """Note that another design made a loop of this cost, with so many steps an interval."""
+    def rested(self, ds: float, cost: float, newton: float) -> None:
+        """Note that another design made a loop of this cost, with so many steps an interval.
+
+        Where that one has moved on, what needed more intervals may be over.
+        """
         if self.rate == np.inf:
             self.cost = self._cost(newton)
             self.rate = _EXPECTED / self.cost
         else:
             self.rate *= _FORGET ** min(cost / self.cost, 1.0)
+            if ds > 0 and self.times > 1:
+                self.times, self.cost = self.times // 2, self.cost / 2
 
     def _cost(self, newton: float) -> float:
         return self.size() * (_DRAW * self.design.n_candidates + newton)
@@ -183,7 +188,7 @@ def chain(
         option.took(ds, travel, newton)
         for other in options:
             if other is not option:
-                other.rested(option.cost, newton)
+                other.rested(ds, option.cost, newton)
     return segments, s
 
 

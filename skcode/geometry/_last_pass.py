@@ -16,9 +16,9 @@ from skcode.utils._typing import FloatArray, IntArray
 _SETTLED = 1e-10
 #: the errors of the scheme are to be this share of the tolerance; rounds of ever finer steps
 _SHARE, _ROUNDS = 0.2, 5
-#: how far, in spreads, the points may be from where a loop was to bring them; and the part of that
-#: which is left by a correction
-_DRIFT, _LEFT = 1e-3, 0.1
+#: how far, in spreads, the points may be from where a loop was to bring them, and in units of how
+#: far it moves them: more it might not take back; and the part that is left by a correction
+_DRIFT, _OF_MOVE, _LEFT = 1e-3, 0.03, 0.1
 #: roundings that the flow of a chain amplifies
 _ROUNDINGS = 8
 
@@ -100,7 +100,8 @@ class LastPass:
     def _keep_to_plan(self, i: int, n_steps: IntArray) -> None:
         """Correct a loop that ends where it was not to end."""
         segment, planned = self.segments[i], self.segments[i].z.x[-1]
-        allowed = _DRIFT * STILL / segment.solver.mu
+        move = np.max(abs(planned - segment.z.x[0]))
+        allowed = min(_DRIFT * STILL / segment.solver.mu, _OF_MOVE * move)
         if not np.max(abs(self.parts[i].x[-1] - planned)) > allowed:
             return
         line = self._linearised(i)
