@@ -23,7 +23,14 @@ from skcode.geometry._chain import (
 from skcode.geometry._continuation import Report, Solver, draw_start, fine_steps
 from skcode.geometry._loops import LoopBuilder, LoopDesign
 from skcode.geometry._paths import _energy, plan_paths
-from skcode.geometry._shooting import Iterate, Linearisation, composed, propagate, there_and_back
+from skcode.geometry._shooting import (
+    Iterate,
+    Linearisation,
+    carried,
+    composed,
+    propagate,
+    there_and_back,
+)
 
 SMOOTH = [name for name in EVERY_FAMILY if "relu" not in name]
 N_GROUPS, N_POINTS = 3, 4
@@ -74,6 +81,25 @@ def test_each_kind_takes_its_fast_path():
     assert isinstance(bundle(draw("universal")), PolynomialBundle)
     assert isinstance(bundle(draw("full rank")), NeuralBundle)
     assert isinstance(bundle(draw("functions")), GeneralBundle)
+
+
+@pytest.mark.parametrize("family", ["rank 1", "full rank"])
+def test_single_precision_keeps_six_digits(family):
+    fields = draw(family)
+    many, single = bundle(fields), bundle(fields).single()
+    x, w = groups(fields)
+    assert single.velocity(single.bind(w), x).dtype == np.float32
+    assert many.velocity(many.bind(w), x).dtype == np.float64
+    pairs = [(each.flow(w, x, 2), *each.linearised_flow(w, x, 2)) for each in (many, single)]
+    for exact, rough in zip(*pairs, strict=True):
+        assert rough.dtype == np.float64
+        assert 0 < relative_error(rough, exact) < 3e-6
+
+
+def test_families_without_a_faster_precision_keep_theirs():
+    for family in ("universal", "functions"):
+        many = bundle(draw(family))
+        assert many.single() is many
 
 
 def start(n_intervals=35, N=5):
@@ -324,6 +350,39 @@ def test_designs_that_rest_go_back_to_few_intervals_where_others_move_on():
         sizes.append(option.size())
     assert sizes == [400, 400, 200, 100, 100]
     assert option.cost == pytest.approx(cost / 4)
+
+
+def test_loops_are_linearised_in_single_precision_where_they_are_regular(monkeypatch):
+    many = bundle(NeuralFields(rank=None).draw(2, 20, rng=0))
+    X = np.random.default_rng(0).random((5, 2))
+
+    def drawn(quick):
+        rng = np.random.default_rng(1)
+        return draw_start(many, X, 0.5, 60, rng, Report(), LoopDesign(), 1e-6, quick)
+
+    single = many.single()
+    rough = drawn(single)
+    assert (rough.solver.bundle, rough.quick.bundle) == (many, single)
+    assert rough.line.condition < 1e5
+    exact = Linearisation(many, rough.z, rough.solver.n_steps, rough.solver.mu)
+    assert 0 < relative_error(rough.line.B, exact.B) < 1e-5
+    monkeypatch.setattr("skcode.geometry._continuation._REGULAR", 1.0)
+    fallen_back = drawn(single)
+    assert fallen_back.quick.bundle is many
+    assert_array_equal(fallen_back.line.B, exact.B)
+    assert drawn(None).quick.bundle is many
+
+
+def test_states_are_carried_to_first_order_where_the_start_moves():
+    many, z = start()
+    A, _ = many.linearised_flow(z.w, z.x[:-1], 1)
+    errors = []
+    for size in (1e-3, 1e-4):
+        moved = z.x[0] + size * np.random.default_rng(3).standard_normal(z.x[0].shape)
+        states = propagate(many, z.w[None], moved, 1)[0]
+        errors.append(abs(carried(z.x, A, moved) - states).max())
+        assert_array_equal(carried(z.x, A, moved)[0], moved)
+    assert errors[1] < 0.02 * errors[0]
 
 
 def test_paths_keep_points_apart_between_their_knots():
