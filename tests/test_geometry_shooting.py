@@ -117,7 +117,9 @@ def test_legs_that_collapse_or_explode_are_not_admitted():
     builder = LoopBuilder(many, X, 0.5, LoopDesign())
     xs, Ds = np.tile(X, (4, 3, 1, 1)), np.tile(np.eye(2), (4, 3, 4, 1, 1))
     Ds[1, 2, 0], Ds[2, 0, 1, 0, 0], xs[3, 1, 0, 0] = 0, np.nan, 1e3
-    assert_array_equal(builder._admissible(xs, Ds), [True, False, False, False])
+    admissible, inverses = builder._admissible(xs, Ds)
+    assert_array_equal(admissible, [True, False, False, False])
+    assert_array_equal(inverses, Ds[:1])
 
 
 def test_loops_are_linearised_in_single_precision_where_they_are_regular(monkeypatch):

@@ -91,10 +91,10 @@ class LoopBuilder:
         while len(legs) * self.design.leg < half:
             w = self._directions(rng)
             xs, Ds = self._run(w, x, D)
-            admissible = self._admissible(xs, Ds)
+            admissible, inverses = self._admissible(xs, Ds)
             if admissible.any():
                 w, xs, Ds = w[admissible], xs[admissible], Ds[admissible]
-                i = self._choose(xs, Ds)
+                i = self._choose(xs, inverses)
                 legs.append(w[i])
             else:
                 # stuck at the bounds: go back along the last leg and try other ways
@@ -140,8 +140,8 @@ class LoopBuilder:
             Ds.append(D)
         return np.stack(xs, axis=1), np.stack(Ds, axis=1)
 
-    def _admissible(self, xs: FloatArray, Ds: FloatArray) -> BoolArray:
-        """Which candidates (c,) keep within the bounds all along."""
+    def _admissible(self, xs: FloatArray, Ds: FloatArray) -> tuple[BoolArray, FloatArray]:
+        """Which candidates (c,) keep within the bounds all along, and the inverses of their Ds."""
         design = self.design
         finite = np.isfinite(Ds).all(axis=(1, 2, 3, 4)) & np.isfinite(xs).all(axis=(1, 2, 3))
         near = abs(xs - self.centre).max(axis=(1, 2, 3)) <= design.reach * self.spread
@@ -149,18 +149,20 @@ class LoopBuilder:
         admissible[admissible] = (np.linalg.det(Ds[admissible]) != 0).all(axis=(1, 2))
         # Frobenius norms, which are largest singular values where the others are 1
         D = Ds[admissible]
-        squares = [np.sum(E**2, axis=(3, 4)) for E in (D, np.linalg.inv(D))]
+        inverses = np.linalg.inv(D)
+        squares = [np.sum(E**2, axis=(3, 4)) for E in (D, inverses)]
         bound = design.stretch**2 + self.X.shape[1] - 1
-        admissible[admissible] = np.max(squares, axis=(0, 2, 3)) <= bound
-        return admissible
+        mild = np.max(squares, axis=(0, 2, 3)) <= bound
+        admissible[admissible] = mild
+        return admissible, inverses[mild]
 
-    def _choose(self, xs: FloatArray, Ds: FloatArray) -> int:
+    def _choose(self, xs: FloatArray, inverses: FloatArray) -> int:
         """The candidate with the largest determinant of the Gramian, which gains what it adds.
 
         det(G + P P^T) = det(G) det(1 + P^T G^{-1} P), with one factorisation for all.
         """
         V = self.bundle.values(xs.reshape(-1, *self.X.shape)) * self.units
-        pulled = np.linalg.inv(Ds) @ V.reshape(*xs.shape, -1)  # (c, leg, N, m, d)
+        pulled = inverses @ V.reshape(*xs.shape, -1)  # (c, leg, N, m, d)
         P = np.moveaxis(pulled, 1, 3).reshape(len(xs), self.X.size, -1)
         floor = 1e-13 * (np.trace(self.gramian) + np.mean(np.sum(P**2, axis=(1, 2)))) / self.X.size
         L = cholesky(self.gramian + floor * np.eye(self.X.size), lower=True)
