@@ -66,3 +66,12 @@ def test_a_tolerance_below_rounding_ends_with_the_best_that_there_is(segments):
     part = segments[-4:]
     end = LastPass(part, part[0].z.x[0], Y, 1e-20).run()
     assert_allclose(end, Y, atol=1e-12)
+
+
+def test_a_chain_that_explodes_is_not_followed_further(segments):
+    chained = [pushed(segments[0], 1e3), *segments[1:]]
+    last = LastPass(chained, X, Y, 1e-9)
+    steps = last.steps
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(last.run()).all()
+    assert last.steps is steps
