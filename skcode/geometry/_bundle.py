@@ -32,7 +32,7 @@ class Bundle(ABC):
     n_states: int
     #: floats that one point costs
     width: int
-    #: what velocities and derivatives are computed in; flows sum them up in double precision
+    #: what velocities and derivatives are computed in; flows sum velocities in double precision
     dtype: Any = np.float64
 
     def single(self) -> Bundle:

@@ -64,7 +64,7 @@ class LastPass:
         """Correct the chain at finer steps until more of them change nothing; where it ends.
 
         A quarter more steps of order 8 have a sixth of the error. Where the chain explodes nothing
-        more is tried: finer steps would cost much, and cure little.
+        more is tried.
         """
         steps, line, change = self.steps, self.segments[-1].line, np.inf
         for _ in range(_ROUNDS):
