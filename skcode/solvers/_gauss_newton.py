@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.random import sample_without_replacement
 
 from skcode.objective import Objective
 from skcode.solvers._base import Monitor, Solver, SolverResult
@@ -136,13 +135,7 @@ class GaussNewton(Solver):
         for rows, budget in self._phases(objective, max_iter):
             part = objective
             if rows < objective.n_samples:
-                # in memory for the rows that are chosen alone
-                index = sample_without_replacement(
-                    objective.n_samples,
-                    rows,
-                    method="reservoir_sampling",
-                    random_state=int(rng.integers(2**31)),
-                )
+                index = rng.choice(objective.n_samples, rows, replace=False, shuffle=False)
                 part = objective.subset(np.sort(index))
             # what a phase holds, its rows among it, is let go before the next
             phase = self._run_phase(part, theta, strengths, budget, tol, monitor)
