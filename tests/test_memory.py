@@ -1,6 +1,7 @@
 """More rows than memory: memory maps and streams."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -111,3 +112,38 @@ def test_a_stream_reaches_the_score_of_a_fit(stream, estimator, encode):
                 streamed.partial_fit(X[start : start + 2000], y[start : start + 2000])
     assert fitted > 0.9
     assert streamed.score(X_test, y_test) >= 0.99 * fitted
+
+
+#: Takes and frees three arrays again and again, and counts the pages that the system hands out
+PAGES = """
+import resource
+import numpy as np
+from skcode.utils._memory import keep_freed_memory
+
+def take():
+    for array in [np.empty(3 * 2**20, np.uint8) for _ in range(3)]:
+        array.fill(1)
+
+def pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        take()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+take()
+print(pages())
+keep_freed_memory()
+take()
+print(pages())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="tells glibc's allocator")
+def test_freed_memory_stays_with_the_process():
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC", "GLIBC"))}
+    done = subprocess.run(
+        [sys.executable, "-c", PAGES], capture_output=True, text=True, env=environment, check=True
+    )
+    before, after = map(int, done.stdout.split())
+    assert before > 5000
+    assert after < 100

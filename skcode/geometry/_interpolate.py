@@ -16,6 +16,7 @@ from skcode.geometry._chain import Setting, chain, easiest_path
 from skcode.geometry._continuation import Report, Segment, follow
 from skcode.geometry._last_pass import LastPass
 from skcode.geometry._vector_field import drawn_fields, vector_fields
+from skcode.utils._memory import keep_freed_memory
 from skcode.utils._random import RandomSource, as_generator
 from skcode.utils._typing import FloatArray
 
@@ -154,6 +155,7 @@ def interpolate(
     solve = _displacement if readout == "displacement" else _identity
     if readout == "identity" and X.shape[1] == 1 and np.any(np.diff(Y[np.argsort(X[:, 0]), 0]) < 0):
         return _order_failure(fields, X, Y)
+    keep_freed_memory()
     report = Report()
     many = bundle(fields)
     rng = as_generator(random_state)

@@ -17,6 +17,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import ThreadingBackend
 
 from skcode.utils._blas import single_threaded_blas
+from skcode.utils._memory import keep_freed_memory
 from skcode.utils._shipping import Shipping, arrived, shipping
 
 #: blocks are grouped into at most this many tasks: enough for many workers, cheap to dispatch
@@ -76,6 +77,7 @@ class OrderedMap:
 
     def __enter__(self) -> OrderedMap:
         self._entered = True
+        keep_freed_memory()
         # entered once here, so that the tasks need not switch threads on and off
         self._context.enter_context(single_threaded_blas())
         # overflow is looked for where it matters, and gets an error of its own
@@ -162,6 +164,7 @@ class OrderedMap:
 
 
 def _run(function: Callable[..., Any], *task: Any) -> Any:
+    keep_freed_memory()
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return function(*map(arrived, task))
 
