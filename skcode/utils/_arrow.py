@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import lapack
 
+from skcode.utils._triangular import inverse_lower
 from skcode.utils._typing import FloatArray, IntArray
 
 
@@ -100,8 +101,10 @@ class Arrow:
         S[np.arange(c), np.arange(c)] += shift_core
         if not np.isfinite(S).all():
             return None
-        schur, info = lapack.dpotrf(S, lower=1, clean=1) if c else (S, 0)
-        if info != 0:
+        try:
+            # other threads run meanwhile, as they do not during calls of LAPACK by scipy
+            schur = np.linalg.cholesky(S)
+        except np.linalg.LinAlgError:
             return None
         log_determinant += 2 * float(np.log(np.diag(schur)).sum())
         return ArrowFactor(self.order, schur, inverses, V, log_determinant)
@@ -128,7 +131,7 @@ class ArrowFactor:
         y = np.einsum("kfg,kg->kf", self.inverses, b_blocks).ravel()
         x_core = b_core - self.V.T @ y
         if len(x_core):
-            x_core, _ = lapack.dpotrs(self.schur, x_core, lower=1)
+            x_core, _ = lapack.dpotrs(self.schur.T, x_core, lower=0)
         rest = (y - self.V @ x_core).reshape(K, F)
         return self.order.join(x_core, np.einsum("kgf,kg->kf", self.inverses, rest))
 
@@ -137,7 +140,7 @@ class ArrowFactor:
         K, F, _ = self.inverses.shape
         if not self.has_core:
             return self.order.join(np.empty(0), np.sum(self.inverses**2, axis=1))
-        inverse, _ = lapack.dtrtri(self.schur, lower=1)
+        inverse = inverse_lower(self.schur)
         core = np.einsum("ij,ij->j", inverse, inverse)
         across = np.matmul(
             np.swapaxes(self.inverses, 1, 2), (self.V @ inverse.T).reshape(K, F, len(inverse))
@@ -153,6 +156,6 @@ class ArrowFactor:
         else:
             y = self.inverses[k] @ block
             rest = core - self.V[k * F : (k + 1) * F].T @ y
-        z = lapack.dtrtrs(self.schur, rest, lower=1)[0] if self.has_core else rest
+        z = lapack.dtrtrs(self.schur.T, rest, lower=0, trans=1)[0] if self.has_core else rest
         form: FloatArray = np.sum(y**2, axis=0) + np.sum(z**2, axis=0)
         return form
