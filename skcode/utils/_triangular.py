@@ -19,8 +19,8 @@ def inverse_lower(L: FloatArray) -> FloatArray:
     """
     n = len(L)
     if not _FEWEST < n <= _MOST:
-        upper, _ = lapack.dtrtri(L.T, lower=0)
-        return upper.T
+        inverse: FloatArray = lapack.dtrtri(L.T, lower=0)[0].T
+        return inverse
     half = n // 2
     inverse = np.zeros((n, n))
     inverse[:half, :half] = inverse_lower(L[:half, :half])
