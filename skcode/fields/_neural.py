@@ -339,7 +339,8 @@ class _FullRankKernel(_NeuralKernel):
         x_bar: FloatArray | None,
         u_bar: FloatArray,
     ) -> None:
-        u_bar += self._flat(tape.s) @ p.reshape(-1)
+        # np.dot lets other threads run, as a product with a vector by matmul does not
+        u_bar += np.dot(self._flat(tape.s), p.reshape(-1))
         if x_bar is not None:
             self._spread(p, tape)
             np.matmul(bound.Au, self.q, out=x_bar)

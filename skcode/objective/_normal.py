@@ -118,7 +118,8 @@ def _block_normal(
     # the residuals of coupled scores sum to zero, as do the rows once they are centred: what is
     # taken from all of them does not matter
     for k, J in enumerate(rows):
-        grad_core += J @ residual[k]
+        # np.dot lets other threads run, as a product with a vector by matmul does not
+        grad_core += np.dot(J, residual[k])
         if loss.coupled:
             mean += curvature[k] * J
     grad_blocks = np.empty((K, F))
@@ -135,7 +136,7 @@ def _block_normal(
             J = np.negative(mean, out=mean)
         J *= root[k]
         weighted = feature * root[k]
-        grad_blocks[k] = feature @ residual[k]
+        grad_blocks[k] = np.dot(feature, residual[k])
         if not at_once:
             np.add(core if k else 0, J @ J.T, out=core)
         coupling[k] = J @ weighted.T
