@@ -13,7 +13,9 @@ _PIECE = 2**25 - 2**13
 
 @cache
 def keep_freed_memory() -> None:
-    """Let the C library keep what is freed, up to twice 32 MB, once for the process.
+    """Let the C library keep what is freed, up to twice 32 MB for each thread that works.
+
+    It is told once for the process.
 
     Each step of a fit takes and frees the same few megabytes. glibc gives pieces of that size back
     to the system, which hands them out again page by page, zeroed: a fifth of the time of a fit of
