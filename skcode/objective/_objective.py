@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from autograd import value_and_grad
 
+from skcode.flow import Sweep
 from skcode.losses import Loss
 from skcode.objective._model import Model
 from skcode.objective._normal import MOST_EXACT, NormalEquations, assemble, task_normal
@@ -214,6 +215,22 @@ def _block_of_rows(model: Model, loss: Loss) -> int:
     return odd_block(min(max(model.n_block, model.n_controls), most // sample))
 
 
+def _block_value(
+    theta: Traced,
+    model: Model,
+    loss: Loss,
+    X: Array,
+    y: Array,
+    weight: FloatArray,
+    sweep: Sweep,
+) -> Traced:
+    """Sum of s_n l_n over one block, traced by autograd."""
+    return weighted_loss(sweep_scores(theta, model, X, sweep), loss, y, weight)
+
+
+_block_value_and_grad = value_and_grad(_block_value)
+
+
 def _task_value_and_grad(
     model: Model, loss: Loss, theta: FloatArray, X: Array, y: Array, weight: FloatArray
 ) -> tuple[Any, ...]:
@@ -221,14 +238,8 @@ def _task_value_and_grad(
     weight = np.ascontiguousarray(weight)
 
     def block(s: slice) -> tuple[float, FloatArray]:
-        with model.sweep(s.stop - s.start) as sweep:
-
-            def total(theta: Traced) -> Traced:
-                scores = sweep_scores(theta, model, X[s], sweep)
-                return weighted_loss(scores, loss, y[s], weight[s])
-
-            with tracing():
-                value, grad = value_and_grad(total)(theta)
+        with model.sweep(s.stop - s.start) as sweep, tracing():
+            value, grad = _block_value_and_grad(theta, model, loss, X[s], y[s], weight[s], sweep)
         return float(value), grad
 
     return tuple(ordered_sum(block(s) for s in block_slices(len(X), model.n_block)))
