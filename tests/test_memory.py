@@ -1,4 +1,4 @@
-"""More rows than memory: memory maps and streams."""
+"""More rows than memory: memory maps and streams; and memory that is kept."""
 
 import os
 import platform
@@ -145,5 +145,5 @@ def test_freed_memory_stays_with_the_process():
         [sys.executable, "-c", PAGES], capture_output=True, text=True, env=environment, check=True
     )
     before, after = map(int, done.stdout.split())
-    assert before > 5000
-    assert after < 100
+    # huge pages are few
+    assert after < min(100, before / 10)

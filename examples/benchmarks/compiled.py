@@ -2,11 +2,11 @@
 
     python examples/benchmarks/compiled.py [--rows 0 1 2 7] [--threads 2]
 
-skcode has no compiled path. This measures two, on rows of rank 1 of the grid of `flow.py`: a tanh
-that LLVM turns into vector instructions, and whole sweeps in one call a block. A figure is NumPy's
-time in units of numba's, for one loss and gradient and for one Jacobian accumulation; the first
-column is the activation alone. Both take turns, on one thread by the processor's clock, on two by
-the clock on the wall. Needs numba.
+skcode has no compiled path. This measures two, on rows of the grid of `flow.py`: a tanh that LLVM
+turns into vector instructions, and, for fields of rank 1, whole sweeps in one call a block; other
+rows keep NumPy's sweeps. A figure is NumPy's time in units of numba's, for one loss and gradient
+and for one Jacobian accumulation; the first column is the activation alone. All take turns, on one
+thread by the processor's clock, on two by the clock on the wall. Needs numba.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def measure(row, dtype, tanh, mapper, seconds, clock):
 
     ways = {"alone": activate, "tanh": under((flat, NUMPY[1]), activate)}
     found = gains(ways, seconds, clock, tolerance)
-    parts = {"numpy": NUMPY, "tanh": (flat, NUMPY[1]), "sweeps": (NUMPY[0], CompiledSweep)}
+    sweep = CompiledSweep if row.rank == 1 else NUMPY[1]
+    parts = {"numpy": NUMPY, "tanh": (flat, NUMPY[1]), "sweeps": (NUMPY[0], sweep)}
     # each has a model of its own, which keeps its sweeps
     tasks = [ours(model, problem, mapper) for model, problem in problems]
     for k in range(2):

@@ -123,7 +123,7 @@ def _block_normal(
         if loss.coupled:
             mean += curvature[k] * J
     grad_blocks = np.empty((K, F))
-    core, coupling, blocks = np.empty((c, c)), np.empty((K, c, F)), np.empty((K, F, F))
+    core, coupling, blocks = np.zeros((c, c)), np.empty((K, c, F)), np.empty((K, F, F))
     at_once = adds_at_once(rows)
     # one score at a time: its rows stay in the cache from centring to the products
     for k in range(K):
@@ -138,11 +138,11 @@ def _block_normal(
         weighted = feature * root[k]
         grad_blocks[k] = np.dot(feature, residual[k])
         if not at_once:
-            np.add(core if k else 0, J @ J.T, out=core)
+            core += J @ J.T
         coupling[k] = J @ weighted.T
         blocks[k] = weighted @ weighted.T
     if at_once:
-        core[...] = gram([*rows, J] if len(rows) < K else [*rows])
+        core += gram([*rows, J] if len(rows) < K else [*rows])
     return value, grad_core, grad_blocks, core, coupling, blocks
 
 

@@ -18,10 +18,10 @@ def keep_freed_memory() -> None:
     It is told once for the process.
 
     Each step of a fit takes and frees the same few megabytes. glibc gives pieces of that size back
-    to the system, which hands them out again page by page, zeroed: a fifth of the time of a fit of
-    2,000 rows, and more with two threads, which share the map of pages. It keeps pieces up to the
-    size of the largest one that was freed (mallopt(3), M_MMAP_THRESHOLD), so one is taken and freed
-    here. It is never written to, and takes no memory. Other allocators do not mind.
+    to the system, which hands them out again page by page, zeroed; threads, which share the map of
+    pages, wait for each other meanwhile. It keeps pieces up to the size of the largest one that was
+    freed (mallopt(3), M_MMAP_THRESHOLD), so one is taken and freed here. It is never written to,
+    and takes no memory. Other allocators do not mind.
     """
     with suppress(MemoryError):
         np.empty(_PIECE, np.uint8)
