@@ -98,8 +98,8 @@ assert np.allclose(hand, auto, rtol=1e-10, atol=1e-12)
 #           \partial_{u^i_t} \mathcal{L} = h \sum_n \langle p_n(t+1), V_i(x_n(t)) \rangle, \qquad
 #           p(t) = p(t+1) + h\, DV_{u_t}(x(t))^\top p(t+1).
 #
-# `Fields.pullback` is one such product. The flow does all of them in one sweep, and registers it
-# with autograd.
+# `DrawnFields.pullback` is one such product. The flow does all of them in one sweep, and registers
+# it with autograd.
 
 fields = NeuralFields(rank=None).draw(n_states=m, n_fields=7, rng=rng)
 n_intervals = 30

@@ -24,7 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import scale
 
 from skcode import ControlledODERegressor
-from skcode.fields import Monomials, NeuralFields, PolynomialDrawn
+from skcode.fields import DrawnPolynomial, Monomials, NeuralFields
 from skcode.flow import flow
 from skcode.solvers import SGD
 
@@ -89,7 +89,7 @@ assert diverging[-1] > diverging[0]
 coefficients = np.zeros((2, 2, 3))
 coefficients[0, :, 1:] = [[0, -1], [1, 0]]
 coefficients[1, 0, 0] = 1
-turn_and_shift = PolynomialDrawn(coefficients, Monomials.up_to(degree=1, n_states=2))
+turn_and_shift = DrawnPolynomial(coefficients, Monomials.up_to(degree=1, n_states=2))
 points = rng.uniform(-1, 1, (12, 2))
 targets = flow(turn_and_shift, points, np.array([[1.5, 2.0]]), "rk4", n_steps=5)
 

@@ -12,6 +12,8 @@ from skcode.fields import (
     AffineFields,
     ConvolutionalFields,
     DiagonalFields,
+    DrawnStack,
+    DrawnSum,
     FilterFields,
     FunctionFields,
     LinearFields,
@@ -19,8 +21,6 @@ from skcode.fields import (
     Monomials,
     NeuralFields,
     PolynomialFields,
-    StackFields,
-    SumFields,
     UniversalFields,
 )
 
@@ -308,11 +308,11 @@ def test_universal_fields_need_two_states():
 
 def test_parts_share_their_numbers():
     three, four = LinearFields().draw(3, 2, 0), LinearFields().draw(4, 2, 0)
-    for kind in (SumFields, StackFields):
+    for kind in (DrawnSum, DrawnStack):
         with pytest.raises(ValueError, match=r"share n_states; got \[3, 4\]"):
             kind([three, four])
     with pytest.raises(ValueError, match=r"share their number; got \[2, 5\]"):
-        SumFields([three, LinearFields().draw(3, 5, 0)])
+        DrawnSum([three, LinearFields().draw(3, 5, 0)])
 
 
 def test_families_combine_with_families_alone():

@@ -31,7 +31,7 @@ def test_the_gradient_is_the_derivative_of_the_value(loss, y):
 
 @every_loss
 def test_the_curvature_is_the_second_derivative(loss, y):
-    a = loss.curvature(SCORES, y)
+    a = loss.hessian(SCORES, y)
     for n in range(5):
         row = slice(n, n + 1)
         exact = jacobian(elementwise_grad(lambda s, row=row: loss.value(s, y[row])))(SCORES[row])
@@ -61,7 +61,7 @@ def test_equal_scores_cost_the_logarithm_of_the_number_of_classes():
 
 @every_loss
 def test_the_mean_is_where_the_gradient_vanishes(loss, y):
-    mean = loss.mean(SCORES)
+    mean = loss.inverse_link(SCORES)
     targets = np.eye(K)[y] if loss.coupled else y
     np.testing.assert_allclose(mean - targets, loss.gradient(SCORES, y), atol=1e-14)
     if loss.coupled:
@@ -92,8 +92,8 @@ def test_single_precision_stays(loss, y):
     for result, exact in [
         (loss.value(scores, y32), loss.value(SCORES, y)),
         (loss.gradient(scores, y32), loss.gradient(SCORES, y)),
-        (loss.curvature(scores, y32), loss.curvature(SCORES, y)),
-        (loss.mean(scores), loss.mean(SCORES)),
+        (loss.hessian(scores, y32), loss.hessian(SCORES, y)),
+        (loss.inverse_link(scores), loss.inverse_link(SCORES)),
     ]:
         assert result.dtype == np.float32
         np.testing.assert_allclose(result, exact, rtol=1e-5, atol=1e-6)
@@ -105,15 +105,20 @@ def test_huge_scores_cost_finite_numbers(loss, y, dtype):
     for size in (1e3, 1e30):
         scores = (np.sign(SCORES) * size).astype(dtype)
         traced = elementwise_grad(lambda s: loss.value(s, y))(scores)
-        for result in (loss.value(scores, y), loss.gradient(scores, y), loss.mean(scores), traced):
+        for result in (
+            loss.value(scores, y),
+            loss.gradient(scores, y),
+            loss.inverse_link(scores),
+            traced,
+        ):
             assert np.isfinite(result).all()
         assert loss.value(scores, y).min() >= 0
-        assert loss.curvature(scores, y).min() >= 0
+        assert loss.hessian(scores, y).min() >= 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sigmoid_probabilities_are_never_0_or_1(dtype):
-    p = SigmoidCrossEntropy().mean(np.array([[-1e30, -40, 0, 40, 1e30]], dtype))
+    p = SigmoidCrossEntropy().inverse_link(np.array([[-1e30, -40, 0, 40, 1e30]], dtype))
     assert p.dtype == dtype
     assert p.min() > 0
     assert p.max() < 1

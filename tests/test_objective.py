@@ -279,7 +279,7 @@ def test_normal_equations_hold_the_gradient_and_the_gauss_newton_matrix(loss, re
 
     # v^T H v = sum_n w_n s'^T W_n s' with the derivative s' of the scores along v
     slope = (scores(theta + 1e-5 * direction) - scores(theta - 1e-5 * direction)) / 2e-5
-    a = objective.loss.curvature(scores(theta), objective.y)
+    a = objective.loss.hessian(scores(theta), objective.y)
     squares = np.sum(a * slope**2, axis=1)
     if objective.loss.coupled:
         squares -= np.sum(a * slope, axis=1) ** 2

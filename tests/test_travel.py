@@ -29,7 +29,7 @@ from skcode.fields import (
     LocalFields,
     NeuralFields,
 )
-from skcode.fields._linear import DiagonalDrawn
+from skcode.fields._linear import DrawnDiagonal
 from skcode.flow import TABLEAUS
 from skcode.solvers import Adam, GaussNewton
 
@@ -230,7 +230,7 @@ def test_another_version_is_named(data, version):
     "path",
     [
         "skcode.fields._neural.NeuralOfTomorrow",
-        "skcode.of.tomorrow.Fields",
+        "skcode.of.tomorrow.DrawnFields",
         "skcode.fields._neural.np",
         "skcode.fields._neural.FieldFamily",
         "os.system",
@@ -364,7 +364,7 @@ def halved(x):
     return x / 2
 
 
-class HalfDrawn(DiagonalDrawn):
+class HalfDrawn(DrawnDiagonal):
     """A user's fields, which no translation knows."""
 
     def bind(self, u):

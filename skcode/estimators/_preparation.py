@@ -9,10 +9,10 @@ from sklearn.utils.validation import _check_sample_weight
 
 from skcode.estimators._member import Data
 from skcode.estimators._tasks import Task
-from skcode.utils._canonical import canonical_rows, row_keys, validation_mask
 from skcode.utils._typing import Array, FloatArray
+from skcode.utils._unique_rows import row_keys, unique_rows, validation_mask
 
-#: up to this many rows, equal rows are merged and sorted (see utils._canonical)
+#: up to this many rows, equal rows are merged and sorted (see utils._unique_rows)
 _CANONICAL_ROWS = 50_000
 
 
@@ -43,7 +43,7 @@ def canonical(X: Array, y: Array, weight: FloatArray) -> tuple[Array, Array, Flo
         return X, y, weight
     # labels of any kind are hashed through their codes
     codes = y if y.dtype.kind in "fiub" else np.unique(y, return_inverse=True)[1]
-    index, weight = canonical_rows(X, codes, weight, row_keys(X))
+    index, weight = unique_rows(X, codes, weight, row_keys(X))
     return X[index], y[index], weight
 
 

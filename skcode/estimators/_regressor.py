@@ -102,7 +102,7 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
         The linear readout, for scaled inputs and targets.
     scale_ : float
         lambda, with the displacement readout.
-    vector_fields_ : Fields
+    vector_fields_ : DrawnFields
         The drawn fields.
     n_parameters_ : int
         Trained numbers in all: M d, and those of the readout, for each member.

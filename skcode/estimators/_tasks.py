@@ -159,7 +159,7 @@ class ClassificationTask(Task):
 
     def probabilities(self, scores: FloatArray) -> FloatArray:
         """P(class | scores), (n, n_classes)."""
-        p = self.loss.mean(scores)
+        p = self.loss.inverse_link(scores)
         return np.hstack([1 - p, p]) if self.n_outputs == 1 else p
 
     def link(self, probabilities: FloatArray) -> FloatArray:
@@ -204,7 +204,7 @@ class MultilabelTask(Task):
 
     def probabilities(self, scores: FloatArray) -> FloatArray:
         """P(label | scores), (n, n_labels)."""
-        return self.loss.mean(scores)
+        return self.loss.inverse_link(scores)
 
     def link(self, probabilities: FloatArray) -> FloatArray:
         """Scores of given probabilities, the inverse of `probabilities`."""

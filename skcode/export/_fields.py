@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skcode.export._graph import Graph
-from skcode.fields import Fields
+from skcode.fields import DrawnFields
 from skcode.fields._activations import (
     GELU,
     Activation,
@@ -19,25 +19,25 @@ from skcode.fields._activations import (
     Softplus,
     Tanh,
 )
-from skcode.fields._composite import StackFields, SumFields
-from skcode.fields._convolutional import ConvolutionalDrawn
-from skcode.fields._filter_drawn import FilterDrawn
-from skcode.fields._function import FunctionDrawn
-from skcode.fields._linear import AffineDrawn, DiagonalDrawn
-from skcode.fields._neural import NeuralDrawn
-from skcode.fields._polynomial import PolynomialDrawn
+from skcode.fields._composite import DrawnStack, DrawnSum
+from skcode.fields._convolutional import DrawnConvolutional
+from skcode.fields._filter_drawn import DrawnFilters
+from skcode.fields._function import DrawnFunctions
+from skcode.fields._linear import DrawnAffine, DrawnDiagonal
+from skcode.fields._neural import DrawnNeural
+from skcode.fields._polynomial import DrawnPolynomial
 from skcode.utils._typing import FloatArray
 
 
 @singledispatch
-def field_nodes(fields: Fields, graph: Graph, x: str, u: FloatArray) -> str:
+def field_nodes(fields: DrawnFields, graph: Graph, x: str, u: FloatArray) -> str:
     """Nodes for V_u(x) = sum_i u^i V_i(x).
 
     Fields of your own join with ``field_nodes.register(YourFields)``.
 
     Parameters
     ----------
-    fields : Fields
+    fields : DrawnFields
         Drawn fields.
     graph : Graph
         Where the nodes go.
@@ -73,7 +73,7 @@ def field_nodes(fields: Fields, graph: Graph, x: str, u: FloatArray) -> str:
 
 
 @field_nodes.register
-def _(fields: FunctionDrawn, graph: Graph, x: str, u: FloatArray) -> str:
+def _(fields: DrawnFunctions, graph: Graph, x: str, u: FloatArray) -> str:
     raise TypeError(
         "FunctionFields hold Python functions, which ONNX cannot run. Save the model with pickle "
         "or joblib, or make the functions fields of your own, with a translation in "
@@ -82,20 +82,20 @@ def _(fields: FunctionDrawn, graph: Graph, x: str, u: FloatArray) -> str:
 
 
 @field_nodes.register
-def _(fields: AffineDrawn, graph: Graph, x: str, u: FloatArray) -> str:
+def _(fields: DrawnAffine, graph: Graph, x: str, u: FloatArray) -> str:
     matrix = fields.bind(u).astype(u.dtype)
     return graph.affine(x, matrix[:, :-1].T, matrix[:, -1])
 
 
 @field_nodes.register
-def _(fields: DiagonalDrawn, graph: Graph, x: str, u: FloatArray) -> str:
+def _(fields: DrawnDiagonal, graph: Graph, x: str, u: FloatArray) -> str:
     factors = np.zeros(fields.n_states, u.dtype)
     factors[: fields.n_fields] = u
     return graph.add("Mul", x, graph.constant(factors))
 
 
 @field_nodes.register
-def _(fields: NeuralDrawn, graph: Graph, x: str, u: FloatArray) -> str:
+def _(fields: DrawnNeural, graph: Graph, x: str, u: FloatArray) -> str:
     A = fields.A.astype(u.dtype)
     s = activation_nodes(fields.activation, graph, graph.affine(x, A[:, :-1].T, A[:, -1]), u.dtype)
     Bu = fields.bind(u).Bu
@@ -108,7 +108,7 @@ def _(fields: NeuralDrawn, graph: Graph, x: str, u: FloatArray) -> str:
 
 
 @field_nodes.register
-def _(fields: PolynomialDrawn, graph: Graph, x: str, u: FloatArray) -> str:
+def _(fields: DrawnPolynomial, graph: Graph, x: str, u: FloatArray) -> str:
     matrix = fields.bind(u).astype(u.dtype)
     table: list[str] = []
     first = 1
@@ -123,7 +123,7 @@ def _(fields: PolynomialDrawn, graph: Graph, x: str, u: FloatArray) -> str:
 
 
 @field_nodes.register
-def _(fields: ConvolutionalDrawn, graph: Graph, x: str, u: FloatArray) -> str:
+def _(fields: DrawnConvolutional, graph: Graph, x: str, u: FloatArray) -> str:
     p, kernel = fields.layout.n_inputs, fields.bind(u).astype(u.dtype)
     pixels, hidden = (
         graph.add("Gather", x, graph.constant(part), axis=1)
@@ -140,7 +140,7 @@ def _(fields: ConvolutionalDrawn, graph: Graph, x: str, u: FloatArray) -> str:
 
 
 @field_nodes.register
-def _(fields: FilterDrawn, graph: Graph, x: str, u: FloatArray) -> str:
+def _(fields: DrawnFilters, graph: Graph, x: str, u: FloatArray) -> str:
     patches = graph.add("Gather", x, graph.constant(fields.reads), axis=1)
     responses = _filtered(graph, fields.A.astype(u.dtype), patches)
     responses = activation_nodes(fields.activation, graph, responses, u.dtype)
@@ -161,8 +161,8 @@ def _filtered(graph: Graph, filters: FloatArray, patches: str) -> str:
     return graph.add("Add", product, graph.constant(filters[:, -1:]))
 
 
-@field_nodes.register(StackFields)
-@field_nodes.register(SumFields)
+@field_nodes.register(DrawnStack)
+@field_nodes.register(DrawnSum)
 def _(fields: Any, graph: Graph, x: str, u: FloatArray) -> str:
     return graph.total(
         [

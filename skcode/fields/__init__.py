@@ -1,22 +1,25 @@
 """Random, frozen vector fields: families (specifications) and what they draw."""
 
-from skcode.fields._composite import StackFields, SumFields
+from skcode.fields._composite import DrawnStack, DrawnSum
 from skcode.fields._convolutional import ConvolutionalFields
-from skcode.fields._family import FieldFamily, StackFamily, SumFamily
-from skcode.fields._fields import Fields, Kernel, homogeneous
+from skcode.fields._drawn import DrawnFields, Kernel, homogeneous
+from skcode.fields._family import FieldFamily, StackFields, SumFields
 from skcode.fields._filter import FilterFields
 from skcode.fields._function import FunctionFields
 from skcode.fields._linear import AffineFields, DiagonalFields, LinearFields
 from skcode.fields._local import LocalFields
 from skcode.fields._neural import NeuralFields
-from skcode.fields._polynomial import Monomials, PolynomialDrawn, PolynomialFields, UniversalFields
+from skcode.fields._polynomial import DrawnPolynomial, Monomials, PolynomialFields, UniversalFields
 
 __all__ = [
     "AffineFields",
     "ConvolutionalFields",
     "DiagonalFields",
+    "DrawnFields",
+    "DrawnPolynomial",
+    "DrawnStack",
+    "DrawnSum",
     "FieldFamily",
-    "Fields",
     "FilterFields",
     "FunctionFields",
     "Kernel",
@@ -24,11 +27,8 @@ __all__ = [
     "LocalFields",
     "Monomials",
     "NeuralFields",
-    "PolynomialDrawn",
     "PolynomialFields",
-    "StackFamily",
     "StackFields",
-    "SumFamily",
     "SumFields",
     "UniversalFields",
     "homogeneous",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy import sparse
 
-from skcode.fields._fields import Abreast, Fields, Kernel, Velocities
+from skcode.fields._drawn import Batched, DrawnFields, Kernel, Velocities
 from skcode.utils._typing import FloatArray, Traced
 
 #: fills an array with the share of one part; None where only other results are wanted
@@ -110,10 +110,10 @@ class _CompositeKernel(Kernel):
         )
 
 
-class _CompositeFields(Fields):
+class _DrawnComposite(DrawnFields):
     """What sums and stacks share: parts, and the controls that each part reads."""
 
-    def __init__(self, parts: list[Fields]):
+    def __init__(self, parts: list[DrawnFields]):
         if len({part.n_states for part in parts}) != 1:
             raise ValueError(
                 "Fields that are combined must share n_states; got "
@@ -139,11 +139,11 @@ class _CompositeFields(Fields):
         return [part.bind(u[s]) for part, s in zip(self.parts, self.slices, strict=True)]
 
     @classmethod
-    def abreast(cls, fields: Sequence[Self]) -> Abreast | None:
-        binds: list[Abreast] = []
+    def batched(cls, fields: Sequence[Self]) -> Batched | None:
+        binds: list[Batched] = []
         for parts in zip(*(f.parts for f in fields), strict=True):
             alike = len({(type(part), part.n_fields) for part in parts}) == 1
-            bind_part = type(parts[0]).abreast(parts) if alike else None
+            bind_part = type(parts[0]).batched(parts) if alike else None
             if bind_part is None:
                 return None
             binds.append(bind_part)
@@ -171,12 +171,12 @@ class _CompositeFields(Fields):
         return sum(part.tape_width for part in self.parts)
 
 
-class SumFields(_CompositeFields):
+class DrawnSum(_DrawnComposite):
     """Drawn fields V_i = sum over parts of V_i^part, driven by the same control.
 
     Parameters
     ----------
-    parts : list of Fields
+    parts : list of DrawnFields
         Fields on the same states; each part has the same number of them.
 
     Raises
@@ -186,13 +186,13 @@ class SumFields(_CompositeFields):
 
     Examples
     --------
-    >>> from skcode.fields import LinearFields, SumFields
+    >>> from skcode.fields import LinearFields, DrawnSum
     >>> parts = [LinearFields().draw(2, 3, rng=seed) for seed in (0, 1)]
-    >>> SumFields(parts).n_fields
+    >>> DrawnSum(parts).n_fields
     3
     """
 
-    def __init__(self, parts: list[Fields]):
+    def __init__(self, parts: list[DrawnFields]):
         super().__init__(parts)
         if len({part.n_fields for part in parts}) != 1:
             raise ValueError(
@@ -213,12 +213,12 @@ class SumFields(_CompositeFields):
         return sum(part.value(x) for part in self.parts)
 
 
-class StackFields(_CompositeFields):
+class DrawnStack(_DrawnComposite):
     """Drawn fields (V^first, V^second, ...), each with a control of its own.
 
     Parameters
     ----------
-    parts : list of Fields
+    parts : list of DrawnFields
         Fields on the same states.
 
     Raises
@@ -228,13 +228,13 @@ class StackFields(_CompositeFields):
 
     Examples
     --------
-    >>> from skcode.fields import LinearFields, StackFields
+    >>> from skcode.fields import LinearFields, DrawnStack
     >>> parts = [LinearFields().draw(2, 3, rng=seed) for seed in (0, 1)]
-    >>> StackFields(parts).n_fields
+    >>> DrawnStack(parts).n_fields
     6
     """
 
-    def __init__(self, parts: list[Fields]):
+    def __init__(self, parts: list[DrawnFields]):
         super().__init__(parts)
         self.n_fields = sum(part.n_fields for part in parts)
 

@@ -12,8 +12,8 @@ from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS, Activation
+from skcode.fields._drawn import DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
-from skcode.fields._fields import Fields, Kernel
 from skcode.fields._image import ImageLayout, check_image_shape
 from skcode.utils._typing import FloatArray, IntArray, Traced
 
@@ -114,7 +114,7 @@ class ConvolutionalFields(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> ConvolutionalDrawn:
+    ) -> DrawnConvolutional:
         self._check()
         layout = ImageLayout(check_image_shape(self.image_shape, n_inputs), self.cell, n_states)
         d, r, C = n_fields, self.rank, layout.n_channels
@@ -126,7 +126,7 @@ class ConvolutionalFields(FieldFamily):
         if self.pooling is not None and layout.n_hidden == 0:
             raise ValueError("pooling needs hidden channels: raise n_states.")
         activation = ACTIVATIONS[self.activation]
-        return ConvolutionalDrawn(A, B, activation, d, layout, self.kernel_size, self.pooling)
+        return DrawnConvolutional(A, B, activation, d, layout, self.kernel_size, self.pooling)
 
     def _check(self) -> None:
         self._validate_params()
@@ -134,7 +134,7 @@ class ConvolutionalFields(FieldFamily):
             raise ValueError(f"kernel_size={self.kernel_size} must be odd.")
 
 
-class ConvolutionalDrawn(Fields):
+class DrawnConvolutional(DrawnFields):
     """Drawn convolutional fields.
 
     Parameters
@@ -219,8 +219,8 @@ class ConvolutionalDrawn(Fields):
         written = anp.einsum("nirl,cir->nicl", read, B)
         return anp.reshape(written, (n, self.n_fields, -1))[:, :, self.places]
 
-    def astype(self, dtype: DTypeLike) -> ConvolutionalDrawn:
-        return ConvolutionalDrawn(
+    def astype(self, dtype: DTypeLike) -> DrawnConvolutional:
+        return DrawnConvolutional(
             self.A.astype(dtype),
             self.B.astype(dtype),
             self.activation,
@@ -247,7 +247,7 @@ class _Tape(NamedTuple):
 class _ConvolutionalKernel(Kernel):
     """Patches of all cells and samples as one matrix: one GEMM forward, two back."""
 
-    def __init__(self, fields: ConvolutionalDrawn, n: int, dtype: DTypeLike):
+    def __init__(self, fields: DrawnConvolutional, n: int, dtype: DTypeLike):
         self.fields = fields
         self.n = n
         self.dtype = dtype

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from skcode.fields._composite import StackFields, SumFields
-from skcode.fields._fields import Fields
+from skcode.fields._composite import DrawnStack, DrawnSum
+from skcode.fields._drawn import DrawnFields
 from skcode.utils._doc_link import DocLinkMixin
 from skcode.utils._random import RandomSource, as_generator
 from skcode.utils._typing import FloatArray
@@ -20,7 +20,7 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
     """Specification of a law of random vector fields.
 
     A family holds hyper-parameters only, so that it can be cloned and searched
-    (``vector_fields__scale``). `draw` turns it into `Fields`, which hold arrays only.
+    (``vector_fields__scale``). `draw` turns it into `DrawnFields`, which hold arrays only.
 
     ``a + b`` adds fields pairwise: the same controls drive both. ``a | b`` stacks them: each family
     has controls of its own.
@@ -44,7 +44,7 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
         *,
         n_inputs: int | None = None,
         reference: FloatArray | None = None,
-    ) -> Fields:
+    ) -> DrawnFields:
         """Draw V_1..V_d on R^m.
 
         Parameters
@@ -63,7 +63,7 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
 
         Returns
         -------
-        Fields
+        DrawnFields
             Immutable drawn fields.
 
         Raises
@@ -92,17 +92,17 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> Fields:
+    ) -> DrawnFields:
         """Draw exactly n_fields fields; the arguments are checked."""
 
-    def __add__(self, other: FieldFamily) -> SumFamily:
-        return SumFamily(self, other) if isinstance(other, FieldFamily) else NotImplemented
+    def __add__(self, other: FieldFamily) -> SumFields:
+        return SumFields(self, other) if isinstance(other, FieldFamily) else NotImplemented
 
-    def __or__(self, other: FieldFamily) -> StackFamily:
-        return StackFamily(self, other) if isinstance(other, FieldFamily) else NotImplemented
+    def __or__(self, other: FieldFamily) -> StackFields:
+        return StackFields(self, other) if isinstance(other, FieldFamily) else NotImplemented
 
 
-class SumFamily(FieldFamily):
+class SumFields(FieldFamily):
     """``first + second``: V_i = V_i^first + V_i^second, driven by the same control u^i.
 
     Parameters
@@ -139,8 +139,8 @@ class SumFamily(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> SumFields:
-        return SumFields(
+    ) -> DrawnSum:
+        return DrawnSum(
             [
                 family.draw(n_states, n_fields, rng, n_inputs=n_inputs, reference=reference)
                 for family in (self.first, self.second)
@@ -148,7 +148,7 @@ class SumFamily(FieldFamily):
         )
 
 
-class StackFamily(FieldFamily):
+class StackFields(FieldFamily):
     """``first | second``: the fields of both families side by side, each with its own control.
 
     ``n_fields`` is asked of every family whose number is free; ``count`` is the sum.
@@ -183,10 +183,10 @@ class StackFamily(FieldFamily):
         *,
         n_inputs: int | None = None,
         reference: FloatArray | None = None,
-    ) -> StackFields:
+    ) -> DrawnStack:
         self._validate_params()
         rng = as_generator(rng)
-        return StackFields(
+        return DrawnStack(
             [
                 family.draw(n_states, n_fields, rng, n_inputs=n_inputs, reference=reference)
                 for family in (self.first, self.second)
@@ -200,5 +200,5 @@ class StackFamily(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> StackFields:
+    ) -> DrawnStack:
         return self.draw(n_states, n_fields, rng, n_inputs=n_inputs, reference=reference)

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS
 from skcode.fields._family import FieldFamily
-from skcode.fields._filter_drawn import FilterDrawn
+from skcode.fields._filter_drawn import DrawnFilters
 from skcode.fields._image import check_image_shape, position_grid, valid_patches, window_means
 from skcode.utils._typing import FloatArray
 
@@ -102,7 +102,7 @@ class FilterFields(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> FilterDrawn:
+    ) -> DrawnFilters:
         shape = check_image_shape(self.image_shape, n_inputs)
         low, high = self._sizes(shape)
         n_channels, rest = divmod(n_states - n_inputs, self.pooling**2)
@@ -132,7 +132,7 @@ class FilterFields(FieldFamily):
         deviation = np.sqrt(_second_moment(A, reference[:64, reads]))
         A /= np.where(deviation > 0, deviation, 1.0)[:, None]
         means = window_means(position_grid(shape, high, self.stride), self.pooling)
-        fields = FilterDrawn(
+        fields = DrawnFilters(
             np.hstack([A, b]),
             ACTIVATIONS[self.activation],
             reads,

@@ -11,14 +11,14 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 
 from skcode.fields._activations import Activation
-from skcode.fields._fields import Fields, Kernel
+from skcode.fields._drawn import DrawnFields, Kernel
 from skcode.utils._typing import FloatArray, IntArray, Traced
 
 #: what the responses of one group of filters may take
 _GROUP_BYTES = 2 * 2**20
 
 
-class FilterDrawn(Fields):
+class DrawnFilters(DrawnFields):
     """Drawn filter fields.
 
     Parameters
@@ -66,7 +66,7 @@ class FilterDrawn(Fields):
         self.n_windows = len(means)
         self.n_channels = (n_states - n_inputs) // self.n_windows
 
-    def normalised(self, x: FloatArray) -> FilterDrawn:
+    def normalised(self, x: FloatArray) -> DrawnFilters:
         """The fields with mean zero in each window and size one, over images x (n, p)."""
         kernel = _FilterKernel(self, 64, x.dtype)
         total = np.zeros((2, self.n_fields, self.n_windows))
@@ -82,10 +82,10 @@ class FilterDrawn(Fields):
         gain = np.where(size > 1e-6, 1 / np.where(size > 1e-6, size, 1), 1.0)
         return self._replace(shift=mean, gain=gain)
 
-    def _replace(self, **changes: Any) -> FilterDrawn:
+    def _replace(self, **changes: Any) -> DrawnFilters:
         arrays = ("A", "activation", "reads", "means", "shift", "gain")
         names = (*arrays, "n_states", "n_inputs", "skip_pixels")
-        return FilterDrawn(**{name: getattr(self, name) for name in names} | changes)
+        return DrawnFilters(**{name: getattr(self, name) for name in names} | changes)
 
     @property
     def labels(self) -> list[str]:
@@ -117,7 +117,7 @@ class FilterDrawn(Fields):
         pixels = anp.zeros((n, d, self.n_inputs), self.A.dtype)
         return anp.concatenate([pixels, anp.reshape(written, (n, d, -1))], axis=2)
 
-    def astype(self, dtype: DTypeLike) -> FilterDrawn:
+    def astype(self, dtype: DTypeLike) -> DrawnFilters:
         names = ("A", "means", "shift", "gain")
         return self._replace(**{name: getattr(self, name).astype(dtype) for name in names})
 
@@ -134,7 +134,7 @@ class _FilterKernel(Kernel):
     The tape holds the pooled responses (d, windows, n), shifted and scaled.
     """
 
-    def __init__(self, fields: FilterDrawn, n: int, dtype: DTypeLike):
+    def __init__(self, fields: DrawnFilters, n: int, dtype: DTypeLike):
         self.fields = fields
         self.n = n
         self.dtype = np.dtype(dtype)

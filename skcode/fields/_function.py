@@ -9,8 +9,8 @@ import numpy as np
 from autograd import make_jvp, make_vjp
 from numpy.typing import DTypeLike
 
+from skcode.fields._drawn import DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
-from skcode.fields._fields import Fields, Kernel
 from skcode.utils._tracing import tracing
 from skcode.utils._typing import FloatArray, Traced
 
@@ -53,10 +53,10 @@ class FunctionFields(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> FunctionDrawn:
+    ) -> DrawnFunctions:
         if not n_fields:
             raise ValueError("functions must hold at least one callable.")
-        drawn = FunctionDrawn(tuple(self.functions), n_states)
+        drawn = DrawnFunctions(tuple(self.functions), n_states)
         probe = np.full((2, n_states), 0.5)
         for i, function in enumerate(drawn.functions):
             if not callable(function):
@@ -70,7 +70,7 @@ class FunctionFields(FieldFamily):
         return drawn
 
 
-class FunctionDrawn(Fields):
+class DrawnFunctions(DrawnFields):
     """Fields V_i = functions[i]."""
 
     def __init__(self, functions: tuple[Function, ...], n_states: int):
@@ -89,7 +89,7 @@ class FunctionDrawn(Fields):
     def value(self, x: Traced) -> Traced:
         return anp.stack([function(x) for function in self.functions], axis=1)
 
-    def astype(self, dtype: DTypeLike) -> FunctionDrawn:
+    def astype(self, dtype: DTypeLike) -> DrawnFunctions:
         return self
 
     def bind(self, u: FloatArray) -> FloatArray:
@@ -100,7 +100,7 @@ class FunctionDrawn(Fields):
 
 
 class _FunctionKernel(Kernel):
-    def __init__(self, fields: FunctionDrawn):
+    def __init__(self, fields: DrawnFunctions):
         self.fields = fields
 
     def new_tape(self) -> None:

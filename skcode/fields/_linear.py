@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 from sklearn.utils._param_validation import Interval
 
+from skcode.fields._drawn import Batched, DrawnFields, Kernel, Velocities
 from skcode.fields._family import FieldFamily
-from skcode.fields._fields import Abreast, Fields, Kernel, Velocities
 from skcode.utils._typing import FloatArray, Traced
 
 
@@ -45,11 +45,11 @@ class LinearFields(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> AffineDrawn:
+    ) -> DrawnAffine:
         matrices = np.zeros((n_fields, n_states, n_states + 1))
         normal = rng.standard_normal((n_fields, n_states, n_states))
         matrices[:, :, :-1] = normal * (self.scale / np.sqrt(n_states))
-        return AffineDrawn(matrices, "linear")
+        return DrawnAffine(matrices, "linear")
 
 
 class AffineFields(FieldFamily):
@@ -85,14 +85,14 @@ class AffineFields(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> AffineDrawn:
+    ) -> DrawnAffine:
         matrices = rng.standard_normal((n_fields, n_states, n_states + 1))
         matrices[:, :, :-1] *= self.scale / np.sqrt(n_states)
         matrices[:, :, -1] *= self.bias_scale
-        return AffineDrawn(matrices, "affine")
+        return DrawnAffine(matrices, "affine")
 
 
-class AffineDrawn(Fields):
+class DrawnAffine(DrawnFields):
     """Drawn affine fields; linear ones have zero bias.
 
     Parameters
@@ -121,15 +121,15 @@ class AffineDrawn(Fields):
         flat = anp.dot(x, A.T) + self.matrices[:, :, -1].reshape(-1)
         return anp.reshape(flat, (-1, self.n_fields, self.n_states))
 
-    def astype(self, dtype: DTypeLike) -> AffineDrawn:
-        return AffineDrawn(self.matrices.astype(dtype), self.name)
+    def astype(self, dtype: DTypeLike) -> DrawnAffine:
+        return DrawnAffine(self.matrices.astype(dtype), self.name)
 
     def bind(self, u: FloatArray) -> FloatArray:
         d, m, _ = self.matrices.shape
         return (u @ self.matrices.reshape(d, -1)).reshape(m, m + 1)
 
     @classmethod
-    def abreast(cls, fields: Sequence[AffineDrawn]) -> Abreast:
+    def batched(cls, fields: Sequence[DrawnAffine]) -> Batched:
         return lambda bounds: partial(np.matmul, np.stack(bounds))
 
     def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> _AffineKernel:
@@ -139,7 +139,7 @@ class AffineDrawn(Fields):
 class _AffineKernel(Kernel):
     """One m x m matrix an interval, whatever the number of fields."""
 
-    def __init__(self, fields: AffineDrawn):
+    def __init__(self, fields: DrawnAffine):
         self.matrices = fields.matrices
 
     def new_tape(self) -> None:
@@ -212,11 +212,11 @@ class DiagonalFields(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> DiagonalDrawn:
-        return DiagonalDrawn(n_fields, n_states)
+    ) -> DrawnDiagonal:
+        return DrawnDiagonal(n_fields, n_states)
 
 
-class DiagonalDrawn(Fields):
+class DrawnDiagonal(DrawnFields):
     """Drawn diagonal fields x_j e_j, j < n_fields."""
 
     def __init__(self, n_fields: int, n_states: int):
@@ -240,14 +240,14 @@ class DiagonalDrawn(Fields):
         unit = np.eye(self.n_fields, self.n_states)
         return x[:, : self.n_fields, None] * unit[None].astype(getattr(x, "dtype", float))
 
-    def astype(self, dtype: DTypeLike) -> DiagonalDrawn:
+    def astype(self, dtype: DTypeLike) -> DrawnDiagonal:
         return self
 
     def bind(self, u: FloatArray) -> FloatArray:
         return u[:, None]
 
     @classmethod
-    def abreast(cls, fields: Sequence[DiagonalDrawn]) -> Abreast:
+    def batched(cls, fields: Sequence[DrawnDiagonal]) -> Batched:
         rest = fields[0].n_states - fields[0].n_fields
 
         def bind(bounds: Sequence[FloatArray]) -> Velocities:

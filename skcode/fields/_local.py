@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skcode.fields._activations import ACTIVATIONS
 from skcode.fields._family import FieldFamily
 from skcode.fields._image import check_image_shape
-from skcode.fields._neural import NeuralDrawn
+from skcode.fields._neural import DrawnNeural
 from skcode.utils._typing import FloatArray
 
 
@@ -83,7 +83,7 @@ class LocalFields(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> NeuralDrawn:
+    ) -> DrawnNeural:
         shape = check_image_shape(self.image_shape, n_inputs)
         low, high = self.patch_size
         if not 1 <= low <= high <= min(shape[:2]):
@@ -107,4 +107,4 @@ class LocalFields(FieldFamily):
         A[:, :m] *= self.scale
         A[:, m] = rng.standard_normal(d * r) * self.bias_scale
         B = None if self.rank is None else rng.standard_normal((m, d * r)) / np.sqrt(r * d)
-        return NeuralDrawn(A, B, ACTIVATIONS[self.activation], d)
+        return DrawnNeural(A, B, ACTIVATIONS[self.activation], d)

@@ -12,8 +12,8 @@ from numpy.typing import DTypeLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS, Activation, PolynomialActivation
+from skcode.fields._drawn import Batched, DrawnFields, Kernel, Velocities
 from skcode.fields._family import FieldFamily
-from skcode.fields._fields import Abreast, Fields, Kernel, Velocities
 from skcode.utils._typing import FloatArray, Traced
 
 
@@ -107,7 +107,7 @@ class NeuralFields(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> NeuralDrawn:
+    ) -> DrawnNeural:
         m, d, r, p = n_states, n_fields, self.rank or n_states, n_inputs
         A = rng.standard_normal((d * r, m)) * self.scale
         A[:, :p] /= np.sqrt(p)
@@ -128,7 +128,7 @@ class NeuralFields(FieldFamily):
             b = rng.standard_normal(d * r) * self.bias_scale
         B = None if self.rank is None else rng.standard_normal((m, d * r)) / np.sqrt(r * d)
         A = np.hstack([A, b[:, None]])
-        return NeuralDrawn(A, B, self._draw_activation(d, r, rng), d)
+        return DrawnNeural(A, B, self._draw_activation(d, r, rng), d)
 
     def _draw_activation(self, d: int, r: int, rng: np.random.Generator) -> Activation:
         if self.activation == "polynomial":
@@ -137,7 +137,7 @@ class NeuralFields(FieldFamily):
         return ACTIVATIONS[self.activation]
 
 
-class NeuralDrawn(Fields):
+class DrawnNeural(DrawnFields):
     """Drawn neural fields.
 
     Parameters
@@ -181,12 +181,12 @@ class NeuralDrawn(Fields):
         B = self.B.reshape(self.n_states, self.n_fields, self.rank)
         return anp.einsum("nir,jir->nij", s, B)
 
-    def astype(self, dtype: DTypeLike) -> NeuralDrawn:
+    def astype(self, dtype: DTypeLike) -> DrawnNeural:
         activation = self.activation
         if isinstance(activation, PolynomialActivation):
             activation = PolynomialActivation(activation.coefficients.astype(dtype))
         B = None if self.B is None else self.B.astype(dtype)
-        return NeuralDrawn(self.A.astype(dtype), B, activation, self.n_fields)
+        return DrawnNeural(self.A.astype(dtype), B, activation, self.n_fields)
 
     def bind(self, u: FloatArray) -> _Bound:
         u = u.astype(self.A.dtype, copy=False)
@@ -195,7 +195,7 @@ class NeuralDrawn(Fields):
         return _Bound(u, Bu, (self.A[:, :-1] * u_rows[:, None]).T)
 
     @classmethod
-    def abreast(cls, fields: Sequence[NeuralDrawn]) -> Abreast | None:
+    def batched(cls, fields: Sequence[DrawnNeural]) -> Batched | None:
         activation = fields[0].activation
         alike = len({(type(f.activation), f.rank, f.B is None) for f in fields}) == 1
         if fields[0].B is None or vars(activation) or not alike:
@@ -233,7 +233,7 @@ class _Tape(NamedTuple):
 
 
 class _NeuralKernel(Kernel):
-    def __init__(self, fields: NeuralDrawn, n: int, dtype: DTypeLike, lead: tuple[int, ...]):
+    def __init__(self, fields: DrawnNeural, n: int, dtype: DTypeLike, lead: tuple[int, ...]):
         self.fields = fields
         # None where B_i = I: a kernel of full rank does not read it
         self.B: Any = fields.B

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 from sklearn.utils._param_validation import Interval
 
+from skcode.fields._drawn import DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
-from skcode.fields._fields import Fields, Kernel
 from skcode.utils._typing import FloatArray, Traced
 
 
@@ -126,7 +126,7 @@ def without(alpha: tuple[int, ...], j: int) -> tuple[int, ...]:
     return alpha[:k] + alpha[k + 1 :]
 
 
-class PolynomialDrawn(Fields):
+class DrawnPolynomial(DrawnFields):
     """Drawn fields V_i(x) = c_i phi(x) over monomials phi.
 
     Parameters
@@ -141,8 +141,8 @@ class PolynomialDrawn(Fields):
     Examples
     --------
     >>> import numpy as np
-    >>> from skcode.fields import Monomials, PolynomialDrawn
-    >>> square = PolynomialDrawn(np.array([[[0.0, 0.0, 1.0]]]), Monomials.up_to(2, n_states=1))
+    >>> from skcode.fields import Monomials, DrawnPolynomial
+    >>> square = DrawnPolynomial(np.array([[[0.0, 0.0, 1.0]]]), Monomials.up_to(2, n_states=1))
     >>> square.value(np.array([[3.0]]))
     array([[[9.]]])
     """
@@ -166,8 +166,8 @@ class PolynomialDrawn(Fields):
         flat = anp.dot(self.monomials.evaluate(x), self.coefficients.reshape(d * m, D).T)
         return anp.reshape(flat, (-1, d, m))
 
-    def astype(self, dtype: DTypeLike) -> PolynomialDrawn:
-        return PolynomialDrawn(self.coefficients.astype(dtype), self.monomials, self.name)
+    def astype(self, dtype: DTypeLike) -> DrawnPolynomial:
+        return DrawnPolynomial(self.coefficients.astype(dtype), self.monomials, self.name)
 
     def bind(self, u: FloatArray) -> FloatArray:
         d, m, D = self.coefficients.shape
@@ -178,7 +178,7 @@ class PolynomialDrawn(Fields):
 
 
 class _PolynomialKernel(Kernel):
-    def __init__(self, fields: PolynomialDrawn, n: int, dtype: DTypeLike, lead: tuple[int, ...]):
+    def __init__(self, fields: DrawnPolynomial, n: int, dtype: DTypeLike, lead: tuple[int, ...]):
         self.fields = fields
         self.monomials = fields.monomials
         self.dtype = dtype
@@ -290,7 +290,7 @@ class PolynomialFields(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> PolynomialDrawn:
+    ) -> DrawnPolynomial:
         n_monomials = 1
         for k in range(1, self.degree + 1):
             n_monomials = n_monomials * (n_states + k) // k
@@ -301,7 +301,7 @@ class PolynomialFields(FieldFamily):
             )
         monomials = Monomials.up_to(self.degree, n_states)
         c = rng.standard_normal((n_fields, n_states, n_monomials))
-        return PolynomialDrawn(c * (self.scale / np.sqrt(n_monomials)), monomials)
+        return DrawnPolynomial(c * (self.scale / np.sqrt(n_monomials)), monomials)
 
 
 class UniversalFields(FieldFamily):
@@ -350,7 +350,7 @@ class UniversalFields(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> PolynomialDrawn:
+    ) -> DrawnPolynomial:
         m = n_states
         if m < 2:
             raise ValueError(f"UniversalFields needs n_states >= 2; got {m}.")
@@ -364,4 +364,4 @@ class UniversalFields(FieldFamily):
         c[2, last, 0] = 1
         c[3, 0, m + 1 + last] = 1
         c[4, np.arange(m), m + 1 + np.arange(m)] = 1
-        return PolynomialDrawn(c, monomials, "universal")
+        return DrawnPolynomial(c, monomials, "universal")

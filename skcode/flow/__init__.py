@@ -1,13 +1,13 @@
 """The flow of a controlled ODE: schemes, sweeps, and the autograd primitive."""
 
-from skcode.flow._abreast import FlowsAbreast
+from skcode.flow._batched import BatchedFlows
 from skcode.flow._flow import as_float, flow, sweep_flow, trajectory
 from skcode.flow._sweep import Sweep, block_size
 from skcode.flow._tableau import TABLEAUS, Tableau, get_tableau
 
 __all__ = [
     "TABLEAUS",
-    "FlowsAbreast",
+    "BatchedFlows",
     "Sweep",
     "Tableau",
     "as_float",

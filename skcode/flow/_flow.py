@@ -11,7 +11,7 @@ from autograd.extend import defjvp_argnums, defvjp_argnums
 from autograd.tracer import isbox
 from numpy.typing import ArrayLike
 
-from skcode.fields import Fields
+from skcode.fields import DrawnFields
 from skcode.flow._sweep import Sweep
 from skcode.flow._tableau import Tableau, get_tableau
 from skcode.utils._decorators import primitive
@@ -20,7 +20,7 @@ from skcode.utils._typing import FloatArray, Traced
 
 
 def flow(
-    fields: Fields,
+    fields: DrawnFields,
     x: Traced,
     controls: Traced,
     integrator: str | Tableau = "euler",
@@ -34,7 +34,7 @@ def flow(
 
     Parameters
     ----------
-    fields : Fields
+    fields : DrawnFields
         Drawn fields on R^m.
     x : array of shape (N, m)
         Initial states, one sample a row.
@@ -78,7 +78,7 @@ def flow(
     return sweep_flow(controls, x, sweep)
 
 
-def _check(fields: Fields, x: ArrayLike, controls: ArrayLike, n_steps: int) -> None:
+def _check(fields: DrawnFields, x: ArrayLike, controls: ArrayLike, n_steps: int) -> None:
     if not isinstance(n_steps, Integral) or n_steps < 1:
         raise ValueError(f"n_steps={n_steps} must be a whole number, at least 1.")
     if np.ndim(x) != 2 or np.shape(x)[1] != fields.n_states:
@@ -191,7 +191,7 @@ defjvp_argnums(sweep_flow, _jvp_maker)
 
 
 def trajectory(
-    fields: Fields,
+    fields: DrawnFields,
     x: ArrayLike,
     controls: ArrayLike,
     integrator: str | Tableau = "euler",
@@ -201,7 +201,7 @@ def trajectory(
 
     Parameters
     ----------
-    fields : Fields
+    fields : DrawnFields
         Drawn fields on R^m.
     x : array of shape (N, m)
         Initial states, one sample a row.

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from skcode.fields import Fields, Kernel
+from skcode.fields import DrawnFields, Kernel
 from skcode.flow._tableau import Tableau
 from skcode.utils._blocks import odd_block
 from skcode.utils._typing import FloatArray
@@ -31,12 +31,12 @@ _CACHE_BYTES = 4 * 2**20
 _Pull = Callable[[Any, FloatArray, Any, FloatArray, FloatArray | None, int], None]
 
 
-def block_size(fields: Fields, dtype: DTypeLike) -> int:
+def block_size(fields: DrawnFields, dtype: DTypeLike) -> int:
     """Number of samples in a block: from the shapes and the cache, never from n_jobs.
 
     Parameters
     ----------
-    fields : Fields
+    fields : DrawnFields
         Drawn fields.
     dtype : dtype
         Of the states.
@@ -63,7 +63,7 @@ class Sweep:
 
     Parameters
     ----------
-    fields : Fields
+    fields : DrawnFields
         The drawn fields, of the dtype of the computation.
     tableau : Tableau
         The scheme.
@@ -92,7 +92,7 @@ class Sweep:
 
     def __init__(
         self,
-        fields: Fields,
+        fields: DrawnFields,
         tableau: Tableau,
         n_intervals: int,
         n_steps: int,

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from autograd import make_jvp
 
-from skcode.fields import Fields
-from skcode.fields._neural import NeuralDrawn
+from skcode.fields import DrawnFields
+from skcode.fields._neural import DrawnNeural
 from skcode.fields._polynomial import Monomials, without
 from skcode.geometry._bundle import Bundle
 from skcode.geometry._vector_field import Exponent, PolynomialField, all_polynomial, vector_fields
@@ -98,7 +98,7 @@ def _divisors(exponents: set[Exponent]) -> list[Exponent]:
 class _ValueBundle(Bundle):
     """Fields by their values, which are contracted with the controls."""
 
-    def __init__(self, fields: Fields):
+    def __init__(self, fields: DrawnFields):
         self.fields = fields
         self.n_fields, self.n_states = fields.n_fields, fields.n_states
         self.width = fields.tape_width + self.n_fields * self.n_states
@@ -147,7 +147,7 @@ class NeuralBundle(_ValueBundle):
     Rows are in the order of rank and field (r, d), so that those of all fields lie side by side.
     """
 
-    def __init__(self, fields: NeuralDrawn):
+    def __init__(self, fields: DrawnNeural):
         super().__init__(fields)
         self.activation = fields.activation
         m, d, r = fields.n_states, fields.n_fields, fields.rank
@@ -229,9 +229,9 @@ class NeuralBundle(_ValueBundle):
         return np.swapaxes(values[..., 0, :], -1, -2)
 
 
-def bundle(fields: Fields) -> Bundle:
+def bundle(fields: DrawnFields) -> Bundle:
     """The fields for many controls at once."""
     Vs = vector_fields(fields)
     if all_polynomial(Vs):
         return PolynomialBundle(Vs)
-    return NeuralBundle(fields) if isinstance(fields, NeuralDrawn) else GeneralBundle(fields)
+    return NeuralBundle(fields) if isinstance(fields, DrawnNeural) else GeneralBundle(fields)

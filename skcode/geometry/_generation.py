@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skcode.fields import Fields, UniversalFields
+from skcode.fields import DrawnFields, UniversalFields
 from skcode.geometry._bracket import lie_bracket
 from skcode.geometry._vector_field import PolynomialField, vector_fields
 from skcode.utils._random import RandomSource
@@ -57,7 +57,7 @@ def generates_polynomials(fields: Any, degree: int) -> GenerationResult:
 
     Parameters
     ----------
-    fields : Fields, fitted estimator, or sequence of vector fields
+    fields : DrawnFields, fitted estimator, or sequence of vector fields
         Homogeneous polynomial fields.
     degree : int
         The degree up to which to check.
@@ -108,7 +108,7 @@ def generates_polynomials(fields: Any, degree: int) -> GenerationResult:
 
 def universal_fields(
     n_states: int, degree: int = 2, *, scale: float = 1.0, random_state: RandomSource = 0
-) -> Fields:
+) -> DrawnFields:
     """The five fields of `UniversalFields`, drawn and proved to generate all polynomials.
 
     Parameters
@@ -124,7 +124,7 @@ def universal_fields(
 
     Returns
     -------
-    Fields
+    DrawnFields
         The drawn fields.
 
     Raises

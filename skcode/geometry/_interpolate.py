@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
-from skcode.fields import Fields, FunctionFields
+from skcode.fields import DrawnFields, FunctionFields
 from skcode.geometry._bundle import Bundle
 from skcode.geometry._bundle_kinds import bundle
 from skcode.geometry._chain import Setting, chain, easiest_path
@@ -104,7 +104,7 @@ def interpolate(
 
     Parameters
     ----------
-    fields : Fields, fitted estimator, or sequence of vector fields
+    fields : DrawnFields, fitted estimator, or sequence of vector fields
         Drawn fields, an estimator with ``vector_fields_``, or fields, matrices and callables.
     X, Y : array of shape (N, m)
         Inputs, pairwise distinct, and outputs; with the identity the outputs too are distinct.
@@ -269,7 +269,7 @@ def _limits(report: Report) -> str:
 
 
 def _failure(
-    fields: Fields, X: FloatArray, Y: FloatArray, M: int, readout: str, report: Report
+    fields: DrawnFields, X: FloatArray, Y: FloatArray, M: int, readout: str, report: Report
 ) -> InterpolationResult:
     """No loop was of use: the controls are zero."""
     if M * fields.n_fields < X.size:
@@ -297,7 +297,7 @@ def _failure(
     )
 
 
-def _order_failure(fields: Fields, X: FloatArray, Y: FloatArray) -> InterpolationResult:
+def _order_failure(fields: DrawnFields, X: FloatArray, Y: FloatArray) -> InterpolationResult:
     return InterpolationResult(
         np.zeros((1, fields.n_fields)),
         1.0,
@@ -312,7 +312,7 @@ def _order_failure(fields: Fields, X: FloatArray, Y: FloatArray) -> Interpolatio
     )
 
 
-def _least_intervals(fields: Fields, X: FloatArray, readout: str) -> int:
+def _least_intervals(fields: DrawnFields, X: FloatArray, readout: str) -> int:
     """By experience: what solves the equations at the least cost."""
     (N, m), d = X.shape, fields.n_fields
     if readout == "identity" and N > 1:
@@ -325,15 +325,15 @@ def _spread(X: FloatArray) -> float:
     return spread if spread > 0 else max(float(np.max(abs(X))), 1.0)
 
 
-def _as_fields(fields: Any, X: FloatArray) -> Fields:
+def _as_fields(fields: Any, X: FloatArray) -> DrawnFields:
     drawn = drawn_fields(fields)
-    if isinstance(drawn, Fields):
+    if isinstance(drawn, DrawnFields):
         return drawn
     return FunctionFields(vector_fields(fields)).draw(X.shape[-1] if X.ndim else 1)
 
 
 def _check(
-    fields: Fields,
+    fields: DrawnFields,
     X: FloatArray,
     Y: FloatArray,
     readout: str,

@@ -82,7 +82,7 @@ def lie_algebra_rank(
 
     Parameters
     ----------
-    fields : Fields, fitted estimator, or sequence of vector fields
+    fields : DrawnFields, fitted estimator, or sequence of vector fields
         Drawn fields, an estimator with ``vector_fields_``, or fields, matrices and callables.
     x : array of shape (m,)
         The point.
@@ -143,7 +143,7 @@ def hormander_rank(
 
     Parameters
     ----------
-    fields : Fields, fitted estimator, or sequence of vector fields
+    fields : DrawnFields, fitted estimator, or sequence of vector fields
         Drawn fields, an estimator with ``vector_fields_``, or fields, matrices and callables.
     X : array of shape (N, m)
         The points.

@@ -12,10 +12,10 @@ import autograd.numpy as anp
 import numpy as np
 from autograd import make_jvp
 
-from skcode.fields import Fields, PolynomialDrawn, StackFields, SumFields
+from skcode.fields import DrawnFields, DrawnPolynomial, DrawnStack, DrawnSum
 from skcode.fields._activations import PolynomialActivation
-from skcode.fields._linear import AffineDrawn, DiagonalDrawn
-from skcode.fields._neural import NeuralDrawn
+from skcode.fields._linear import DrawnAffine, DrawnDiagonal
+from skcode.fields._neural import DrawnNeural
 from skcode.utils._tracing import tracing
 from skcode.utils._typing import Array, Traced
 
@@ -146,7 +146,7 @@ class BracketField(VectorField):
 
 
 class _Component:
-    def __init__(self, fields: Fields, i: int):
+    def __init__(self, fields: DrawnFields, i: int):
         self.fields = fields
         self.i = i
 
@@ -170,7 +170,7 @@ def as_vector_field(V: Any) -> VectorField:
         if V.ndim != 2 or V.shape[0] != V.shape[1]:
             raise ValueError(f"A linear field is a square matrix; got shape {V.shape}.")
         return PolynomialField({(j,): V[:, j] for j in range(len(V))}, len(V))
-    if isinstance(V, Fields):
+    if isinstance(V, DrawnFields):
         if V.n_fields != 1:
             raise ValueError(
                 f"Expected one field, got {V.n_fields}: use skcode.geometry.vector_fields(fields)."
@@ -199,7 +199,7 @@ def vector_fields(fields: Any) -> list[VectorField]:
 
     Parameters
     ----------
-    fields : Fields, fitted estimator, or sequence of fields, matrices and callables
+    fields : DrawnFields, fitted estimator, or sequence of fields, matrices and callables
         An estimator is read through its attribute ``vector_fields_``.
 
     Returns
@@ -222,7 +222,7 @@ def vector_fields(fields: Any) -> list[VectorField]:
     [1, 1, 0, 2, 2]
     """
     fields = drawn_fields(fields)
-    if isinstance(fields, Fields):
+    if isinstance(fields, DrawnFields):
         polynomials = _polynomials(fields)
         if polynomials is not None:
             return [PolynomialField(terms, fields.n_states) for terms in polynomials]
@@ -245,38 +245,38 @@ def all_polynomial(Vs: list[VectorField]) -> TypeGuard[list[PolynomialField]]:
 
 
 @singledispatch
-def _polynomials(fields: Fields) -> list[dict[Exponent, Array]] | None:
+def _polynomials(fields: DrawnFields) -> list[dict[Exponent, Array]] | None:
     """Terms of each field where all are polynomials, else None."""
     return None
 
 
 @_polynomials.register
-def _(fields: PolynomialDrawn) -> list[dict[Exponent, Array]] | None:
+def _(fields: DrawnPolynomial) -> list[dict[Exponent, Array]] | None:
     exponents = fields.monomials.exponents
     return [dict(zip(exponents, c.T, strict=True)) for c in fields.coefficients]
 
 
 @_polynomials.register
-def _(fields: AffineDrawn) -> list[dict[Exponent, Array]] | None:
+def _(fields: DrawnAffine) -> list[dict[Exponent, Array]] | None:
     exponents = [*[(j,) for j in range(fields.n_states)], ()]
     return [dict(zip(exponents, A.T, strict=True)) for A in fields.matrices]
 
 
 @_polynomials.register
-def _(fields: DiagonalDrawn) -> list[dict[Exponent, Array]] | None:
+def _(fields: DrawnDiagonal) -> list[dict[Exponent, Array]] | None:
     unit = np.eye(fields.n_fields, fields.n_states)
     return [{(j,): unit[j]} for j in range(fields.n_fields)]
 
 
 @_polynomials.register
-def _(fields: StackFields) -> list[dict[Exponent, Array]] | None:
+def _(fields: DrawnStack) -> list[dict[Exponent, Array]] | None:
     parts = [_polynomials(part) for part in fields.parts]
     known = [part for part in parts if part is not None]
     return [terms for part in known for terms in part] if len(known) == len(parts) else None
 
 
 @_polynomials.register
-def _(fields: SumFields) -> list[dict[Exponent, Array]] | None:
+def _(fields: DrawnSum) -> list[dict[Exponent, Array]] | None:
     parts = [_polynomials(part) for part in fields.parts]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
@@ -291,7 +291,7 @@ def _(fields: SumFields) -> list[dict[Exponent, Array]] | None:
 
 
 @_polynomials.register
-def _(fields: NeuralDrawn) -> list[dict[Exponent, Array]] | None:
+def _(fields: DrawnNeural) -> list[dict[Exponent, Array]] | None:
     """B_i sigma_i(A_i x + b_i) with polynomial sigma_i, expanded."""
     if not isinstance(fields.activation, PolynomialActivation):
         return None

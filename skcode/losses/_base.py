@@ -10,7 +10,7 @@ from skcode.utils._typing import Array, FloatArray, Traced
 class Loss(ABC):
     """A convex loss l(s, y) of scores s (n, K), sample by sample.
 
-    `value` is the definition, traced by autograd; `gradient` and `curvature` are its derivatives in
+    `value` is the definition, traced by autograd; `gradient` and `hessian` are its derivatives in
     closed form.
 
     Examples
@@ -22,9 +22,9 @@ class Loss(ABC):
     ...         return np.sum(np.sqrt(1 + (scores - y) ** 2) - 1, axis=1)
     ...     def gradient(self, scores, y):
     ...         return (scores - y) / np.sqrt(1 + (scores - y) ** 2)
-    ...     def curvature(self, scores, y):
+    ...     def hessian(self, scores, y):
     ...         return (1 + (scores - y) ** 2) ** -1.5
-    ...     def mean(self, scores):
+    ...     def inverse_link(self, scores):
     ...         return scores
     ...     def initial_scores(self, y, weight, n_outputs):
     ...         return np.average(y, axis=0, weights=weight)
@@ -46,11 +46,11 @@ class Loss(ABC):
         """Derivative d l / d s as (n, K)."""
 
     @abstractmethod
-    def curvature(self, scores: FloatArray, y: Array) -> FloatArray:
+    def hessian(self, scores: FloatArray, y: Array) -> FloatArray:
         """Array a (n, K): d^2 l / d s^2 = diag(a), minus a a^T (sum a = 1) where `coupled`."""
 
     @abstractmethod
-    def mean(self, scores: FloatArray) -> FloatArray:
+    def inverse_link(self, scores: FloatArray) -> FloatArray:
         """What the scores predict, E[y | s]: values or probabilities, (n, K)."""
 
     @abstractmethod

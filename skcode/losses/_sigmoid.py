@@ -30,11 +30,11 @@ class SigmoidCrossEntropy(Loss):
         gradient: FloatArray = expit(scores) - y
         return gradient
 
-    def curvature(self, scores: FloatArray, y: Array) -> FloatArray:
+    def hessian(self, scores: FloatArray, y: Array) -> FloatArray:
         p: FloatArray = expit(scores)
         return p * (1 - p)
 
-    def mean(self, scores: FloatArray) -> FloatArray:
+    def inverse_link(self, scores: FloatArray) -> FloatArray:
         # no probability is rounded to 0 or 1
         info = np.finfo(scores.dtype)
         p: FloatArray = np.clip(expit(scores), info.tiny, 1 - info.epsneg)

@@ -20,7 +20,7 @@ class SoftmaxCrossEntropy(Loss):
     --------
     >>> import numpy as np
     >>> from skcode.losses import SoftmaxCrossEntropy
-    >>> SoftmaxCrossEntropy().mean(np.zeros((1, 4)))
+    >>> SoftmaxCrossEntropy().inverse_link(np.zeros((1, 4)))
     array([[0.25, 0.25, 0.25, 0.25]])
     """
 
@@ -34,11 +34,11 @@ class SoftmaxCrossEntropy(Loss):
         gradient: FloatArray = softmax(scores, axis=1) - _one_hot(y, scores.shape)
         return gradient
 
-    def curvature(self, scores: FloatArray, y: Array) -> FloatArray:
+    def hessian(self, scores: FloatArray, y: Array) -> FloatArray:
         probabilities: FloatArray = softmax(scores, axis=1)
         return probabilities
 
-    def mean(self, scores: FloatArray) -> FloatArray:
+    def inverse_link(self, scores: FloatArray) -> FloatArray:
         probabilities: FloatArray = softmax(scores, axis=1)
         return probabilities
 

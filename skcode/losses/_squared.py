@@ -30,10 +30,10 @@ class SquaredError(Loss):
     def gradient(self, scores: FloatArray, y: Array) -> FloatArray:
         return scores - y
 
-    def curvature(self, scores: FloatArray, y: Array) -> FloatArray:
+    def hessian(self, scores: FloatArray, y: Array) -> FloatArray:
         return np.ones_like(scores)
 
-    def mean(self, scores: FloatArray) -> FloatArray:
+    def inverse_link(self, scores: FloatArray) -> FloatArray:
         return scores
 
     def initial_scores(self, y: Array, weight: FloatArray, n_outputs: int) -> FloatArray:

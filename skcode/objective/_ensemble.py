@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skcode.flow import FlowsAbreast
+from skcode.flow import BatchedFlows
 from skcode.objective._model import Model
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._typing import Array, FloatArray
@@ -20,7 +20,7 @@ _SMALL_ENTRIES = 2**20
 Members = Sequence[tuple[Model, FloatArray]]
 
 
-class _Abreast(NamedTuple):
+class _Batched(NamedTuple):
     """What members need to predict few rows at once, and the models and numbers it is made from."""
 
     key: list[Any]
@@ -30,7 +30,7 @@ class _Abreast(NamedTuple):
 def ensemble_scores(members: Members, X: Array, n_jobs: int | None = None) -> FloatArray:
     """Scores (E, n, K) of E models; few rows are scaled once, and flow through all at once."""
     if len(members) > 1 and len(X) <= _FEW_ROWS:
-        of_few = _abreast(members)
+        of_few = _batched(members)
         if of_few is not None:
             # so little is no work for a pool, nor for threads of BLAS
             with np.errstate(all="ignore"):
@@ -53,14 +53,14 @@ def _share_inputs(members: Members) -> bool:
     return all(model.input_map is members[0][0].input_map for model, _ in members)
 
 
-def _abreast(members: Members) -> Callable[[Array], FloatArray] | None:
+def _batched(members: Members) -> Callable[[Array], FloatArray] | None:
     """The scores of few rows, made once for the numbers at hand, and kept with the first model."""
     model = members[0][0]
     key = [item for other, theta in members for item in (other, theta.tobytes())]
-    kept: _Abreast | None = model.abreast
+    kept: _Batched | None = model.batched
     if kept is None or kept.key != key:
-        kept = _Abreast(key, _of_few(members))
-        model.abreast = kept
+        kept = _Batched(key, _of_few(members))
+        model.batched = kept
     return kept.scores
 
 
@@ -71,10 +71,10 @@ def _of_few(members: Members) -> Callable[[Array], FloatArray] | None:
         return None
     controls, parameters = zip(*(other.split(theta) for other, theta in members), strict=True)
     fields = [other.fields for other, _ in members]
-    flows = FlowsAbreast.of(fields, model.tableau, controls, model.dtype)
+    flows = BatchedFlows.of(fields, model.tableau, controls, model.dtype)
     if flows is None:
         return None
-    readouts = model.readout.abreast([part.astype(model.dtype) for part in parameters])
+    readouts = model.readout.batched([part.astype(model.dtype) for part in parameters])
 
     def scores(X: Array) -> FloatArray:
         x0 = model.input_map(X)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from skcode.fields import Fields
+from skcode.fields import DrawnFields
 from skcode.flow import Sweep, Tableau, block_size
 from skcode.inputs import InputMap
 from skcode.readouts import Readout
@@ -31,7 +31,7 @@ class Model:
     ----------
     input_map : InputMap
         The map E.
-    fields : Fields
+    fields : DrawnFields
         Drawn fields, of the dtype of the inputs.
     tableau : Tableau
         The scheme, one step for each interval.
@@ -44,7 +44,7 @@ class Model:
     def __init__(
         self,
         input_map: InputMap,
-        fields: Fields,
+        fields: DrawnFields,
         tableau: Tableau,
         n_intervals: int,
         readout: Readout,
@@ -58,11 +58,11 @@ class Model:
         self.n_block = block_size(fields, self.dtype)
         self._idle: dict[tuple[int, tuple[int, ...]], list[Sweep]] = {}
         #: what an ensemble that begins with this model keeps for its predictions
-        self.abreast: Any = None
+        self.batched: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         # neither buffers nor what they are made from travel or persist
-        return {**self.__dict__, "_idle": {}, "abreast": None}
+        return {**self.__dict__, "_idle": {}, "batched": None}
 
     def astype(self, dtype: DTypeLike) -> Model:
         """The same model, computing in another float type."""
@@ -82,7 +82,7 @@ class Model:
         model.n_block = n_block
         return model
 
-    def _replace(self, input_map: InputMap, fields: Fields) -> Model:
+    def _replace(self, input_map: InputMap, fields: DrawnFields) -> Model:
         return Model(input_map, fields, self.tableau, self.n_intervals, self.readout)
 
     @property

@@ -22,7 +22,7 @@ import numpy as np
 from skcode.losses import Loss
 from skcode.objective._model import Model
 from skcode.objective._sampled import Parts, adds_at_once, gram, sampled_block
-from skcode.utils._arrow import Arrow, ArrowOrder
+from skcode.utils._arrowhead import Arrowhead, ArrowheadOrder
 from skcode.utils._blocks import block_slices, ordered_sum
 from skcode.utils._typing import Array, FloatArray
 
@@ -35,7 +35,7 @@ class NormalEquations(NamedTuple):
 
     value: float
     gradient: FloatArray
-    matrix: Arrow
+    matrix: Arrowhead
 
     @property
     def is_finite(self) -> bool:
@@ -110,7 +110,7 @@ def _block_normal(
     K = scores.shape[1]
     value = float(weight @ loss.value(scores, y))
     residual = (weight[:, None] * loss.gradient(scores, y)).T.astype(model.dtype)
-    curvature = loss.curvature(scores, y).T.astype(model.dtype)
+    curvature = loss.hessian(scores, y).T.astype(model.dtype)
     root = np.sqrt(weight.astype(model.dtype) * curvature)
 
     c, F = rows.shape[1], features.shape[1]
@@ -155,6 +155,6 @@ def assemble(model: Model, parts: list[Any]) -> NormalEquations:
         positions = np.concatenate([head, index.ravel()])
     else:
         positions, grad_blocks, coupling, blocks = head, grad_blocks[:0], coupling[:0], blocks[:0]
-    order = ArrowOrder(positions, (len(core), *grad_blocks.shape), model.n_parameters)
+    order = ArrowheadOrder(positions, (len(core), *grad_blocks.shape), model.n_parameters)
     gradient = order.join(grad_core, grad_blocks)
-    return NormalEquations(float(value), gradient, Arrow(core, coupling, blocks, order))
+    return NormalEquations(float(value), gradient, Arrowhead(core, coupling, blocks, order))

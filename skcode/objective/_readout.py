@@ -40,7 +40,7 @@ def newton_readout(objective: Any, theta: FloatArray) -> FloatArray:
         scores = readout.scores(parameters, x1, x0)
         f = readout.features(np.ascontiguousarray(x1.T), x0.T)[0]
         gradient += f @ (weight[:, None] * loss.gradient(scores, y))
-        curvature += float(weight @ np.mean(loss.curvature(scores, y), axis=1))
+        curvature += float(weight @ np.mean(loss.hessian(scores, y), axis=1))
         f *= np.sqrt(weight)
         gram += f @ f.T
     gram *= curvature

@@ -75,7 +75,7 @@ def sampled_block(
         x1 = sweep.forward(controls, x0)
         scores = readout.scores(parameters, x1.T, x0).astype(np.float64)
         feature = readout.features(x1, x0.T)[0]
-        probability = loss.curvature(scores, y)
+        probability = loss.hessian(scores, y)
         residual = (weight[:, None] * loss.gradient(scores, y)).T.astype(dtype)
         classes, mass = choose_classes(probability)
         root = np.sqrt(weight * mass).astype(dtype)

@@ -103,7 +103,7 @@ class BracketRankDisplay:
 
         Parameters
         ----------
-        fields : Fields or sequence of vector fields
+        fields : DrawnFields or sequence of vector fields
             As in `skcode.geometry.hormander_rank`.
         X : array-like of shape (N, m)
             The points.

@@ -197,7 +197,7 @@ class FlowDisplay:
 
         Parameters
         ----------
-        fields : Fields
+        fields : DrawnFields
             Drawn fields on R^m.
         x : array-like of shape (N, m)
             Initial states.

@@ -11,7 +11,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.utils.multiclass import type_of_target
 
 from skcode.estimators._tasks import ClassificationTask, RegressionTask
-from skcode.fields import Fields
+from skcode.fields import DrawnFields
 from skcode.flow import flow
 from skcode.plotting._common import of_member
 from skcode.utils._typing import Array, FloatArray
@@ -25,7 +25,7 @@ class FlowInPlane:
 
     Parameters
     ----------
-    fields : Fields
+    fields : DrawnFields
         Drawn fields on R^m.
     states : ndarray of shape (M + 1, N, m)
         States of samples at the ends of the intervals.
@@ -41,7 +41,7 @@ class FlowInPlane:
 
     def __init__(
         self,
-        fields: Fields,
+        fields: DrawnFields,
         states: FloatArray,
         controls: FloatArray,
         how: dict[str, Any],

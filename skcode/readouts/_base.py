@@ -69,7 +69,7 @@ class Readout(ABC):
     def scores(self, parameters: Traced, x1: Traced, x0: Traced) -> Traced:
         """Scores (n, K) from states x1 (n, m) and initial states x0 (n, m); autograd traces it."""
 
-    def abreast(self, parameters: Sequence[FloatArray]) -> Scores:
+    def batched(self, parameters: Sequence[FloatArray]) -> Scores:
         """The scores of this readout with several parameters, each at states of its own."""
 
         def scores(x1: FloatArray, x0: FloatArray) -> FloatArray:

@@ -83,7 +83,7 @@ class LinearReadout(Readout):
         A, b = self.split(parameters)
         return x1 @ self._weights(A).T + b
 
-    def abreast(self, parameters: Sequence[FloatArray]) -> Scores:
+    def batched(self, parameters: Sequence[FloatArray]) -> Scores:
         pairs = [self.split(each) for each in parameters]
         A = np.stack([self._weights(A).T for A, _ in pairs])
         b = np.stack([b[None] for _, b in pairs])

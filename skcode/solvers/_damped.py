@@ -9,7 +9,7 @@ import numpy as np
 
 from skcode.objective import NormalEquations, Objective
 from skcode.solvers._base import warn_of_explosion
-from skcode.utils._arrow import Arrow, ArrowFactor
+from skcode.utils._arrowhead import Arrowhead, ArrowheadFactor
 from skcode.utils._typing import FloatArray
 
 #: prior precisions from which the evidence updates start
@@ -29,7 +29,7 @@ class Posterior:
     """Laplace approximation N(theta, P^{-1}) at an iterate, and the noise precision."""
 
     theta: FloatArray
-    factor: ArrowFactor
+    factor: ArrowheadFactor
     noise: float
 
 
@@ -126,7 +126,7 @@ class State:
     def _penalised(self, value: float, theta: FloatArray) -> float:
         return self.total * self.noise * value + 0.5 * float(self.precision @ theta**2)
 
-    def factor(self, damping: float = 0.0) -> ArrowFactor | None:
+    def factor(self, damping: float = 0.0) -> ArrowheadFactor | None:
         """Factor of the damped matrix of the summed objective; None if it is not positive.
 
         What is held takes a shift that no data can move.
@@ -137,10 +137,10 @@ class State:
         shift = self.precision + damping * (diagonal + self.precision) + 3 * eps * diagonal
         shift += 1e-3 * eps * diagonal.max()
         shift[self.held] += 1e12 * (1 + diagonal[self.held])
-        matrix: Arrow = self.equations.matrix
+        matrix: Arrowhead = self.equations.matrix
         return matrix.scaled(self.total * self.noise).factor(shift)
 
-    def undamped_factor(self) -> ArrowFactor | None:
+    def undamped_factor(self) -> ArrowheadFactor | None:
         """Factor without damping, or with the least that rounding of the sweeps asks for."""
         for damping in (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2):
             factor = self.factor(damping)

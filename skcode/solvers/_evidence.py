@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skcode.solvers._damped import Posterior, State
-from skcode.utils._arrow import ArrowFactor
+from skcode.utils._arrowhead import ArrowheadFactor
 
 
 class Evidence:
@@ -46,7 +46,7 @@ class Evidence:
             state.noise = state.noise ** (1 - self.rate) * new**self.rate
         return self._stalled
 
-    def _compare(self, factor: ArrowFactor) -> None:
+    def _compare(self, factor: ArrowheadFactor) -> None:
         """Laplace evidence up to constants; the highest so far is kept."""
         state = self.state
         value = -state.penalised - 0.5 * factor.log_determinant

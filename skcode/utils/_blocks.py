@@ -18,7 +18,7 @@ from joblib.parallel import ThreadingBackend
 
 from skcode.utils._blas import single_threaded_blas
 from skcode.utils._memory import keep_freed_memory
-from skcode.utils._shipping import Shipping, arrived, shipping
+from skcode.utils._scatter import Scatter, arrived, scatter
 
 #: blocks are grouped into at most this many tasks: enough for many workers, cheap to dispatch
 _MOST_TASKS = 64
@@ -70,7 +70,7 @@ class OrderedMap:
         self.n_threads = 1
         self._threads: ThreadPoolExecutor | None = None
         self._pool: Parallel | None = None
-        self._shipping: Shipping | None = None
+        self._shipping: Scatter | None = None
         self._context = ExitStack()
         self._kept: dict[Hashable, Any] = {}
         self._entered = False
@@ -93,7 +93,7 @@ class OrderedMap:
             self._threads = ThreadPoolExecutor(self.n_threads)
             return
         self._pool = pool
-        self._shipping = shipping(pool)
+        self._shipping = scatter(pool)
         pool.__enter__()
 
     def __exit__(self, *exc: Any) -> None:

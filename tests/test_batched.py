@@ -7,7 +7,7 @@ from sklearn.datasets import load_diabetes
 
 from skcode import ControlledODERegressor
 from skcode.fields import DiagonalFields, LinearFields, NeuralFields
-from skcode.flow import TABLEAUS, FlowsAbreast, flow, get_tableau
+from skcode.flow import TABLEAUS, BatchedFlows, flow, get_tableau
 from skcode.objective import _ensemble as ensemble
 
 ABLE = [
@@ -31,7 +31,7 @@ def problem(family, n_flows=3, n=5):
 @pytest.mark.parametrize("family", ABLE, ids=str)
 def test_each_is_a_flow(family, integrator):
     fields, controls, x = problem(family)
-    ends = FlowsAbreast.of(fields, get_tableau(integrator), controls, float)(x)
+    ends = BatchedFlows.of(fields, get_tableau(integrator), controls, float)(x)
     for end, f, u in zip(ends, fields, controls, strict=True):
         assert relative_error(end.T, flow(f, x, u, integrator)) < 1e-14
 
@@ -39,12 +39,12 @@ def test_each_is_a_flow(family, integrator):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_fields_that_cannot_say_so(name):
     fields, controls, x = problem(FAMILIES[name])
-    flows = FlowsAbreast.of(fields, get_tableau("euler"), controls, float)
+    flows = BatchedFlows.of(fields, get_tableau("euler"), controls, float)
     if flows is not None:
         assert relative_error(flows(x)[1].T, flow(fields[1], x, controls[1])) < 1e-14
     mixed = [fields[0], (LinearFields() | LinearFields()).draw(N_STATES, N_FIELDS, 0)]
     controls = [np.zeros((2, f.n_fields)) for f in mixed]
-    assert FlowsAbreast.of(mixed, get_tableau("euler"), controls, float) is None
+    assert BatchedFlows.of(mixed, get_tableau("euler"), controls, float) is None
 
 
 @pytest.mark.parametrize("readout", ["linear", "displacement"])
@@ -54,7 +54,7 @@ def test_few_rows_are_predicted_as_many_are(readout):
     many = model.fit(X, y).predict(X)
     few = np.concatenate([model.predict(X[i : i + 10]) for i in range(0, len(X), 10)])
     np.testing.assert_allclose(few, many, rtol=1e-9)
-    assert model._members[0].model.abreast.scores is not None
+    assert model._members[0].model.batched.scores is not None
     # training goes on with the same models
     model.partial_fit(X, -y)
     np.testing.assert_allclose(model.predict(X[:5]), model.predict(X)[:5], rtol=1e-9)
@@ -65,4 +65,4 @@ def test_large_members_predict_one_by_one(monkeypatch):
     model = ControlledODERegressor(n_fields=8, n_members=2, random_state=0).fit(X, y)
     monkeypatch.setattr(ensemble, "_SMALL_ENTRIES", 0)
     np.testing.assert_allclose(model.predict(X[:5]), model.predict(X)[:5], rtol=1e-9)
-    assert model._members[0].model.abreast.scores is None
+    assert model._members[0].model.batched.scores is None

@@ -32,7 +32,7 @@ def row_keys(X: Array, seed: int = 0) -> HashArray:
     return h
 
 
-def canonical_rows(
+def unique_rows(
     X: Array, y: Array, weight: FloatArray, keys: HashArray
 ) -> tuple[IntArray, FloatArray]:
     """Index of one representative of each distinct row (x, y), by key, and summed weights."""

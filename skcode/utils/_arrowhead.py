@@ -12,7 +12,7 @@ from skcode.utils._typing import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
-class ArrowOrder:
+class ArrowheadOrder:
     """Where the entries of the core and of the blocks stand in a vector.
 
     Parameters
@@ -43,7 +43,7 @@ class ArrowOrder:
 
 
 @dataclass(frozen=True)
-class Arrow:
+class Arrowhead:
     r"""The matrix [[A, C_1, .., C_K], [C_1^T, D_1], .., [C_K^T, .., D_K]] in a given order.
 
     Parameters
@@ -54,22 +54,24 @@ class Arrow:
         The blocks C_k.
     blocks : ndarray of shape (K, F, F)
         The blocks D_k.
-    order : ArrowOrder
+    order : ArrowheadOrder
         Order of the vectors that the methods take and return.
     """
 
     core: FloatArray
     coupling: FloatArray
     blocks: FloatArray
-    order: ArrowOrder
+    order: ArrowheadOrder
 
     @property
     def diagonal(self) -> FloatArray:
         return self.order.join(np.diag(self.core), np.diagonal(self.blocks, axis1=1, axis2=2))
 
-    def scaled(self, factor: float) -> Arrow:
+    def scaled(self, factor: float) -> Arrowhead:
         """The matrix times a number."""
-        return Arrow(factor * self.core, factor * self.coupling, factor * self.blocks, self.order)
+        return Arrowhead(
+            factor * self.core, factor * self.coupling, factor * self.blocks, self.order
+        )
 
     def quadratic(self, vector: FloatArray) -> float:
         """v^T M v."""
@@ -78,7 +80,7 @@ class Arrow:
         within = np.einsum("kf,kfg,kg->", w, self.blocks, w)
         return float(v @ (self.core @ v) + 2 * v @ across + within)
 
-    def factor(self, shift: FloatArray) -> ArrowFactor | None:
+    def factor(self, shift: FloatArray) -> ArrowheadFactor | None:
         """Factor of M + diag(shift); None if that is not positive definite.
 
         Each block is factored by itself, D_k = L_k L_k^T, and then the Schur complement of all of
@@ -107,14 +109,14 @@ class Arrow:
         except np.linalg.LinAlgError:
             return None
         log_determinant += 2 * float(np.log(np.diag(schur)).sum())
-        return ArrowFactor(self.order, schur, inverses, V, log_determinant)
+        return ArrowheadFactor(self.order, schur, inverses, V, log_determinant)
 
 
 @dataclass(frozen=True)
-class ArrowFactor:
+class ArrowheadFactor:
     """Cholesky factor of a positive definite arrow matrix."""
 
-    order: ArrowOrder
+    order: ArrowheadOrder
     schur: FloatArray  # (c, c) lower factor of the Schur complement
     inverses: FloatArray  # (K, F, F): L_k^{-1}
     V: FloatArray  # (K F, c): L_k^{-1} C_k^T

@@ -12,9 +12,9 @@ from scipy import sparse
 
 from skcode.utils._typing import FloatArray, Traced
 
-#: what takes states to velocities, and what `Fields.abreast` makes
+#: what takes states to velocities, and what `DrawnFields.batched` makes
 Velocities = Callable[[FloatArray], FloatArray]
-Abreast = Callable[[Sequence[Any]], Velocities]
+Batched = Callable[[Sequence[Any]], Velocities]
 
 
 def homogeneous(x: FloatArray, dtype: DTypeLike | None = None) -> FloatArray:
@@ -53,9 +53,9 @@ class Kernel(ABC):
     Blocks are feature-major, so that one GEMM serves all fields and all samples, and states carry a
     last row of ones (homogeneous coordinates), so that biases are part of that GEMM.
 
-    A kernel owns scratch memory and is not shared between threads. ``bound`` is what `Fields.bind`
-    made of one row of controls; ``lead`` is a shape of leading axes, () for one adjoint for each
-    sample and (K,) for K of them at once.
+    A kernel owns scratch memory and is not shared between threads. ``bound`` is what
+    `DrawnFields.bind` made of one row of controls; ``lead`` is a shape of leading axes, () for one
+    adjoint for each sample and (K,) for K of them at once.
 
     Shapes: x (m + 1, n); v, dx, dv (m, n); p, x_bar lead + (m, n).
 
@@ -121,7 +121,7 @@ def _run_forward(kernel: Kernel, bound: Any, x: FloatArray, v: FloatArray, tape:
         kernel.forward(bound, x, v, tape)
 
 
-class Fields(ABC):
+class DrawnFields(ABC):
     """Drawn vector fields V_1..V_d on R^m: immutable, picklable, arrays only.
 
     `value` is the definition. `combine`, `pullback` and `pushforward` are the same mathematics
@@ -167,7 +167,7 @@ class Fields(ABC):
         return None
 
     @abstractmethod
-    def astype(self, dtype: DTypeLike) -> Fields:
+    def astype(self, dtype: DTypeLike) -> DrawnFields:
         """The same fields with arrays of another float type."""
 
     @abstractmethod
@@ -179,7 +179,7 @@ class Fields(ABC):
         """A kernel for blocks of n samples."""
 
     @classmethod
-    def abreast(cls, fields: Sequence[Any]) -> Abreast | None:
+    def batched(cls, fields: Sequence[Any]) -> Batched | None:
         """Several drawn fields of this class, shape and number in one array; None for no way.
 
         The function returned takes what `bind` made of the controls of each, and gives the function

@@ -1,10 +1,10 @@
-"""Arrow matrices and triangular inverses against dense linear algebra."""
+"""Arrowhead matrices and triangular inverses against dense linear algebra."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skcode.utils._arrow import Arrow, ArrowOrder
+from skcode.utils._arrowhead import Arrowhead, ArrowheadOrder
 from skcode.utils._triangular import inverse_lower
 
 
@@ -16,7 +16,7 @@ def arrow_and_dense(c, K, F):
     core, coupling = products[:, :c, :c].sum(axis=0), products[:, :c, c:]
     blocks, size = products[:, c:, c:], c + K * F
     positions = rng.permutation(size)
-    arrow = Arrow(core, coupling, blocks, ArrowOrder(positions, (c, K, F), size))
+    arrow = Arrowhead(core, coupling, blocks, ArrowheadOrder(positions, (c, K, F), size))
     dense = np.zeros((size, size))
     at = np.split(positions, [c, *(c + F * np.arange(1, K))])
     dense[np.ix_(at[0], at[0])] = core

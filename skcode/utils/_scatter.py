@@ -15,7 +15,7 @@ from joblib import Parallel
 _RAY_RESTARTS = {"max_restarts": -1, "max_task_retries": -1}
 
 
-class Shipping:
+class Scatter:
     """How the backend of a pool gets values: with each call, since nothing leaves this machine.
 
     Parameters
@@ -45,7 +45,7 @@ class Shipping:
         return False
 
 
-class DaskShipping(Shipping):
+class DaskScatter(Scatter):
     """Through joblib's own table of futures, in which it looks arguments up."""
 
     keeps = True
@@ -71,7 +71,7 @@ class DaskShipping(Shipping):
         return type(error).__module__.split(".")[0] == "distributed"
 
 
-class RayShipping(Shipping):
+class RayScatter(Scatter):
     """Through Ray's object store, which every machine reads without a copy of its own."""
 
     keeps = True
@@ -110,13 +110,13 @@ def _ray() -> Any:
     return sys.modules["ray"]
 
 
-def shipping(pool: Parallel) -> Shipping:
+def scatter(pool: Parallel) -> Scatter:
     """How the backend of a pool that is not entered yet gets values."""
     if hasattr(pool._backend, "data_futures"):
-        return DaskShipping(pool)
+        return DaskScatter(pool)
     if type(pool._backend).__module__.startswith("ray."):
-        return RayShipping(pool)
-    return Shipping(pool)
+        return RayScatter(pool)
+    return Scatter(pool)
 
 
 def arrived(value: Any) -> Any:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
-from skcode.fields import Fields
-from skcode.fields._fields import Velocities
+from skcode.fields import DrawnFields
+from skcode.fields._drawn import Velocities
 from skcode.flow._tableau import Tableau
 from skcode.utils._typing import FloatArray
 
 
-class FlowsAbreast:
+class BatchedFlows:
     """Flows of fields of one kind, each with controls of its own, one step an interval.
 
     Few samples cost calls, not arithmetic, and one call serves all flows. Nothing is kept between
@@ -32,10 +32,10 @@ class FlowsAbreast:
     --------
     >>> import numpy as np
     >>> from skcode.fields import LinearFields
-    >>> from skcode.flow import FlowsAbreast, flow, get_tableau
+    >>> from skcode.flow import BatchedFlows, flow, get_tableau
     >>> fields = [LinearFields().draw(2, 3, rng=seed) for seed in (0, 1)]
     >>> x, u = np.ones((5, 2)), [np.ones((4, 3)), np.zeros((4, 3))]
-    >>> ends = FlowsAbreast.of(fields, get_tableau("heun"), u, float)(x)
+    >>> ends = BatchedFlows.of(fields, get_tableau("heun"), u, float)(x)
     >>> np.allclose(ends[0].T, flow(fields[0], x, u[0], "heun")), np.array_equal(ends[1].T, x)
     (True, True)
     """
@@ -48,15 +48,15 @@ class FlowsAbreast:
     @classmethod
     def of(
         cls,
-        fields: Sequence[Fields],
+        fields: Sequence[DrawnFields],
         tableau: Tableau,
         controls: Sequence[FloatArray],
         dtype: DTypeLike,
-    ) -> FlowsAbreast | None:
+    ) -> BatchedFlows | None:
         """The flows of fields under controls (M, d); None where they have to flow one by one."""
         if len({(type(f), f.n_fields, u.shape) for f, u in zip(fields, controls, strict=True)}) > 1:
             return None
-        bind = type(fields[0]).abreast(fields)
+        bind = type(fields[0]).batched(fields)
         if bind is None:
             return None
         steps = [(u / len(u)).astype(dtype) for u in controls]
