@@ -13,18 +13,17 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from skcode.estimators._base import INPUT_TYPES, ControlledODEBase
-from skcode.estimators._choices import scores_poorly
-from skcode.estimators._member import mean_of
-from skcode.estimators._stream import StreamingBase, streams
-from skcode.estimators._tasks import ClassificationTask, MultilabelTask
+from skcode.estimators._base import INPUT_TYPES
+from skcode.estimators._defaults import scores_poorly
+from skcode.estimators._supervised import SupervisedBase, streams
 from skcode.fields import FieldFamily
+from skcode.model import ClassificationTarget, ClassTarget, MultilabelTarget, Target
 from skcode.solvers import Solver
 from skcode.utils._decorators import available_if, fit_context
 from skcode.utils._typing import Array, FloatArray
 
 
-class ControlledODEClassifier(ClassifierMixin, StreamingBase):
+class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
     r"""Classification by a controlled neural ODE.
 
     .. math:: X_0 = E(x), \quad dX_t = \sum_{i=1}^d u^i_t V_i(X_t)\,dt, \quad
@@ -79,7 +78,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
     class_weight : dict, "balanced" or None
         Factors of the sample weights by class. "balanced" is N / (K N_k) with the weights N and
         N_k of all rows and of class k, and keeps the sum of the weights; a dict may change it,
-        which counts as told at `fit`.
+        and the sum counts as `fit` says of `sample_weight`.
     warm_start : bool
         Whether `fit` continues from where the last fit ended. Solver, penalty and stopping may
         change in between; what the model is drawn from (`vector_fields`, `n_fields`,
@@ -104,8 +103,9 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
     ----------
     controls_ : ndarray of shape (n_intervals, d)
         Trained controls. Column i belongs to the field ``vector_fields_.labels[i]``.
-    coef_, intercept_ : ndarray of shape (K, n_states) and (K,)
-        The linear readout, for scaled inputs and targets.
+    readout_coef_, readout_intercept_ : ndarray of shape (K, n_states) and (K,)
+        The linear readout of the final states, for scaled inputs and targets. They weigh states,
+        not columns of X.
     scale_ : float
         lambda, with the displacement readout.
     vector_fields_ : DrawnFields
@@ -118,6 +118,8 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         The objective after each iteration, and its last value.
     validation_loss_curve_, validation_scores_, best_validation_score_ : list, list, float
         Loss and score on the validation part; None without one.
+    ensemble_ : Ensemble
+        What predicts: the fitted members, and the target they predict.
     solver_ : Solver
         The solver that was used.
     classes_ : ndarray of shape (n_classes,)
@@ -149,9 +151,10 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
     True
     """
 
-    _task: ClassificationTask | MultilabelTask
+    # what files and trust lists name: the file that the class is written in may move
+    __module__ = "skcode"
     _parameter_constraints = {
-        **ControlledODEBase._parameter_constraints,
+        **SupervisedBase._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
@@ -212,35 +215,38 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
             raise ValueError("Multi-output targets of several classes each are not supported.")
         return X, y
 
-    def _learn_task(self, y: Array, weight: FloatArray) -> ClassificationTask | MultilabelTask:
-        return MultilabelTask(y.shape[1]) if y.ndim == 2 else ClassificationTask.learn(y)
+    def _learn_target(self, y: Array, weight: FloatArray) -> ClassTarget:
+        return MultilabelTarget(y.shape[1]) if y.ndim == 2 else ClassificationTarget.learn(y)
 
     def _class_factors(
-        self, task: ClassificationTask | MultilabelTask, targets: Array, weight: FloatArray
+        self, target: Target, targets: Array, weight: FloatArray
     ) -> FloatArray | None:
         if self.class_weight is None:
             return None
-        codes = task.strata(targets)
-        if codes is None:
+        if not isinstance(target, ClassificationTarget):
             raise ValueError("class_weight is not defined for multilabel targets.")
         if self.class_weight == "balanced":
-            totals = np.bincount(codes, weights=weight, minlength=len(task.classes))
-            factors: FloatArray = weight.sum() / (len(totals) * np.maximum(totals, 1e-300))
-            return factors[codes]
-        classes = task.classes.tolist()
+            return target.balancing_factors(targets, weight)
+        classes = target.classes.tolist()
         unknown = set(self.class_weight) - set(classes)
         if unknown:
             names = sorted(unknown, key=str)
             raise ValueError(f"class_weight names classes that are not in y: {names}.")
-        told = [self.class_weight.get(label, 1.0) for label in classes]
-        if not all(isinstance(f, Real) and 0 < float(f) < np.inf for f in told):
+        factors = [self.class_weight.get(label, 1.0) for label in classes]
+        if not all(isinstance(f, Real) and 0 < float(f) < np.inf for f in factors):
             raise ValueError(f"class_weight must hold positive numbers; got {self.class_weight}.")
-        return np.array(told, dtype=float)[codes]
+        return np.array(factors, dtype=float)[target.strata(targets)]
+
+    @property
+    def _target(self) -> ClassTarget:
+        target = self.ensemble_.target
+        assert isinstance(target, ClassTarget)
+        return target
 
     @property
     def classes_(self) -> Array:
         """Class labels, or label indices for multilabel targets, in the order of the columns."""
-        return self._task.classes
+        return self._target.classes
 
     # -- prediction ------------------------------------------------------------------------------
 
@@ -258,10 +264,8 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
             One score for two classes (positive for ``classes_[1]``), else one for each class. An
             ensemble's are the logits, or logarithms, of its mean probabilities.
         """
-        scores = self._scores(self._check_X(X))
-        if len(scores) > 1:
-            return self._task.decision(self._task.link(self._mean_probabilities(scores)))
-        return self._task.decision(scores[0])
+        scores = self.ensemble_.scores(self._check_X(X), self.n_jobs)
+        return self._target.mean_decision(scores)
 
     def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Probabilities of the classes, or of each label for multilabel targets.
@@ -276,11 +280,8 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        return self._mean_probabilities(self._scores(self._check_X(X)))
-
-    def _mean_probabilities(self, scores: FloatArray) -> FloatArray:
-        E, n, K = scores.shape
-        return mean_of(self._task.probabilities(scores.reshape(E * n, K)).reshape(E, n, -1))
+        scores = self.ensemble_.scores(self._check_X(X), self.n_jobs)
+        return self._target.mean_probabilities(scores)
 
     def predict_log_proba(self, X: ArrayLike) -> FloatArray:
         """Logarithms of `predict_proba`.
@@ -295,8 +296,8 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
         ndarray of shape (n_samples, n_classes)
             Log-probabilities.
         """
-        p = self.predict_proba(X)
-        return np.log(np.maximum(p, np.finfo(p.dtype).tiny))
+        probabilities = self.predict_proba(X)
+        return self._target.log(probabilities)
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict classes, or a 0-1 indicator matrix for multilabel targets.
@@ -317,7 +318,7 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
             If the flow explodes for a sample, which unbounded fields may do far from the data.
         """
         probabilities = self.predict_proba(X)
-        return self._task.decode(probabilities)
+        return self._target.decode(probabilities)
 
     @available_if(streams)
     @fit_context(prefer_skip_nested_validation=True)
@@ -362,14 +363,16 @@ class ControlledODEClassifier(ClassifierMixin, StreamingBase):
                 "class_weight='balanced' is not supported by partial_fit, which does not see all "
                 "rows: pass the dict that sklearn.utils.class_weight.compute_class_weight gives."
             )
-        task = None
+        target: ClassTarget | None = None
         if classes is not None:
             multilabel = type_of_target(y).startswith("multilabel")
             known = np.asarray(classes)
-            task = MultilabelTask(len(known)) if multilabel else ClassificationTask.learn(known)
-            if hasattr(self, "_members") and not np.array_equal(task.classes, self.classes_):
+            target = (
+                MultilabelTarget(len(known)) if multilabel else ClassificationTarget.learn(known)
+            )
+            if hasattr(self, "ensemble_") and not np.array_equal(target.classes, self.classes_):
                 raise ValueError("classes differ from those of the first call of partial_fit.")
-        self._partial_fit(X, y, sample_weight, task)
+        self._partial_fit(X, y, sample_weight, target)
         return self
 
     def __sklearn_tags__(self) -> Tags:

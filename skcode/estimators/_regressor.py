@@ -10,20 +10,16 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
-from skcode.estimators._choices import scores_poorly
-from skcode.estimators._far import check_reach
-from skcode.estimators._member import mean_of
-from skcode.estimators._stream import StreamingBase, streams
-from skcode.estimators._tasks import RegressionTask
+from skcode.estimators._defaults import scores_poorly
+from skcode.estimators._supervised import SupervisedBase, streams
 from skcode.fields import FieldFamily
-from skcode.objective import score_variance
+from skcode.model import RegressionTarget, mean_of
 from skcode.solvers import Solver
-from skcode.utils._blocks import OrderedMap
 from skcode.utils._decorators import available_if, fit_context
 from skcode.utils._typing import Array, FloatArray
 
 
-class ControlledODERegressor(RegressorMixin, StreamingBase):
+class ControlledODERegressor(RegressorMixin, SupervisedBase):
     r"""Regression by a controlled neural ODE.
 
     .. math:: X_0 = E(x), \quad dX_t = \sum_{i=1}^d u^i_t V_i(X_t)\,dt, \quad \hat y = R(X_1)
@@ -98,8 +94,9 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
     ----------
     controls_ : ndarray of shape (n_intervals, d)
         Trained controls. Column i belongs to the field ``vector_fields_.labels[i]``.
-    coef_, intercept_ : ndarray of shape (K, n_states) and (K,)
-        The linear readout, for scaled inputs and targets.
+    readout_coef_, readout_intercept_ : ndarray of shape (K, n_states) and (K,)
+        The linear readout of the final states, for scaled inputs and targets. They weigh states,
+        not columns of X.
     scale_ : float
         lambda, with the displacement readout.
     vector_fields_ : DrawnFields
@@ -112,6 +109,8 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
         The objective after each iteration, and its last value.
     validation_loss_curve_, validation_scores_, best_validation_score_ : list, list, float
         Loss and score on the validation part; None without one.
+    ensemble_ : Ensemble
+        What predicts: the fitted members, and the target they predict.
     solver_ : Solver
         The solver that was used.
     n_features_in_, feature_names_in_ : int, ndarray of shape (p,)
@@ -143,7 +142,8 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
     True
     """
 
-    _task: RegressionTask
+    # what files and trust lists name: the file that the class is written in may move
+    __module__ = "skcode"
 
     def __init__(
         self,
@@ -203,8 +203,8 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
         )
         return X, y
 
-    def _learn_task(self, y: Array, weight: FloatArray) -> RegressionTask:
-        return RegressionTask.learn(y, weight, scaling=self.scaling is not None)
+    def _learn_target(self, y: Array, weight: FloatArray) -> RegressionTarget:
+        return RegressionTarget.learn(y, weight, scaling=self.scaling is not None)
 
     @overload
     def predict(self, X: ArrayLike, return_std: Literal[False] = False) -> FloatArray: ...
@@ -244,31 +244,17 @@ class ControlledODERegressor(RegressorMixin, StreamingBase):
             if there is no posterior for `return_std`.
         """
         X = self._check_X(X)
-        scores = self._scores(X)
-        mean = mean_of(scores)
+        target = self.ensemble_.target
+        assert isinstance(target, RegressionTarget)
         if not return_std:
-            return self._task.decode(mean)
-        within = self._variance(X)
-        with np.errstate(over="ignore"):
-            between = mean_of((scores - mean) ** 2)
-            deviation = np.sqrt(within + between)
-        check_reach(deviation, np.inf, X, self._members[0].model.input_map)
-        return self._task.decode(mean), self._task.spread(deviation)
-
-    def _variance(self, X: Array) -> FloatArray:
-        """Mean over the members of the variance of a new observation, in standardised units."""
-        if any(member.posterior is None for member in self._members):
+            return target.decode(mean_of(self.ensemble_.scores(X, self.n_jobs)))
+        if not self.ensemble_.has_variance:
             raise ValueError(
                 "return_std=True needs the posterior that solver='gauss-newton' leaves (without "
                 "early_stopping); this model was trained in another way."
             )
-        with OrderedMap(self.n_jobs) as mapper:
-            variances = [
-                score_variance(m.model, m.theta, m.posterior.factor, X, mapper)
-                + 1 / m.posterior.noise
-                for m in self._members
-            ]
-        return mean_of(np.array(variances))
+        mean, deviation = self.ensemble_.moments(X, self.n_jobs)
+        return target.decode(mean), target.spread(deviation)
 
     @available_if(streams)
     @fit_context(prefer_skip_nested_validation=True)

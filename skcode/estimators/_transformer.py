@@ -12,14 +12,11 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import validate_data
 
 from skcode.estimators._base import ControlledODEBase
-from skcode.estimators._callbacks import FitTasks
-from skcode.estimators._far import check_reach
-from skcode.estimators._member import Data
-from skcode.estimators._preparation import canonical, positive_rows
-from skcode.estimators._state import unchanged_by_failure
-from skcode.estimators._tasks import ClassificationTask, MultilabelTask, RegressionTask, Task
+from skcode.estimators._serialization import unchanged_by_failure
 from skcode.fields import FieldFamily
+from skcode.model import ClassificationTarget, MultilabelTarget, RegressionTarget, Target
 from skcode.solvers import Solver
+from skcode.training import FitReport, Rows, canonical, positive_rows
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._decorators import fit_context
 from skcode.utils._typing import Array, FloatArray
@@ -99,8 +96,9 @@ class ControlledODETransformer(
     ----------
     controls_ : ndarray of shape (n_intervals, d)
         Trained controls. Column i belongs to the field ``vector_fields_.labels[i]``.
-    coef_, intercept_ : ndarray of shape (K, n_states) and (K,)
-        The linear readout, for scaled inputs and targets.
+    readout_coef_, readout_intercept_ : ndarray of shape (K, n_states) and (K,)
+        The linear readout of the final states, for scaled inputs and targets. They weigh states,
+        not columns of X.
     scale_ : float
         lambda, with the displacement readout.
     vector_fields_ : DrawnFields
@@ -113,6 +111,8 @@ class ControlledODETransformer(
         The objective after each iteration, and its last value.
     validation_loss_curve_, validation_scores_, best_validation_score_ : list, list, float
         Loss and score on the validation part; None without one.
+    ensemble_ : Ensemble
+        What predicts: the fitted members, and the target they predict.
     solver_ : Solver
         The solver that was used.
     n_features_in_, feature_names_in_ : int, ndarray of shape (p,)
@@ -138,11 +138,8 @@ class ControlledODETransformer(
     (20, 8)
     """
 
-    _parameter_constraints = {
-        name: constraint
-        for name, constraint in ControlledODEBase._parameter_constraints.items()
-        if name != "n_members"
-    }
+    # what files and trust lists name: the file that the class is written in may move
+    __module__ = "skcode"
 
     def __init__(
         self,
@@ -188,9 +185,8 @@ class ControlledODETransformer(
             verbose=verbose,
         )
 
-    # a transformer takes no validation set, and needs no targets
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(  # type: ignore[override]
+    def fit(
         self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Draw the fields, and train the controls if there are targets.
@@ -209,24 +205,38 @@ class ControlledODETransformer(
         self
             The fitted transformer.
         """
-        if y is not None and self.train_controls:
-            return super().fit(X, y, sample_weight)
-        tasks = FitTasks(self, 0, X, y, sample_weight)
+        if y is None or not self.train_controls:
+            return self._fit_random(X, y, sample_weight)
+        goes_on = self._goes_on
+        if goes_on:
+            self._check_unchanged()
+        with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
+            known = self.ensemble_.target if goes_on else None
+            rows, target = self._prepare(X, y, sample_weight, known, reset=not goes_on)
+            random_state = check_random_state(self.random_state)
+            if goes_on:
+                members = self._copies()
+            else:
+                members = self._draw(rows, target, 1, random_state)
+            report = FitReport(self, 1, X, y, sample_weight)
+            outcome = self._train(members, target, rows, None, random_state, report, mapper)
+        self._adopt(members, target, outcome.solver)
+        report.end()
+        return self
+
+    def _fit_random(
+        self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None
+    ) -> Self:
+        """Draw the fields, and leave the controls where they start."""
+        report = FitReport(self, 0, X, y, sample_weight)
         with unchanged_by_failure(self), OrderedMap(self.n_jobs):
             rows = validate_data(self, X, dtype=[np.float64, np.float32])
             rows, zeros, weight = positive_rows(rows, np.zeros((len(rows), 1)), sample_weight)
-            data = Data(*canonical(rows, zeros, weight))
-            members = self._draw_members(
-                data,
-                RegressionTask(np.zeros(1), np.ones(1), 1),
-                check_random_state(self.random_state),
-            )
-        self._adopt(None, members, None)
-        tasks.end()
+            random_state = check_random_state(self.random_state)
+            members = self._draw(Rows(*canonical(rows, zeros, weight)), None, 1, random_state)
+        self._adopt(members, None, None)
+        report.end()
         return self
-
-    def _n_members(self, n_rows: int) -> int:
-        return 1
 
     def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
         X, y = validate_data(
@@ -234,16 +244,16 @@ class ControlledODETransformer(
         )
         return X, y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
 
-    def _learn_task(self, y: Array, weight: FloatArray) -> Task:
+    def _learn_target(self, y: Array, weight: FloatArray) -> Target:
         kind = type_of_target(y)
         # floats are numbers, even where all of them are whole
         if y.dtype.kind == "f" and not kind.startswith("multilabel"):
-            return RegressionTask.learn(y, weight, scaling=self.scaling is not None)
+            return RegressionTarget.learn(y, weight, scaling=self.scaling is not None)
         if kind.startswith("multilabel"):
-            return MultilabelTask(y.shape[1])
+            return MultilabelTarget(y.shape[1])
         if y.ndim == 2 and y.shape[1] > 1:
             raise ValueError("Multi-output targets of several classes each are not supported.")
-        return ClassificationTask.learn(y)
+        return ClassificationTarget.learn(y)
 
     def transform(self, X: ArrayLike) -> FloatArray:
         """Final states.
@@ -258,12 +268,7 @@ class ControlledODETransformer(
         ndarray of shape (n_samples, n_states)
             X_1.
         """
-        X = self._check_X(X)
-        member = self._members[0]
-        with OrderedMap(self.n_jobs) as mapper:
-            states = member.model.states(member.theta, X, mapper)
-        input_map = member.model.input_map
-        return check_reach(states, max(input_map.size, 1.0), X, input_map)
+        return self.ensemble_.states(self._check_X(X), self.n_jobs)
 
     @property
     def _n_features_out(self) -> int:

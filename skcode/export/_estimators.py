@@ -13,12 +13,16 @@ from skcode.estimators import (
     ControlledODERegressor,
     ControlledODETransformer,
 )
-from skcode.estimators._member import Member
-from skcode.estimators._tasks import ClassificationTask, MultilabelTask, RegressionTask, Task
 from skcode.export._fields import field_nodes
 from skcode.export._graph import Graph
 from skcode.inputs import InputMap
-from skcode.objective import Model
+from skcode.model import (
+    ClassificationTarget,
+    FittedMember,
+    MultilabelTarget,
+    RegressionTarget,
+    Target,
+)
 from skcode.readouts import DisplacementReadout, LinearReadout, Readout
 from skcode.utils._typing import FloatArray
 
@@ -43,57 +47,64 @@ def estimator_nodes(estimator: Any, graph: Graph, x: str) -> list[Output]:
 
 @estimator_nodes.register
 def _(estimator: ControlledODETransformer, graph: Graph, x: str) -> list[Output]:
-    member = estimator._members[0]
-    state = _flow_nodes(member.model, member.theta, graph, x)[1]
+    member = estimator.ensemble_.members[0]
+    state = _flow_nodes(member, graph, x)[1]
     return [Output(state, "variable", member.model.dtype, ("N", member.model.fields.n_states))]
 
 
 @estimator_nodes.register(ControlledODERegressor)
 @estimator_nodes.register(ControlledODEClassifier)
 def _(estimator: Any, graph: Graph, x: str) -> list[Output]:
-    scores = [_score_nodes(member, graph, x) for member in estimator._members]
-    return answer_nodes(estimator._task, graph, scores, estimator._members[0].model.dtype)
+    ensemble = estimator.ensemble_
+    scores = [_score_nodes(member, graph, x) for member in ensemble.members]
+    return answer_nodes(ensemble.target, graph, scores, ensemble.dtype)
 
 
 @singledispatch
-def answer_nodes(task: Task, graph: Graph, scores: list[str], dtype: np.dtype[Any]) -> list[Output]:
-    """Nodes for what a task predicts from the scores (N, K) of each member."""
-    raise TypeError(f"{type(task).__name__} has no ONNX translation.")
+def answer_nodes(
+    target: Target, graph: Graph, scores: list[str], dtype: np.dtype[Any]
+) -> list[Output]:
+    """Nodes for what is predicted of a target from the scores (N, K) of each member."""
+    raise TypeError(f"{type(target).__name__} has no ONNX translation.")
 
 
 @answer_nodes.register
-def _(task: RegressionTask, graph: Graph, scores: list[str], dtype: np.dtype[Any]) -> list[Output]:
+def _(
+    target: RegressionTarget, graph: Graph, scores: list[str], dtype: np.dtype[Any]
+) -> list[Output]:
     # in float64, as `predict` does it
     values = graph.cast(_mean(graph, scores, dtype), np.float64)
-    values = graph.add("Mul", values, graph.constant(task.scale))
-    values = graph.add("Add", values, graph.constant(task.mean))
-    shape = (-1,) if task.y_ndim == 1 else (-1, task.n_outputs)
+    values = graph.add("Mul", values, graph.constant(target.scale))
+    values = graph.add("Add", values, graph.constant(target.mean))
+    shape = (-1,) if target.y_ndim == 1 else (-1, target.n_outputs)
     values = graph.add("Reshape", values, graph.constant(shape))
     return [Output(graph.cast(values, dtype), "variable", dtype, ("N", *shape[1:]))]
 
 
 @answer_nodes.register
 def _(
-    task: ClassificationTask, graph: Graph, scores: list[str], dtype: np.dtype[Any]
+    target: ClassificationTarget, graph: Graph, scores: list[str], dtype: np.dtype[Any]
 ) -> list[Output]:
-    if task.n_outputs == 1:
+    if target.n_outputs == 1:
         p = _mean(graph, [_sigmoid_nodes(graph, s, dtype) for s in scores], dtype)
         p = graph.add("Concat", graph.add("Sub", graph.constant(1, dtype), p), p, axis=1)
     else:
         p = _mean(graph, [graph.add("Softmax", s, axis=1) for s in scores], dtype)
     best = graph.add("ArgMax", p, axis=1, keepdims=0)
-    label = graph.add("Gather", graph.constant(task.classes), best)
+    label = graph.add("Gather", graph.constant(target.classes), best)
     return [
-        Output(label, "label", task.classes.dtype, ("N",)),
-        Output(p, "probabilities", dtype, ("N", len(task.classes))),
+        Output(label, "label", target.classes.dtype, ("N",)),
+        Output(p, "probabilities", dtype, ("N", len(target.classes))),
     ]
 
 
 @answer_nodes.register
-def _(task: MultilabelTask, graph: Graph, scores: list[str], dtype: np.dtype[Any]) -> list[Output]:
+def _(
+    target: MultilabelTarget, graph: Graph, scores: list[str], dtype: np.dtype[Any]
+) -> list[Output]:
     p = _mean(graph, [_sigmoid_nodes(graph, s, dtype) for s in scores], dtype)
     label = graph.cast(graph.add("Greater", p, graph.constant(0.5, dtype)), np.int64)
-    shape = ("N", task.n_labels)
+    shape = ("N", target.n_labels)
     return [Output(label, "label", np.int64, shape), Output(p, "probabilities", dtype, shape)]
 
 
@@ -111,18 +122,19 @@ def _sigmoid_nodes(graph: Graph, scores: str, dtype: np.dtype[Any]) -> str:
 # -- the parts of a model --------------------------------------------------------------------------
 
 
-def _score_nodes(member: Member, graph: Graph, x: str) -> str:
+def _score_nodes(member: FittedMember, graph: Graph, x: str) -> str:
     """Scores (N, K) of a member."""
-    model = member.model
-    start, end = _flow_nodes(model, member.theta, graph, x)
-    parameters = model.split(member.theta)[1].astype(model.dtype)
-    return readout_nodes(model.readout, graph, parameters, end, start)
+    if member.head is not None:
+        raise TypeError(f"{type(member.head).__name__} has no ONNX translation.")
+    start, end = _flow_nodes(member, graph, x)
+    return readout_nodes(member.model.readout, graph, member.parameters, end, start)
 
 
-def _flow_nodes(model: Model, theta: FloatArray, graph: Graph, x: str) -> tuple[str, str]:
+def _flow_nodes(member: FittedMember, graph: Graph, x: str) -> tuple[str, str]:
     """Initial and final states (N, m)."""
+    model = member.model
     start = state = _input_nodes(model.input_map, graph, x)
-    for u in (model.split(theta)[0] / model.n_intervals).astype(model.dtype):
+    for u in (member.controls / model.n_intervals).astype(model.dtype):
         stages: list[str] = []
         for row in model.tableau.a:
             point = _combined(graph, state, row, stages, model.dtype)

@@ -63,7 +63,7 @@ def to_onnx(estimator: Any) -> onnx.ModelProto:
     for output in outputs:
         graph.add("Identity", output.node, output=output.name)
     return graph.model(
-        [("X", estimator._members[0].model.dtype, ("N", estimator.n_features_in_))],
+        [("X", estimator.ensemble_.dtype, ("N", estimator.n_features_in_))],
         [(output.name, output.dtype, output.shape) for output in outputs],
         f"A fitted {type(estimator).__name__}.",
     )
@@ -75,7 +75,7 @@ def _convert_pipeline(pipeline: Pipeline) -> onnx.ModelProto:
 
     register_skl2onnx()
     last = pipeline[-1]
-    kind = DoubleTensorType if last._members[0].model.dtype == np.float64 else FloatTensorType
+    kind = DoubleTensorType if last.ensemble_.dtype == np.float64 else FloatTensorType
     classifies = isinstance(last, ControlledODEClassifier)
     model: onnx.ModelProto = convert(
         pipeline,

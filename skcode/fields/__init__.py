@@ -10,8 +10,10 @@ from skcode.fields._linear import AffineFields, DiagonalFields, LinearFields
 from skcode.fields._local import LocalFields
 from skcode.fields._neural import NeuralFields
 from skcode.fields._polynomial import DrawnPolynomial, Monomials, PolynomialFields, UniversalFields
+from skcode.fields._tags import TAGS
 
 __all__ = [
+    "TAGS",
     "AffineFields",
     "ConvolutionalFields",
     "DiagonalFields",

@@ -5,8 +5,12 @@ from skcode.flow._flow import as_float, flow, sweep_flow, trajectory
 from skcode.flow._sweep import Sweep, block_size
 from skcode.flow._tableau import TABLEAUS, Tableau, get_tableau
 
+#: classes that occur in files, by the names that files hold: a class may move, its tag may not
+TAGS: dict[str, type] = {"skcode/tableau": Tableau}
+
 __all__ = [
     "TABLEAUS",
+    "TAGS",
     "BatchedFlows",
     "Sweep",
     "Tableau",

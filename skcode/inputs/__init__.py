@@ -2,4 +2,7 @@
 
 from skcode.inputs._input_map import SCALINGS, InputMap, weighted_moments, weighted_quantiles
 
-__all__ = ["SCALINGS", "InputMap", "weighted_moments", "weighted_quantiles"]
+#: classes that occur in files, by the names that files hold: a class may move, its tag may not
+TAGS: dict[str, type] = {"skcode/input-map": InputMap}
+
+__all__ = ["SCALINGS", "TAGS", "InputMap", "weighted_moments", "weighted_quantiles"]

@@ -1,4 +1,10 @@
-"""Weighted mean loss plus penalty, and its gradient through autograd."""
+"""Weighted mean loss plus penalty, and its gradient through autograd.
+
+The gradient is `autograd.value_and_grad` of the loss of one block at a time. autograd traces two
+nodes, scores and loss (see `skcode.objective._traced`); the derivatives of both are ours, so that
+the sweep back is the exact adjoint of the discrete scheme. The penalty is a quadratic form, and its
+gradient is added in closed form.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +16,15 @@ from autograd import value_and_grad
 
 from skcode.flow import Sweep
 from skcode.losses import Loss
-from skcode.objective._model import Model
-from skcode.objective._normal import MOST_EXACT, NormalEquations, assemble, task_normal
-from skcode.objective._readout import newton_readout
-from skcode.objective._trace import sweep_scores, weighted_loss
+from skcode.model import Model
+from skcode.objective._newton_readout import newton_readout
+from skcode.objective._normal_equations import (
+    MOST_EXACT,
+    NormalEquations,
+    assemble,
+    task_normal,
+)
+from skcode.objective._traced import sweep_scores, weighted_loss
 from skcode.utils._blocks import OrderedMap, block_slices, odd_block, ordered_sum, task_slices
 from skcode.utils._tracing import tracing
 from skcode.utils._typing import Array, FloatArray, IntArray, Traced
@@ -22,8 +33,9 @@ from skcode.utils._typing import Array, FloatArray, IntArray, Traced
 _DEFAULT_ALPHA = 1e-4
 #: entries of X up to which a scaled copy is kept
 _MOST_SCALED = 2**23
-#: what the Jacobian of one block may take, or which part of what the matrix takes
+#: bytes that the Jacobian of one block may take: it bounds memory where scores are many
 _ROW_BYTES = 16 * 2**20
+#: ... or this part of the bytes of the Gauss-Newton matrix, whichever is more
 _ROW_SHARE = 4
 
 
@@ -89,9 +101,9 @@ class Objective:
         ridge[: model.n_controls] /= model.n_intervals
         ridge[model.n_controls :] *= model.readout.penalised
         self.ridge, self.root_ridge = ridge, np.sqrt(ridge)
-        self.tasks = self._cut(X, model)
+        self._tasks = self._cut(X, model)
         # where the strength of the penalty comes from the data, single precision is ample
-        self.precision = np.float32 if alpha is None else model.dtype
+        self.normal_dtype: np.dtype[Any] = np.dtype(np.float32) if alpha is None else model.dtype
 
     def _cut(self, X: Array, model: Model) -> list[tuple[Array, ...]]:
         """Tasks, cut once: backends that ship data see the same arrays at each call."""
@@ -103,16 +115,32 @@ class Objective:
 
     @property
     def n_samples(self) -> int:
+        """Number of rows."""
         return len(self.X)
+
+    @property
+    def n_features(self) -> int:
+        """Number of inputs of a row."""
+        return int(self.X.shape[1])
+
+    @property
+    def n_controls(self) -> int:
+        """Number of parameters that are controls: they come first in theta."""
+        return self.model.n_controls
+
+    @property
+    def n_outputs(self) -> int:
+        """Number K of scores."""
+        return self.model.readout.n_outputs
 
     def value_and_grad(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """F and its gradient; infinity and zeros where the flow explodes."""
-        tasks = [(self.model, self.loss, theta, *task) for task in self.tasks]
+        tasks = [(self.model, self.loss, theta, *task) for task in self._tasks]
         return self._finish(theta, *self.mapper.sum(_task_value_and_grad, tasks))
 
     def value(self, theta: FloatArray) -> float:
         """F alone; infinity where the flow explodes."""
-        tasks = [(self.model, self.loss, theta, *task) for task in self.tasks]
+        tasks = [(self.model, self.loss, theta, *task) for task in self._tasks]
         value = float(self.mapper.sum(_task_value, tasks)[0])
         value += self._penalty(theta)
         return value if np.isfinite(value) else np.inf
@@ -139,7 +167,7 @@ class Objective:
     @cached_property
     def _normal_tasks(self) -> tuple[Model, list[tuple[Array, ...]]]:
         """Model and tasks of the normal equations; small inputs are scaled once."""
-        model, X = self.model.astype(self.precision), self.X
+        model, X = self.model.astype(self.normal_dtype), self.X
         # rows that are elsewhere already are scaled there
         if X.size <= _MOST_SCALED and not self.mapper.ships:
             X, model = model.input_map.scaled(X), model.without_scaling()
@@ -224,7 +252,7 @@ def _block_value(
     weight: FloatArray,
     sweep: Sweep,
 ) -> Traced:
-    """Sum of s_n l_n over one block, traced by autograd."""
+    """Sum of s_n l_n over one block: what autograd traces."""
     return weighted_loss(sweep_scores(theta, model, X, sweep), loss, y, weight)
 
 

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
 from sklearn.utils.multiclass import type_of_target
 
-from skcode.estimators._tasks import ClassificationTask, RegressionTask
 from skcode.fields import DrawnFields
 from skcode.flow import flow
+from skcode.model import ClassificationTarget, RegressionTarget
 from skcode.plotting._common import of_member
 from skcode.utils._typing import Array, FloatArray
 
@@ -125,20 +125,22 @@ def encoded(y: ArrayLike, model: Any = None) -> tuple[Array, list[Any] | None]:
 
 def predictor(model: Any, member: int) -> Callable[[FloatArray], FloatArray] | None:
     """What a member predicts from final states: class codes, or numbers; None if it does not."""
-    task: Any = model._task
-    predicts = hasattr(model, "predict") and hasattr(model, "coef_")
-    if not predicts or not isinstance(task, ClassificationTask | RegressionTask):
+    target = model.ensemble_.target
+    # a readout that reads the initial state too says nothing of states on their way
+    predicts = hasattr(model, "predict") and hasattr(model, "readout_coef_")
+    if not predicts or not isinstance(target, ClassificationTarget | RegressionTarget):
         return None
-    coef, intercept = (of_member(model, name, member) for name in ("coef_", "intercept_"))
+    names = ("readout_coef_", "readout_intercept_")
+    coef, intercept = (of_member(model, name, member) for name in names)
 
     def predict(x: FloatArray) -> FloatArray:
         scores = x @ coef.T + intercept
         finite = np.isfinite(scores).all(axis=1)
         values = np.full(len(x), np.nan)
-        if isinstance(task, ClassificationTask):
-            values[finite] = task.probabilities(scores[finite]).argmax(axis=1)
+        if isinstance(target, ClassificationTarget):
+            values[finite] = target.probabilities(scores[finite]).argmax(axis=1)
         else:
-            values[finite] = task.decode(scores[finite]).reshape(finite.sum(), -1)[:, 0]
+            values[finite] = target.decode(scores[finite]).reshape(finite.sum(), -1)[:, 0]
         return values
 
     return predict

@@ -9,4 +9,10 @@ READOUTS: dict[str, type[Readout]] = {
     "displacement": DisplacementReadout,
 }
 
-__all__ = ["READOUTS", "DisplacementReadout", "LinearReadout", "Readout"]
+#: classes that occur in files, by the names that files hold: a class may move, its tag may not
+TAGS: dict[str, type] = {
+    "skcode/readout/linear": LinearReadout,
+    "skcode/readout/displacement": DisplacementReadout,
+}
+
+__all__ = ["READOUTS", "TAGS", "DisplacementReadout", "LinearReadout", "Readout"]

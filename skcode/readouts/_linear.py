@@ -116,4 +116,4 @@ class LinearReadout(Readout):
 
     def attributes(self, parameters: FloatArray) -> dict[str, Any]:
         A, b = self.split(parameters)
-        return {"coef_": A, "intercept_": b}
+        return {"readout_coef_": A, "readout_intercept_": b}

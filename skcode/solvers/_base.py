@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,20 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from skcode.model import Posterior
 from skcode.objective import Objective
 from skcode.utils._doc_link import DocLinkMixin
 from skcode.utils._typing import FloatArray
-
-
-def warn_of_explosion(done: str) -> None:
-    """Tell that the flow exploded in training, what was done, and what helps."""
-    warnings.warn(
-        f"The flow or the loss overflows in training: {done}. The model may be poor. Scale X "
-        "(scaling='robust'), lower the degree or the scale of the vector fields, or use bounded "
-        "ones (vector_fields='neural').",
-        RuntimeWarning,
-        stacklevel=3,
-    )
 
 
 class Monitor(Protocol):
@@ -54,7 +43,7 @@ class SolverResult:
         Whether a stopping rule ended it, rather than `max_iter`.
     message : str
         Why it ended.
-    posterior : object or None
+    posterior : Posterior or None
         Laplace posterior at theta, from solvers that have one.
 
     Examples
@@ -69,14 +58,15 @@ class SolverResult:
     n_iter: int
     converged: bool
     message: str
-    posterior: Any = None
+    posterior: Posterior | None = None
 
 
 class Solver(DocLinkMixin, BaseEstimator, ABC):
     """Minimises an objective.
 
     A solver holds hyper-parameters only; it can be cloned and searched (``solver__momentum``).
-    `needs` names the methods of the objective that it calls.
+    `needs` names all that it reads of the objective. The solvers of skcode take those names from a
+    protocol, with which `minimize` is annotated as well.
 
     Examples
     --------
@@ -88,12 +78,13 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
 
     #: what `check_objective` checks of the parameters, as scikit-learn's estimators do
     _parameter_constraints: dict[str, list[Any]] = {}
+    #: names of what `minimize` reads of the objective
     needs: tuple[str, ...] = ()
     #: iterations when the user names no number
     default_max_iter: int = 200
 
-    def check_objective(self, objective: Objective) -> None:
-        """Raise a clear error if a parameter is wrong, or the objective lacks what is called."""
+    def check_objective(self, objective: object) -> None:
+        """Raise a clear error if a parameter is wrong, or the objective lacks what is read."""
         self._validate_params()
         missing = [name for name in self.needs if not hasattr(objective, name)]
         if missing:
@@ -103,7 +94,7 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
             )
 
     def most_iterations(self, objective: Objective, max_iter: int) -> int:
-        """How often `minimize` tells the monitor at most."""
+        """How often `minimize` calls the monitor at most."""
         return max_iter
 
     @abstractmethod
@@ -118,4 +109,4 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
         rng: np.random.Generator,
         monitor: Monitor,
     ) -> SolverResult:
-        """Minimise from theta, telling the monitor of every iterate."""
+        """Minimise from theta, and call the monitor with every iterate."""

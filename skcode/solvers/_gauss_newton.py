@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from skcode.objective import Objective
+from skcode.model import Posterior
 from skcode.solvers._base import Monitor, Solver, SolverResult
-from skcode.solvers._damped import Posterior, State, Strengths
 from skcode.solvers._evidence import Evidence
+from skcode.solvers._levenberg_marquardt import Iterate, Strengths
+from skcode.solvers._objectives import NormalObjective, members_of
 from skcode.utils._typing import FloatArray
 
 #: steps of each phase after the first, when rows come in growing subsets
@@ -83,15 +84,7 @@ class GaussNewton(Solver):
     True
     """
 
-    needs = (
-        "normal_equations",
-        "normal_value",
-        "subset",
-        "groups",
-        "total_weight",
-        "ridge",
-        "alpha",
-    )
+    needs = members_of(NormalObjective)
     default_max_iter = 100
 
     _parameter_constraints = {
@@ -121,7 +114,7 @@ class GaussNewton(Solver):
 
     def minimize(
         self,
-        objective: Objective,
+        objective: NormalObjective,
         theta: FloatArray,
         *,
         max_iter: int,
@@ -148,7 +141,7 @@ class GaussNewton(Solver):
 
     def _run_phase(
         self,
-        objective: Objective,
+        objective: NormalObjective,
         theta: FloatArray,
         strengths: Strengths | None,
         budget: int,
@@ -157,16 +150,16 @@ class GaussNewton(Solver):
     ) -> Phase:
         """Up to `budget` steps on the rows of one objective."""
         readout_steps = 1 if objective.loss.has_noise else 2
-        state = State(objective, theta, self.damping, strengths, readout_steps)
-        evidence = Evidence(state, self.rate) if objective.alpha is None else None
+        iterate = Iterate(objective, theta, self.damping, strengths, readout_steps)
+        evidence = Evidence(iterate, self.rate) if objective.alpha is None else None
         converged, message, stopped, n_iter = False, "max_iter reached", False, 0
         for _ in range(budget):
             n_iter += 1
-            decrease = state.step()
-            if stopped := monitor(state.theta, state.mean_objective):
+            decrease = iterate.step()
+            if stopped := monitor(iterate.theta, iterate.mean_objective):
                 converged, message = True, "stopped by the monitor"
                 break
-            if decrease <= 1e-2 * tol * state.total * state.noise:
+            if decrease <= 1e-2 * tol * iterate.total * iterate.noise_precision:
                 converged, message = True, "no step decreases the loss by tol"
                 break
             if evidence is not None and evidence.update() >= self.patience:
@@ -174,27 +167,27 @@ class GaussNewton(Solver):
                 break
         posterior = None if evidence is None else evidence.best
         return Phase(
-            theta=state.theta if posterior is None else posterior.theta,
-            strengths=state.strengths,
+            theta=iterate.theta if posterior is None else posterior.theta,
+            strengths=iterate.strengths,
             n_iter=n_iter,
             # the bound on the steps is part of the regularisation, not a failure to converge
             converged=converged or evidence is not None,
             message=message,
             stopped=stopped,
-            posterior=posterior or state.posterior(),
+            posterior=posterior or iterate.posterior(),
         )
 
-    def most_iterations(self, objective: Objective, max_iter: int) -> int:
+    def most_iterations(self, objective: NormalObjective, max_iter: int) -> int:
         return sum(budget for _, budget in self._phases(objective, max_iter))
 
-    def _phases(self, objective: Objective, max_iter: int) -> list[tuple[int, int]]:
+    def _phases(self, objective: NormalObjective, max_iter: int) -> list[tuple[int, int]]:
         """Rows and steps of each phase: growing random subsets first, all rows last."""
         if objective.alpha is None:
             max_iter = min(max_iter, self.evidence_steps)
         rows = [objective.n_samples]
         # a phase has a step at least
         while self.growth > 1 and rows[0] > self.first_rows and len(rows) < max_iter:
-            fewer = min(int(rows[0] / self.growth), _SUBSET_ENTRIES // objective.X.shape[1])
+            fewer = min(int(rows[0] / self.growth), _SUBSET_ENTRIES // objective.n_features)
             rows.insert(0, max(fewer, self.first_rows))
         late = min(_LATE_STEPS, max_iter // len(rows))
         first = max_iter - late * (len(rows) - 1)

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 from sklearn.utils._param_validation import Interval
 
-from skcode.objective import Objective
 from skcode.solvers._base import Monitor, Solver, SolverResult
+from skcode.solvers._objectives import SmoothObjective, members_of
 from skcode.utils._typing import FloatArray
 
 
@@ -41,7 +41,7 @@ class LBFGS(Solver):
     True
     """
 
-    needs = ("value_and_grad",)
+    needs = members_of(SmoothObjective)
     default_max_iter = 300
 
     _parameter_constraints = {
@@ -55,7 +55,7 @@ class LBFGS(Solver):
 
     def minimize(
         self,
-        objective: Objective,
+        objective: SmoothObjective,
         theta: FloatArray,
         *,
         max_iter: int,

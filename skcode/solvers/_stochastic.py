@@ -4,26 +4,71 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral, Real
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skcode.objective import Objective
-from skcode.solvers._base import Monitor, Solver, SolverResult, warn_of_explosion
+from skcode.solvers._back_off import MOST_ATTEMPTS, back_off, warn_of_explosion
+from skcode.solvers._base import Monitor, Solver, SolverResult
+from skcode.solvers._objectives import BatchObjective, ReadoutObjective, members_of
 from skcode.utils._typing import FloatArray, IntArray
 
-#: how often a step into an exploding flow is taken back, half the way at a time
-_MOST_RETREATS = 60
+#: attempts to step half the way back to where the last batch was finite; later ones shrink the
+#: parameters, in case that place is no longer finite for this batch
+_HALFWAY_ATTEMPTS = MOST_ATTEMPTS // 3
+#: factor of the parameters in those later attempts
+_SHRINKAGE = 1e-3
 #: root mean square of the largest step that a rate times a gradient may ask for
 _LONGEST_STEP = 1.0
 
 SCHEDULES = ("constant", "invscaling", "adaptive", "cosine")
 
 
-class StochasticSolver(Solver):
+#: memory of a step rule
+Memory = TypeVar("Memory")
+
+
+@dataclass
+class StreamState(Generic[Memory]):
+    """What a stochastic solver remembers from one batch to the next.
+
+    Parameters
+    ----------
+    memory : object
+        Memory of the step rule, as `StochasticSolver.start` makes it.
+    solver : str
+        Name of the class of the solver whose memory it is.
+    damping : float
+        Factor of the rate; every step that is taken back halves it.
+    n_steps : int
+        Steps so far, which the schedule "invscaling" counts.
+    last_finite : ndarray or None
+        The last parameters at which a batch had a finite loss.
+
+    Examples
+    --------
+    >>> from skcode.solvers import StreamState
+    >>> StreamState(memory={}, solver="SignDescent").damping
+    1.0
+    """
+
+    memory: Memory
+    solver: str
+    damping: float = 1.0
+    n_steps: int = 0
+    last_finite: FloatArray | None = None
+
+    def copy(self) -> StreamState[Memory]:
+        """A state that goes on without a change to this one."""
+        return replace(self, memory=deepcopy(self.memory))
+
+
+class StochasticSolver(Solver, Generic[Memory]):
     """Passes over shuffled minibatches; subclasses say how a gradient becomes a step.
 
     The rate of pass t is ``learning_rate_init`` ("constant"), divided by ``(1 + step)**power_t``
@@ -61,7 +106,7 @@ class StochasticSolver(Solver):
         "shuffle": ["boolean"],
         "start_readout": ["boolean"],
     }
-    needs = ("batch_value_and_grad", "value", "n_samples")
+    needs = members_of(BatchObjective)
     default_max_iter = 200
 
     learning_rate: str
@@ -72,16 +117,20 @@ class StochasticSolver(Solver):
     start_readout: bool = False
 
     @abstractmethod
-    def start(self, theta: FloatArray) -> dict[str, Any]:
+    def start(self, theta: FloatArray) -> Memory:
         """Fresh memory of the step rule."""
 
     @abstractmethod
-    def step(self, grad: FloatArray, rate: float, memory: dict[str, Any]) -> FloatArray:
-        """The update to add to theta."""
+    def step(self, grad: FloatArray, rate: float, memory: Memory) -> FloatArray:
+        """The update to add to theta; what is remembered is changed in place."""
+
+    def start_stream(self, theta: FloatArray) -> StreamState[Memory]:
+        """What is remembered before the first batch."""
+        return StreamState(self.start(theta), type(self).__name__)
 
     def minimize(
         self,
-        objective: Objective,
+        objective: BatchObjective,
         theta: FloatArray,
         *,
         max_iter: int,
@@ -92,13 +141,13 @@ class StochasticSolver(Solver):
     ) -> SolverResult:
         self.check_objective(objective)
         if self.start_readout:
-            theta = objective.newton_readout(theta)
-        memory: dict[str, Any] = self.start(theta)
+            theta = self._readout_of(objective).newton_readout(theta)
+        stream = self.start_stream(theta)
         damp, best, stalled = 1.0, np.inf, 0
         converged, message = self.learning_rate == "cosine", "max_iter reached"
         for epoch in range(max_iter):
             passed = (epoch / max_iter, 1 / max_iter)
-            theta, loss = self.run_epoch(objective, theta, memory, rng, damp, passed)
+            theta, loss = self.run_epoch(objective, theta, stream, rng, damp, passed)
             if monitor(theta, loss):
                 converged, message = True, "stopped by the monitor"
                 break
@@ -110,14 +159,23 @@ class StochasticSolver(Solver):
                     break
                 damp, stalled = damp / 5, 0
         # no batch has seen where the last step leads
-        theta = self._retreat(lambda theta: (objective.value(theta), None), theta, memory)[0]
+        theta = self._retreat(lambda theta: (objective.value(theta), theta), theta, stream)[0]
         return SolverResult(theta, epoch + 1, converged, message)
+
+    def _readout_of(self, objective: BatchObjective) -> ReadoutObjective:
+        """The objective, which has to have a closed form for its readout."""
+        if not isinstance(objective, ReadoutObjective):
+            raise TypeError(
+                f"{type(self).__name__}(start_readout=True) needs ['newton_readout'] of the "
+                f"objective; {type(objective).__name__} does not have it."
+            )
+        return objective
 
     def run_epoch(
         self,
-        objective: Objective,
+        objective: BatchObjective,
         theta: FloatArray,
-        memory: dict[str, Any],
+        stream: StreamState[Memory],
         rng: np.random.Generator,
         damp: float = 1.0,
         passed: tuple[float, float] = (0.0, 0.0),
@@ -128,46 +186,49 @@ class StochasticSolver(Solver):
         """
         total, seen = 0.0, 0
         for index in self._batches(objective.n_samples, rng):
-            theta, (loss, grad) = self._retreat(
-                partial(objective.batch_value_and_grad, index=index), theta, memory
-            )
+            evaluate = partial(objective.batch_value_and_grad, index=index)
+            theta, (loss, grad) = self._retreat(evaluate, theta, stream)
             total += loss * len(index)
-            memory["safe"] = theta
-            rate = self.learning_rate_init * damp * memory.get("damp", 1.0)
+            stream.last_finite = theta
+            rate = self.learning_rate_init * damp * stream.damping
             if self.learning_rate == "cosine":
                 share = passed[0] + passed[1] * seen / objective.n_samples
                 rate *= 0.5 * (1 + np.cos(np.pi * share))
             if self.learning_rate == "invscaling":
-                memory["steps"] = memory.get("steps", 0) + 1
-                rate /= memory["steps"] ** self.power_t
-            theta = theta + self.step(_shortened(grad, rate), rate, memory)
+                stream.n_steps += 1
+                rate /= stream.n_steps**self.power_t
+            theta = theta + self.step(_shortened(grad, rate), rate, stream.memory)
             seen += len(index)
         return theta, total / objective.n_samples
 
     def _retreat(
         self,
-        evaluate: Callable[[FloatArray], tuple[float, Any]],
+        evaluate: Callable[[FloatArray], tuple[float, FloatArray]],
         theta: FloatArray,
-        memory: dict[str, Any],
-    ) -> tuple[FloatArray, tuple[float, Any]]:
+        stream: StreamState[Memory],
+    ) -> tuple[FloatArray, tuple[float, FloatArray]]:
         """Parameters where the loss is finite, as they are or stepped back to, and their values."""
-        values = evaluate(theta)
-        for attempt in range(_MOST_RETREATS):
-            if np.isfinite(values[0]):
-                return theta, values
-            if "damp" not in memory:
+
+        def shorten(theta: FloatArray, attempt: int) -> FloatArray:
+            if stream.damping == 1:
                 warn_of_explosion("steps are taken back, and learning_rate_init is lowered")
-            # first back to where the last batch was finite, then to zero
-            near = attempt < _MOST_RETREATS // 3 and "safe" in memory
+            safe = stream.last_finite
             if not np.isfinite(theta).all():
-                theta = memory.get("safe", np.zeros_like(theta))
-            theta = 0.5 * (theta + memory["safe"]) if near else 1e-3 * theta
-            memory.update(self.start(theta), damp=0.5 * memory.get("damp", 1.0))
-            values = evaluate(theta)
-        raise ValueError(
+                theta = np.zeros_like(theta) if safe is None else safe
+            if safe is not None and attempt < _HALFWAY_ATTEMPTS:
+                theta = 0.5 * (theta + safe)
+            else:
+                theta = _SHRINKAGE * theta
+            stream.memory = self.start(theta)
+            stream.damping *= 0.5
+            return theta
+
+        failure = (
             "The flow explodes, or its gradient overflows, wherever the solver steps back to. "
             "Scale X (scaling='robust') or use bounded vector fields (vector_fields='neural')."
         )
+        theta, values, _ = back_off(theta, evaluate, lambda values: values[0], shorten, failure)
+        return theta, values
 
     def _batches(self, n: int, rng: np.random.Generator) -> Iterator[IntArray]:
         size = min(200, n) if self.batch_size == "auto" else min(int(self.batch_size), n)
@@ -188,7 +249,27 @@ def _shortened(grad: FloatArray, rate: float) -> FloatArray:
     return shape * min(steepest, _LONGEST_STEP / (rate * length))
 
 
-class SGD(StochasticSolver):
+@dataclass
+class Velocity:
+    """Memory of gradient descent with momentum.
+
+    Parameters
+    ----------
+    velocity : ndarray
+        The last step, before the momentum looked ahead.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.solvers import SGD
+    >>> SGD().start(np.zeros(2))
+    Velocity(velocity=array([0., 0.]))
+    """
+
+    velocity: FloatArray
+
+
+class SGD(StochasticSolver[Velocity]):
     """Stochastic gradient descent with (Nesterov) momentum.
 
     Parameters
@@ -252,16 +333,40 @@ class SGD(StochasticSolver):
         self.shuffle = shuffle
         self.start_readout = start_readout
 
-    def start(self, theta: FloatArray) -> dict[str, Any]:
-        return {"velocity": np.zeros_like(theta)}
+    def start(self, theta: FloatArray) -> Velocity:
+        return Velocity(np.zeros_like(theta))
 
-    def step(self, grad: FloatArray, rate: float, memory: dict[str, Any]) -> FloatArray:
-        velocity: FloatArray = self.momentum * memory["velocity"] - rate * grad
-        memory["velocity"] = velocity
+    def step(self, grad: FloatArray, rate: float, memory: Velocity) -> FloatArray:
+        velocity: FloatArray = self.momentum * memory.velocity - rate * grad
+        memory.velocity = velocity
         return self.momentum * velocity - rate * grad if self.nesterov else velocity
 
 
-class Adam(StochasticSolver):
+@dataclass
+class Moments:
+    """Memory of Adam.
+
+    Parameters
+    ----------
+    first, second : ndarray
+        Decayed means of the gradients and of their squares.
+    count : int
+        Number of gradients so far.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.solvers import Adam
+    >>> Adam().start(np.zeros(2)).count
+    0
+    """
+
+    first: FloatArray
+    second: FloatArray
+    count: int = 0
+
+
+class Adam(StochasticSolver[Moments]):
     """Adam [1]_.
 
     Parameters
@@ -327,14 +432,14 @@ class Adam(StochasticSolver):
         self.shuffle = shuffle
         self.start_readout = start_readout
 
-    def start(self, theta: FloatArray) -> dict[str, Any]:
-        return {"first": np.zeros_like(theta), "second": np.zeros_like(theta), "count": 0}
+    def start(self, theta: FloatArray) -> Moments:
+        return Moments(np.zeros_like(theta), np.zeros_like(theta))
 
-    def step(self, grad: FloatArray, rate: float, memory: dict[str, Any]) -> FloatArray:
-        memory["count"] += 1
-        memory["first"] = self.beta_1 * memory["first"] + (1 - self.beta_1) * grad
-        memory["second"] = self.beta_2 * memory["second"] + (1 - self.beta_2) * grad**2
-        first = memory["first"] / (1 - self.beta_1 ** memory["count"])
-        second = memory["second"] / (1 - self.beta_2 ** memory["count"])
+    def step(self, grad: FloatArray, rate: float, memory: Moments) -> FloatArray:
+        memory.count += 1
+        memory.first = self.beta_1 * memory.first + (1 - self.beta_1) * grad
+        memory.second = self.beta_2 * memory.second + (1 - self.beta_2) * grad**2
+        first = memory.first / (1 - self.beta_1**memory.count)
+        second = memory.second / (1 - self.beta_2**memory.count)
         update: FloatArray = -rate * first / (np.sqrt(second) + self.epsilon)
         return update

@@ -1,7 +1,12 @@
 """The state of a fitted estimator as arrays and plain containers, with a version mark.
 
-pickle would store the parts of a model by the classes that they are of. Plain data instead lets
-skops load a model that trusts one class alone, and lets a reader say which version wrote the file.
+pickle would store the parts of a model by the classes that they are of, and those by the files that
+they are written in. Plain data instead lets skops load a model that trusts one class alone, lets a
+reader say which version wrote the file, and lets files move: a class is named by a tag.
+
+Each package lists the classes of its own that occur in files in `TAGS`. A class of somebody else,
+such as a family that a user wrote, is left to pickle, which names it by its module as it does
+always.
 """
 
 from __future__ import annotations
@@ -9,20 +14,33 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
-from skcode import __version__
+from skcode import __version__, fields, flow, inputs, model, readouts, solvers, training
 
+#: key of the version that wrote a state
 _VERSION = "_skcode_version"
-_CLASS = "skcode.class"
-_DTYPE = "skcode.dtype"
+#: keys of dicts that stand for an object, and for a dtype
+_TAG, _STATE, _DTYPE = "skcode.tag", "skcode.state", "skcode.dtype"
+
+#: every class that may occur in a state, by its tag
+TAGS: dict[str, type] = {
+    **fields.TAGS,
+    **flow.TAGS,
+    **inputs.TAGS,
+    **model.TAGS,
+    **readouts.TAGS,
+    **solvers.TAGS,
+    **training.TAGS,
+}
+_TAG_OF = {kind: tag for tag, kind in TAGS.items()}
 
 
 def pack(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:
-    """Objects of skcode's own classes within a value as dicts; what is shared stays shared."""
+    """Objects of tagged classes within a value as dicts; what is shared stays shared."""
     if id(value) in memo:
         return memo[id(value)][1]
     kind = type(value)
@@ -32,10 +50,9 @@ def pack(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:
         packed = kind(pack(item, memo) for item in value)
     elif isinstance(value, np.dtype):
         packed = {_DTYPE: value.str}
-    elif kind.__module__.split(".")[0] == "skcode":
+    elif kind in _TAG_OF:
         # an object without attributes has no state
-        state = pack(value.__getstate__() or {}, memo)
-        packed = {_CLASS: f"{kind.__module__}.{kind.__qualname__}", "state": state}
+        packed = {_TAG: _TAG_OF[kind], _STATE: pack(value.__getstate__() or {}, memo)}
     else:
         return value
     # the value is kept as well: its id must not be given to another
@@ -44,7 +61,7 @@ def pack(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:
 
 
 def unpack(value: Any, memo: dict[int, Any]) -> Any:
-    """The inverse of `pack`. Only classes of skcode are looked up, and none of them is called."""
+    """The inverse of `pack`. Only tagged classes are looked up, and none of them is called."""
     kind = type(value)
     if kind not in (dict, list, tuple):
         return value
@@ -54,28 +71,19 @@ def unpack(value: Any, memo: dict[int, Any]) -> Any:
         unpacked: Any = kind(unpack(item, memo) for item in value)
     elif _DTYPE in value:
         unpacked = np.dtype(value[_DTYPE])
-    elif _CLASS in value:
-        found = _find(value[_CLASS])
-        unpacked = object.__new__(found)
-        unpacked.__dict__.update(unpack(value["state"], memo))
+    elif _TAG in value:
+        if value[_TAG] not in TAGS:
+            raise ValueError(f"{value[_TAG]} is no class of skcode.")
+        unpacked = object.__new__(TAGS[value[_TAG]])
+        unpacked.__dict__.update(unpack(value[_STATE], memo))
     else:
         unpacked = {key: unpack(item, memo) for key, item in value.items()}
     memo[id(value)] = unpacked
     return unpacked
 
 
-def _find(path: str) -> type:
-    module, _, name = path.rpartition(".")
-    if module.split(".")[0] != "skcode":
-        raise ValueError(f"{path} is no class of skcode.")
-    found = getattr(import_module(module), name)
-    if not (isinstance(found, type) and found.__module__ == module):
-        raise ValueError(f"{path} is no class of skcode.")
-    return found
-
-
 @contextmanager
-def unchanged_by_failure(estimator: Any) -> Iterator[None]:
+def unchanged_by_failure(estimator: BaseEstimator) -> Iterator[None]:
     """Put back what scikit-learn's validation sets at once, if the fit fails later."""
     before = dict(vars(estimator))
     try:
@@ -88,7 +96,7 @@ def unchanged_by_failure(estimator: Any) -> Iterator[None]:
         raise
 
 
-class TravelMixin:
+class PlainStateMixin:
     """Plain state for an estimator: for pickle, joblib, copies and skops."""
 
     def __getstate__(self) -> dict[str, Any]:

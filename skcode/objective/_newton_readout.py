@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from skcode.utils._typing import FloatArray
+from skcode.losses import Loss
+from skcode.model import Model
+from skcode.utils._blocks import OrderedMap
+from skcode.utils._typing import Array, FloatArray
 
 #: entries of the features that are held at once
 _CHUNK_ENTRIES = 2**22
@@ -15,7 +18,24 @@ _CHUNK_ENTRIES = 2**22
 _LEAST_RIDGE = 100
 
 
-def newton_readout(objective: Any, theta: FloatArray) -> FloatArray:
+class PenalisedRows(Protocol):
+    """What the step reads of an objective."""
+
+    model: Model
+    loss: Loss
+    X: Array
+    y: Array
+    #: weights that sum to one
+    weight: FloatArray
+    #: strength of the penalty of each parameter
+    ridge: FloatArray
+    mapper: OrderedMap
+
+    @property
+    def n_samples(self) -> int: ...
+
+
+def newton_readout(objective: PenalisedRows, theta: FloatArray) -> FloatArray:
     """Parameters after one Newton step of the readout at fixed controls.
 
     All scores share one matrix: the mean of f f^T over the rows, times the mean curvature of the

@@ -11,9 +11,11 @@ from skcode.utils._typing import Array, FloatArray
 
 #: values so many times beyond those of the training are no predictions any more
 _FAR = 1e3
+#: calls from the user's line down to the warning: predict, scores, check_divergence
+_LEVELS = 4
 
 
-def check_reach(values: FloatArray, reach: float, X: Array, input_map: InputMap) -> FloatArray:
+def check_divergence(values: FloatArray, reach: float, X: Array, input_map: InputMap) -> FloatArray:
     """Values (..., n, K) of rows X; an error where they are not finite, a warning where absurd.
 
     Absurd are values far beyond `reach`, in proportion to inputs beyond those of the training.
@@ -39,6 +41,6 @@ def check_reach(values: FloatArray, reach: float, X: Array, input_map: InputMap)
             "the training data, or the training diverged. Scale or clip them, or refit with "
             "scaling='robust' or bounded vector fields (vector_fields='neural').",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=_LEVELS,
         )
     return values

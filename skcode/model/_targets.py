@@ -15,15 +15,11 @@ from skcode.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, Square
 from skcode.utils._typing import Array, FloatArray, IntArray
 
 
-class Task(ABC):
+class Target(ABC):
     """A kind of target, learnt from the training targets.
 
     Attributes
     ----------
-    loss : Loss
-        The loss of scores against encoded targets.
-    n_outputs : int
-        Number K of scores.
     reach : float
         Size of the scores that the targets ask for.
     """
@@ -33,11 +29,13 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def loss(self) -> Loss: ...
+    def loss(self) -> Loss:
+        """The loss of scores against encoded targets."""
 
     @property
     @abstractmethod
-    def n_outputs(self) -> int: ...
+    def n_outputs(self) -> int:
+        """Number K of scores."""
 
     @abstractmethod
     def encode(self, y: Array) -> Array:
@@ -52,6 +50,55 @@ class Task(ABC):
         """R2 or accuracy of finite scores against encoded targets."""
 
 
+class ClassTarget(Target):
+    """Classes or labels: the scores of members are averaged as probabilities."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> Array:
+        """The classes in the order of the columns of probabilities."""
+
+    @abstractmethod
+    def probabilities(self, scores: FloatArray) -> FloatArray:
+        """Probabilities (n, C) of the classes, from scores (n, K)."""
+
+    @abstractmethod
+    def link(self, probabilities: FloatArray) -> FloatArray:
+        """Scores of given probabilities, the inverse of `probabilities`."""
+
+    @abstractmethod
+    def decision(self, scores: FloatArray) -> FloatArray:
+        """Scores in the shape of scikit-learn's decision functions."""
+
+    @abstractmethod
+    def decode(self, probabilities: FloatArray) -> Array:
+        """What is predicted from probabilities (n, C)."""
+
+    def mean_probabilities(self, scores: FloatArray) -> FloatArray:
+        """Probabilities (n, C) that members with scores (E, n, K) give together."""
+        E, n, K = scores.shape
+        return mean_of(self.probabilities(scores.reshape(E * n, K)).reshape(E, n, -1))
+
+    def mean_decision(self, scores: FloatArray) -> FloatArray:
+        """The decision function of members with scores (E, n, K) together."""
+        if len(scores) > 1:
+            return self.decision(self.link(self.mean_probabilities(scores)))
+        return self.decision(scores[0])
+
+    @staticmethod
+    def log(probabilities: FloatArray) -> FloatArray:
+        """Finite logarithms of probabilities."""
+        tiny = np.finfo(probabilities.dtype).tiny
+        logarithms: FloatArray = np.log(np.maximum(probabilities, tiny))
+        return logarithms
+
+
+def mean_of(values: FloatArray) -> FloatArray:
+    """Mean (n, K) of what the members predict, (E, n, K)."""
+    mean: FloatArray = values[0] if len(values) == 1 else np.add.reduce(values) / len(values)
+    return mean
+
+
 def _columns(y: Array) -> Array:
     """Targets (n,) or (n, K) as numbers (n, K), which may come as strings, as in X."""
     Y = y.reshape(len(y), -1)
@@ -59,7 +106,7 @@ def _columns(y: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class RegressionTask(Task):
+class RegressionTarget(Target):
     """Standardised real targets."""
 
     mean: FloatArray
@@ -70,18 +117,18 @@ class RegressionTask(Task):
     loss = SquaredError()
 
     @classmethod
-    def learn(cls, y: Array, weight: FloatArray, scaling: bool) -> RegressionTask:
+    def learn(cls, y: Array, weight: FloatArray, scaling: bool) -> RegressionTarget:
         """Mean and scale of targets (n,) or (n, K); none where `scaling` is off."""
         Y = _columns(y)
         mean, deviation = weighted_moments(Y, weight)
         if scaling:
             constant = deviation <= 1e-12 * np.abs(mean) + np.finfo(np.float64).tiny
             # a constant is learnt as it is: scale 0
-            task = cls(mean, np.where(constant, 0.0, deviation), y.ndim)
+            target = cls(mean, np.where(constant, 0.0, deviation), y.ndim)
         else:
-            task = cls(np.zeros_like(mean), np.ones_like(mean), y.ndim)
+            target = cls(np.zeros_like(mean), np.ones_like(mean), y.ndim)
         ends = np.array([Y.min(axis=0), Y.max(axis=0)])
-        return replace(task, reach=max(float(np.abs(task.encode(ends)).max()), 1.0))
+        return replace(target, reach=max(float(np.abs(target.encode(ends)).max()), 1.0))
 
     @property
     def n_outputs(self) -> int:
@@ -117,13 +164,17 @@ class RegressionTask(Task):
 
 
 @dataclass(frozen=True)
-class ClassificationTask(Task):
+class ClassificationTarget(ClassTarget):
     """One of K classes; two classes take one score."""
 
-    classes: Array
+    labels: Array
+
+    @property
+    def classes(self) -> Array:
+        return self.labels
 
     @classmethod
-    def learn(cls, labels: Array) -> ClassificationTask:
+    def learn(cls, labels: Array) -> ClassificationTarget:
         """The classes among the labels (n,)."""
         classes = np.unique(labels)
         if len(classes) < 2:
@@ -153,6 +204,13 @@ class ClassificationTask(Task):
     def strata(self, targets: Array) -> IntArray:
         return targets.reshape(-1).astype(int)
 
+    def balancing_factors(self, targets: Array, weight: FloatArray) -> FloatArray:
+        """Factors (n,) of the weights with which all classes weigh the same, N / (K N_k)."""
+        codes = self.strata(targets)
+        totals = np.bincount(codes, weights=weight, minlength=len(self.classes))
+        factors: FloatArray = weight.sum() / (len(totals) * np.maximum(totals, 1e-300))
+        return factors[codes]
+
     def score(self, scores: FloatArray, targets: Array, weight: FloatArray) -> float:
         right = self.probabilities(scores).argmax(axis=1) == self.strata(targets)
         return float(np.average(right, weights=weight))
@@ -178,7 +236,7 @@ class ClassificationTask(Task):
 
 
 @dataclass(frozen=True)
-class MultilabelTask(Task):
+class MultilabelTarget(ClassTarget):
     """Any subset of K labels, given as a 0-1 indicator matrix."""
 
     n_labels: int

@@ -1,7 +1,10 @@
 """The two nodes of autograd's trace of the training loss: scores of a block, and their loss.
 
-Each has its adjoint beside it, and autograd's backpropagation composes them. Finer nodes say the
-same, but on small blocks their bookkeeping costs several times the arithmetic.
+autograd traces loss(scores(theta)) of a block as two nodes, and its backpropagation composes what
+each node has registered. Ours are the derivatives within the nodes: the exact adjoint of the sweep
+behind `sweep_scores`, with that of the readout, and the gradient of the loss in closed form behind
+`weighted_loss`. Finer nodes (flow, readout, loss, each traced alone) say the same, but on small
+blocks their bookkeeping costs several times the arithmetic.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from autograd.extend import defvjp
 
 from skcode.flow import Sweep
 from skcode.losses import Loss
-from skcode.objective._model import Model
+from skcode.model import Model
 from skcode.utils._decorators import primitive
 from skcode.utils._tracing import paused
 from skcode.utils._typing import Array, FloatArray

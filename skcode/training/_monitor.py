@@ -58,7 +58,7 @@ class TrainingMonitor:
         self.theta: FloatArray | None = None
         self.best_theta: FloatArray | None = None
         #: asked after each iteration whether to stop; set for the time of a training
-        self.told: Callable[[], bool] | None = None
+        self.should_stop: Callable[[], bool] | None = None
         self._best_loss = np.inf
         self._stalled = 0
         self._started = time.monotonic()
@@ -78,7 +78,7 @@ class TrainingMonitor:
                 line += f", validation loss {self.validation_losses[-1]:.6g}"
                 line += f", score {self.validation_scores[-1]:.4f}"
             print(line + self._time_left(), flush=True)
-        return (self.told is not None and self.told()) or stop
+        return (self.should_stop is not None and self.should_stop()) or stop
 
     def _time_left(self) -> str:
         if self._max_iter is None:
@@ -101,7 +101,7 @@ class TrainingMonitor:
     def copy(self) -> TrainingMonitor:
         """The curves as they stand, without what watches."""
         other = copy(self)
-        other.validate = other.told = other._max_iter = None
+        other.validate = other.should_stop = other._max_iter = None
         for name in ("losses", "validation_losses", "validation_scores"):
             setattr(other, name, list(getattr(self, name)))
         return other

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from skcode.losses import Loss
-from skcode.objective._model import Model
+from skcode.model import Model
 from skcode.utils._typing import Array, FloatArray, IntArray
 
 #: classes of each sample that enter the matrix exactly

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 from skcode.fields import (
     AffineFields,
@@ -17,13 +17,18 @@ from skcode.fields import (
 )
 from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver
 
-#: "auto" takes Gauss-Newton while its matrix has at most this many entries: 72 MB
+#: entries of its matrix up to which "auto" takes Gauss-Newton: 72 MB in double precision
 _MOST_ENTRIES = 9_000_000
-#: ... and for more parameters L-BFGS up to this many rows, then Adam
+#: rows up to which "auto" takes L-BFGS for larger matrices; beyond them it takes Adam
 _MOST_FULL_BATCH_ROWS = 20_000
-#: distinct rows from which there is ample data: three intervals and four members, below it two
-#: intervals and six members
+#: distinct rows from which data is ample
 _AMPLE_ROWS = 1000
+#: intervals where data is ample, and where it is not
+_AMPLE_DEPTH, _SMALL_DEPTH = 3, 2
+#: members where data is ample, and where it is not: few rows leave more to average, and cost less
+_AMPLE_MEMBERS, _SMALL_MEMBERS = 4, 6
+#: least dimension of the state with the recommended fields, and coordinates beside the inputs
+_LEAST_STATES, _EXTRA_STATES = 64, 32
 
 FAMILIES: dict[str, type[FieldFamily]] = {
     "neural": NeuralFields,
@@ -58,7 +63,7 @@ def choose_family(vector_fields: str | FieldFamily | None) -> FieldFamily:
     return family
 
 
-def check_nested(estimator: Any, params: dict[str, Any]) -> None:
+def check_nested(estimator: BaseEstimator, params: dict[str, Any]) -> None:
     """Raise an error that says what to set first, where a part has no parameters yet."""
     for name in params:
         part, _, nested = name.partition("__")
@@ -75,14 +80,14 @@ def choose_depth(n_intervals: int | None, n_rows: int) -> int:
     """The number M of intervals."""
     if n_intervals is not None:
         return n_intervals
-    return 3 if n_rows >= _AMPLE_ROWS else 2
+    return _AMPLE_DEPTH if n_rows >= _AMPLE_ROWS else _SMALL_DEPTH
 
 
 def choose_members(n_members: int | None, n_rows: int) -> int:
-    """The number of members: few rows leave more to average, and cost less."""
+    """The number of members."""
     if n_members is not None:
         return n_members
-    return 4 if n_rows >= _AMPLE_ROWS else 6
+    return _AMPLE_MEMBERS if n_rows >= _AMPLE_ROWS else _SMALL_MEMBERS
 
 
 def choose_dimension(
@@ -92,7 +97,7 @@ def choose_dimension(
     if n_states is None:
         # flows of the line keep the order of points: one input needs a second coordinate
         alone = vector_fields is not None
-        return max(n_features, 2) if alone else max(64, n_features + 32)
+        return max(n_features, 2) if alone else max(_LEAST_STATES, n_features + _EXTRA_STATES)
     if n_states < n_features:
         raise ValueError(
             f"n_states={n_states} must be at least the number of features, {n_features}."

@@ -1,19 +1,28 @@
-"""From checked arrays to rows that objectives take."""
+"""From checked arrays to the rows that a training takes."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils.validation import _check_sample_weight
 
-from skcode.estimators._member import Data
-from skcode.estimators._tasks import Task
+from skcode.model import Target
 from skcode.utils._typing import Array, FloatArray
 from skcode.utils._unique_rows import row_keys, unique_rows, validation_mask
 
 #: up to this many rows, equal rows are merged and sorted (see utils._unique_rows)
 _CANONICAL_ROWS = 50_000
+
+
+class Rows(NamedTuple):
+    """Rows ready for an objective: inputs, targets as the loss wants them, weights."""
+
+    X: Array
+    y: Array
+    weight: FloatArray
 
 
 def positive_rows(
@@ -47,12 +56,12 @@ def canonical(X: Array, y: Array, weight: FloatArray) -> tuple[Array, Array, Flo
     return X[index], y[index], weight
 
 
-def hold_out(data: Data, task: Task, fraction: float, seed: int) -> tuple[Data, Data]:
+def hold_out(rows: Rows, target: Target, fraction: float, seed: int) -> tuple[Rows, Rows]:
     """Split off a validation part: a share of the distinct rows, stratified by class."""
-    held = validation_mask(row_keys(data.X), fraction, task.strata(data.y), seed)
+    held = validation_mask(row_keys(rows.X), fraction, target.strata(rows.y), seed)
     if not held.any() or held.all():
         raise ValueError(
             f"With validation_fraction={fraction}, the validation part or the rest is empty for "
-            f"n_samples = {len(data.X)} distinct rows; change it, or turn early_stopping off."
+            f"n_samples = {len(rows.X)} distinct rows; change it, or turn early_stopping off."
         )
-    return Data(*(part[~held] for part in data)), Data(*(part[held] for part in data))
+    return Rows(*(part[~held] for part in rows)), Rows(*(part[held] for part in rows))

@@ -16,10 +16,10 @@ except ImportError:
         """Stands in for the mixin of scikit-learn 1.9: no callbacks can be set."""
 
 
-class FitTasks:
-    """Tells the callbacks of an estimator what its fit does: a fit has members.
+class FitReport:
+    """Reports to the callbacks of an estimator what its fit does: a fit has members.
 
-    Without callbacks nothing is told, and nothing is computed.
+    Without callbacks nothing is reported, and nothing is computed.
 
     Parameters
     ----------
@@ -47,27 +47,27 @@ class FitTasks:
             self._context.call_on_fit_task_begin(**self._data)
 
     @property
-    def are_told(self) -> bool:
+    def has_readers(self) -> bool:
         """Whether there are callbacks."""
         return self._context is not None
 
-    def member(self, snapshot: Callable[..., dict[str, Any]], *args: Any) -> MemberTask:
-        """The task of the next member.
+    def member(self, snapshot: Callable[..., dict[str, Any]], *args: Any) -> MemberReport:
+        """The report of the next member.
 
         ``snapshot(*args)`` gives the attributes with which a copy of the estimator predicts as if
         the fit had stopped now.
         """
         state = {"reconstruction_attributes": partial(snapshot, *args)}
-        return MemberTask(self._context, {**self._data, **state})
+        return MemberReport(self._context, {**self._data, **state})
 
     def end(self) -> None:
-        """Tell that the estimator is fitted."""
+        """Report that the estimator is fitted."""
         if self._context is not None:
             self._context.call_on_fit_task_end(**self._data, reconstruction_attributes={})
 
 
-class MemberTask:
-    """Tells the callbacks what the training of a member does: it has iterations."""
+class MemberReport:
+    """Reports what the training of a member does: it has iterations."""
 
     def __init__(self, fit: Any, data: dict[str, Any]):
         self._fit = fit
@@ -77,7 +77,7 @@ class MemberTask:
         self._left = 0
 
     def begin(self, most_iterations: int) -> None:
-        """Tell that the member begins, with its first iteration."""
+        """Report that the member begins, with its first iteration."""
         if self._fit is not None:
             self._context = self._fit.subcontext("member", max_subtasks=most_iterations)
             self._context.call_on_fit_task_begin(**self._data)
@@ -92,7 +92,7 @@ class MemberTask:
             self._left -= 1
 
     def iterated(self) -> bool:
-        """Tell that an iteration ended and the next begins; True if a callback says stop."""
+        """Report that an iteration ended and the next begins; True if a callback says stop."""
         if self._iteration is None:
             return False
         stop: bool = self._iteration.call_on_fit_task_end(**self._data)
@@ -100,7 +100,7 @@ class MemberTask:
         return stop
 
     def end(self) -> bool:
-        """Tell that the member is trained; True if a callback wants no more members."""
+        """Report that the member is trained; True if a callback wants no more members."""
         if self._context is None:
             return False
         if self._iteration is not None:

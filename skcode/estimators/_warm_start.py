@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from skcode.fields import FieldFamily
 
+#: parameters that decide what is drawn; the others may change between two fits
 _DRAWN = {
     "vector_fields",
     "n_fields",
@@ -20,22 +22,26 @@ _DRAWN = {
 }
 
 
-def drawn_from(estimator: Any) -> dict[str, Any]:
+def drawn_from(estimator: BaseEstimator) -> dict[str, Any]:
     """The parameters that the members are drawn from, nested ones included."""
     return {
-        # a family is told by its kind and its parameters: those can change in place
+        # a family is compared by its kind and its parameters: those can change in place
         name: type(value).__name__ if isinstance(value, FieldFamily) else value
         for name, value in estimator.get_params().items()
         if name.split("__")[0] in _DRAWN
     }
 
 
-def check_unchanged(estimator: Any) -> None:
-    """Raise an error that names a parameter which an existing model cannot follow."""
-    before, now = estimator._drawn_from, drawn_from(estimator)
+def check_unchanged(estimator: BaseEstimator, before: dict[str, Any]) -> None:
+    """Raise an error that names a parameter which an existing model cannot follow.
+
+    `before` is what `drawn_from` gave when the model was drawn.
+    """
+    now = drawn_from(estimator)
     # a family before its parameters
     for name in sorted(now, key=lambda name: name.count("__")):
-        value, old = now[name], before.get(name)
+        value: Any = now[name]
+        old: Any = before.get(name)
         if value is not old and not np.array_equal(value, old):
             raise ValueError(
                 f"{name}={value!r} was {old!r} when the model was drawn, and a model that is "

@@ -1,0 +1,149 @@
+"""What the classifier and the regressor share: members, validation sets, batches."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+
+from skcode.estimators._base import ControlledODEBase
+from skcode.estimators._defaults import choose_members, choose_solver
+from skcode.estimators._serialization import unchanged_by_failure
+from skcode.model import Target
+from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
+from skcode.training import FitReport, Rows, positive_rows, trained_members
+from skcode.utils._blocks import OrderedMap
+from skcode.utils._decorators import fit_context
+
+
+def streams(estimator: SupervisedBase) -> bool:
+    """Whether partial_fit exists: for a stochastic or automatic solver, without early stopping."""
+    solver = estimator.solver
+    kind = type(solver) if isinstance(solver, Solver) else SOLVERS.get(solver, Adam)
+    if not issubclass(kind, StochasticSolver):
+        raise AttributeError(
+            f"partial_fit needs a stochastic solver ('sgd', 'adam') or 'auto'; solver={solver!r}."
+        )
+    if estimator.early_stopping:
+        raise AttributeError("partial_fit does not support early_stopping=True.")
+    return True
+
+
+class SupervisedBase(ControlledODEBase):
+    """Base of the estimators that predict targets; not for direct use."""
+
+    n_members: int | None
+    #: source of random numbers of a stream of batches
+    _stream: np.random.RandomState | None
+    _parameter_constraints: dict[str, list[Any]] = {
+        **ControlledODEBase._parameter_constraints,
+        "n_members": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Fit controls and readout.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,) or None
+            Weights; an integer weight does what repeating the row does. With a number for `alpha`
+            only their ratios count. With ``alpha=None`` Gauss-Newton takes their sum for the number
+            of observations, at least that of the distinct rows: larger weights are more evidence,
+            and a sum below that number is raised to it.
+        X_val, y_val, sample_weight_val : array-likes or None
+            A validation set of your own, in place of a part of the training data. Its curve is
+            recorded; with ``early_stopping=True`` it stops the training.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If data, weights and parameters do not fit each other, or every flow explodes.
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together.")
+        if X_val is None and sample_weight_val is not None:
+            raise ValueError("sample_weight_val needs X_val and y_val.")
+        goes_on = self._goes_on
+        if goes_on:
+            self._check_unchanged()
+        with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
+            known = self.ensemble_.target if goes_on else None
+            rows, target = self._prepare(X, y, sample_weight, known, reset=not goes_on)
+            validation = self._validation_rows(target, X_val, y_val, sample_weight_val)
+            random_state = check_random_state(self.random_state)
+            if goes_on:
+                members = self._copies()
+            else:
+                n_members = choose_members(self.n_members, len(rows.X))
+                members = self._draw(rows, target, n_members, random_state)
+            report = FitReport(self, len(members), X, y, sample_weight)
+            outcome = self._train(members, target, rows, validation, random_state, report, mapper)
+            if not (goes_on or outcome.completed):
+                members = trained_members(members)
+        self._adopt(members, target, outcome.solver)
+        report.end()
+        return self
+
+    def _validation_rows(
+        self,
+        target: Target,
+        X: ArrayLike | None,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+    ) -> Rows | None:
+        """The validation set of the user."""
+        if X is None or y is None:
+            return None
+        X, y = self._check_Xy(X, y, reset=False)
+        X, y, weight = positive_rows(X, y, sample_weight)
+        return Rows(X, target.encode(y), weight)
+
+    def _partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        target: Target | None = None,
+    ) -> None:
+        """One pass of the stochastic solver over these rows; the first batch may name a target."""
+        fresh = not hasattr(self, "ensemble_")
+        if not fresh:
+            self._check_unchanged()
+        known = target if fresh else self.ensemble_.target
+        solver = Adam() if self.solver == "auto" else choose_solver(self.solver, 0, 0)
+        # what else there is has no partial_fit
+        assert isinstance(solver, StochasticSolver)
+        solver._validate_params()
+        with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
+            rows, target = self._prepare(X, y, sample_weight, known, reset=fresh)
+            stream = getattr(self, "_stream", None) or check_random_state(self.random_state)
+            if fresh:
+                n_members = choose_members(self.n_members, len(rows.X))
+                members = self._draw(rows, target, n_members, stream)
+            else:
+                members = self._copies()
+            self._training(target).run_batch(members, solver, rows, stream, mapper)
+        self._adopt(members, target, solver, stream)

@@ -1,0 +1,142 @@
+"""Several fitted members that predict together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from skcode.flow import BatchedFlows
+from skcode.inputs import InputMap
+from skcode.model._divergence import check_divergence
+from skcode.model._member import FittedMember
+from skcode.model._targets import Target, mean_of
+from skcode.utils._blocks import OrderedMap
+from skcode.utils._typing import Array, FloatArray
+
+#: rows up to which the flows of all members run in one array: so few cost calls, not arithmetic
+_FEW_ROWS = 64
+#: ... as long as the coefficients of all members, which are copied for it, are at most so many
+_SMALL_ENTRIES = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """What an estimator has fitted: members, and the target that they predict.
+
+    Parameters
+    ----------
+    members : tuple of FittedMember
+        The members, at least one.
+    target : Target or None
+        Encoding of what is predicted; None where the states alone are of interest.
+    """
+
+    members: tuple[FittedMember, ...]
+    target: Target | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # what is made from the members neither travels nor persists
+        return {"members": self.members, "target": self.target}
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Float type of the states and the scores."""
+        return self.members[0].model.dtype
+
+    @property
+    def input_map(self) -> InputMap:
+        """The scaling of the inputs."""
+        return self.members[0].model.input_map
+
+    @property
+    def has_variance(self) -> bool:
+        """Whether `moments` has something to go by."""
+        return all(member.has_variance for member in self.members)
+
+    def scores(self, X: Array, n_jobs: int | None = None) -> FloatArray:
+        """Scores (E, n, K) of the members; few rows are scaled once, and flow through all at once.
+
+        It is an error where a flow explodes, and a warning where one all but explodes.
+        """
+        reach = np.inf if self.target is None else self.target.reach
+        return check_divergence(self._scores(X, n_jobs), reach, X, self.input_map)
+
+    def _scores(self, X: Array, n_jobs: int | None) -> FloatArray:
+        if len(self) > 1 and len(X) <= _FEW_ROWS and self._of_few is not None:
+            # so little is no work for a pool, nor for threads of BLAS
+            with np.errstate(all="ignore"):
+                return self._of_few(X)
+        n_outputs = self.members[0].model.readout.n_outputs
+        scores = np.empty((len(self), len(X), n_outputs), self.dtype)
+        one_block = len(X) <= min(member.model.n_block for member in self.members)
+        with OrderedMap(n_jobs) as mapper:
+            x0 = self.input_map(X) if one_block and self._share_inputs else None
+            for e, member in enumerate(self.members):
+                scores[e] = member.block_scores(X, x0) if one_block else member.scores(X, mapper)
+        return scores
+
+    @property
+    def _share_inputs(self) -> bool:
+        return all(member.model.input_map is self.input_map for member in self.members)
+
+    @cached_property
+    def _of_few(self) -> Callable[[Array], FloatArray] | None:
+        """Scores (E, n, K) of few rows in one array; None where members have to go one by one."""
+        model = self.members[0].model
+        small = len(self) * model.fields.tape_width * model.fields.n_states <= _SMALL_ENTRIES
+        if not small or not self._share_inputs:
+            return None
+        fields = [member.model.fields for member in self.members]
+        controls = [member.controls for member in self.members]
+        flows = BatchedFlows.of(fields, model.tableau, controls, model.dtype)
+        if flows is None:
+            return None
+        if any(member.head is not None for member in self.members):
+
+            def of_heads(X: Array) -> FloatArray:
+                x0 = model.input_map(X)
+                pairs = zip(self.members, flows(x0), strict=True)
+                return np.stack([member.scores_of_states(x1.T, x0) for member, x1 in pairs])
+
+            return of_heads
+        readouts = model.readout.batched([member.parameters for member in self.members])
+
+        def of_readouts(X: Array) -> FloatArray:
+            x0 = model.input_map(X)
+            return readouts(flows(x0), x0)
+
+        return of_readouts
+
+    def moments(self, X: Array, n_jobs: int | None = None) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation (n, K) of a new observation, in units of the scores.
+
+        The variance is the mean of the members' variances plus the variance between their scores.
+        """
+        scores = self.scores(X, n_jobs)
+        mean = mean_of(scores)
+        with OrderedMap(n_jobs) as mapper:
+            within = mean_of(np.array([member.variance(X, mapper) for member in self.members]))
+        with np.errstate(over="ignore"):
+            between = mean_of((scores - mean) ** 2)
+            deviation = np.sqrt(within + between)
+        return mean, check_divergence(deviation, np.inf, X, self.input_map)
+
+    def states(self, X: Array, n_jobs: int | None = None) -> FloatArray:
+        """Final states (n, m) of the first member; an error where its flow explodes."""
+        with OrderedMap(n_jobs) as mapper:
+            states = self.members[0].states(X, mapper)
+        return check_divergence(states, max(self.input_map.size, 1.0), X, self.input_map)
+
+    def trajectory(self, X: Array, member: int = 0, n_jobs: int | None = None) -> FloatArray:
+        """States (M + 1, n, m) of a member; an error where its flow explodes."""
+        with OrderedMap(n_jobs):
+            states = self.members[member].trajectory(X)
+        check_divergence(states[-1], np.inf, X, self.input_map)
+        return states

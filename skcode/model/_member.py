@@ -1,0 +1,127 @@
+"""One fitted model: the map, its trained numbers, and what it says of its own uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from skcode.flow import trajectory
+from skcode.model._model import Model
+from skcode.model._posterior import Posterior
+from skcode.model._variance import block_variance
+from skcode.utils._blocks import OrderedMap
+from skcode.utils._typing import Array, FloatArray
+
+
+class Head(Protocol):
+    """Stands in for the readout where what maps states to scores is fitted after the flow.
+
+    Its state is its own, and no part of theta. It has to pickle; arrays and tagged objects in its
+    ``__dict__`` go into files.
+    """
+
+    def scores(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
+        """Scores (n, K) from final and initial states (n, m); x1 may lie in a buffer."""
+        ...
+
+    def variance(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
+        """Variance (n, K) of a new observation, in units of the scores."""
+        ...
+
+    def attributes(self) -> dict[str, Any]:
+        """Fitted attributes of an estimator, by name."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FittedMember:
+    """A model with its trained numbers. Every prediction goes through here.
+
+    Parameters
+    ----------
+    model : Model
+        The map from inputs to scores.
+    theta : ndarray of shape (n_parameters,)
+        Controls, row by row, then the parameters of the readout.
+    posterior : Posterior or None
+        What is known of theta; None where nothing is.
+    head : Head or None
+        Maps states to scores in place of the readout of the model; None for the readout.
+    """
+
+    model: Model
+    theta: FloatArray
+    posterior: Posterior | None = None
+    head: Head | None = None
+
+    @property
+    def controls(self) -> FloatArray:
+        """The controls (M, d), in the float type of training."""
+        controls: FloatArray = self.model.split(self.theta)[0]
+        return controls
+
+    @property
+    def parameters(self) -> FloatArray:
+        """The parameters of the readout, in the float type of the states."""
+        parameters: FloatArray = self.model.split(self.theta)[1].astype(self.model.dtype)
+        return parameters
+
+    @property
+    def has_variance(self) -> bool:
+        """Whether `variance` has something to go by."""
+        return self.posterior is not None or self.head is not None
+
+    def attributes(self) -> dict[str, Any]:
+        """Fitted attributes of an estimator, by name."""
+        own = (
+            self.model.readout.attributes(self.parameters)
+            if self.head is None
+            else self.head.attributes()
+        )
+        controls = self.controls.astype(self.model.dtype)
+        return {"controls_": controls, **own, "vector_fields_": self.model.fields}
+
+    # -- scores ------------------------------------------------------------------------------------
+
+    def scores_of_states(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
+        """Scores (n, K) of final states x1 and initial states x0, (n, m)."""
+        if self.head is not None:
+            return self.head.scores(x1, x0)
+        scores: FloatArray = self.model.readout.scores(self.parameters, x1, x0)
+        return scores
+
+    def block_scores(self, X: Array, x0: FloatArray | None = None) -> FloatArray:
+        """Scores (n, K) of one block; its initial states may be known."""
+        return self.model.of_states(self.scores_of_states, self.theta, X, x0)
+
+    def scores(self, X: Array, mapper: OrderedMap) -> FloatArray:
+        """Scores (n, K) of any number of rows."""
+        # a posterior, which may be large, need not go to the workers
+        alone = FittedMember(self.model, self.theta, head=self.head)
+        return self.model.over_blocks(alone.block_scores, X, mapper)
+
+    # -- states ------------------------------------------------------------------------------------
+
+    def states(self, X: Array, mapper: OrderedMap) -> FloatArray:
+        """Final states X_1 (n, m)."""
+        return self.model.states(self.theta, X, mapper)
+
+    def trajectory(self, X: Array) -> FloatArray:
+        """States (M + 1, n, m) at the ends of the intervals."""
+        model = self.model
+        return trajectory(model.fields, model.input_map(X), self.controls, model.tableau)
+
+    # -- uncertainty -------------------------------------------------------------------------------
+
+    def variance(self, X: Array, mapper: OrderedMap) -> FloatArray:
+        """Variance (n, K) of a new observation, in units of the scores."""
+        if self.head is not None:
+            of_block = partial(self.model.of_states, self.head.variance, self.theta)
+            return self.model.over_blocks(of_block, X, mapper)
+        if self.posterior is None:
+            raise ValueError("This member has no posterior, and knows of no variance.")
+        factor = self.posterior.factor
+        of_parameters = partial(block_variance, self.model, self.theta, factor)
+        variance = self.model.over_blocks(of_parameters, X, mapper)
+        return variance + 1 / self.posterior.noise_precision

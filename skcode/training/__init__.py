@@ -1,0 +1,47 @@
+"""The course of a fit: rows, members in training, what watches them, and batches.
+
+A fit prepares rows (`prepare_rows`), draws members (`draw_members`), trains them (`Training`) and
+ends with what estimators publish (`fitted_attributes`). What predicts is in `skcode.model`.
+"""
+
+from skcode.training._callbacks import CallbackSupportMixin, FitReport, MemberReport
+from skcode.training._draw import Design, draw_members
+from skcode.training._member import (
+    Member,
+    Outcome,
+    fitted_attributes,
+    fitted_state,
+    trained_members,
+)
+from skcode.training._monitor import TrainingMonitor, Validation
+from skcode.training._rows import Rows, canonical, hold_out, positive_rows
+from skcode.training._stream import stream_epoch
+from skcode.training._training import Training
+
+#: classes that occur in files, by the names that files hold: a class may move, its tag may not
+TAGS: dict[str, type] = {
+    "skcode/training/member": Member,
+    "skcode/training/monitor": TrainingMonitor,
+}
+
+__all__ = [
+    "TAGS",
+    "CallbackSupportMixin",
+    "Design",
+    "FitReport",
+    "Member",
+    "MemberReport",
+    "Outcome",
+    "Rows",
+    "Training",
+    "TrainingMonitor",
+    "Validation",
+    "canonical",
+    "draw_members",
+    "fitted_attributes",
+    "fitted_state",
+    "hold_out",
+    "positive_rows",
+    "stream_epoch",
+    "trained_members",
+]

@@ -1,0 +1,227 @@
+"""A member in training, its course, and what is published of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from skcode.model import Ensemble, FittedMember, Model, Posterior, Target
+from skcode.objective import Objective
+from skcode.solvers import Solver, StreamState, halve_controls
+from skcode.training._callbacks import MemberReport
+from skcode.training._monitor import TrainingMonitor
+from skcode.utils._typing import FloatArray
+
+#: factor on the objective of the start beyond which a training is worse than none
+_DIVERGED = 2.0
+
+
+@dataclass
+class Member:
+    """A fitted member, and how it was reached: what a training that goes on starts from.
+
+    Parameters
+    ----------
+    fitted : FittedMember
+        Model and parameters.
+    monitor : TrainingMonitor
+        Curves of the training.
+    n_iter : int
+        Iterations of the last training.
+    stream : StreamState or None
+        What a stochastic solver remembers between two calls of partial_fit.
+    """
+
+    fitted: FittedMember
+    monitor: TrainingMonitor
+    n_iter: int = 0
+    stream: StreamState[Any] | None = None
+
+    @property
+    def model(self) -> Model:
+        return self.fitted.model
+
+    @property
+    def theta(self) -> FloatArray:
+        return self.fitted.theta
+
+    def move(self, theta: FloatArray, posterior: Posterior | None = None) -> None:
+        """Put other parameters in place."""
+        self.fitted = FittedMember(self.model, theta, posterior)
+
+    def copy(self) -> Member:
+        """A member that is trained further without a change to this one."""
+        stream = None if self.stream is None else self.stream.copy()
+        return replace(self, monitor=self.monitor.copy(), stream=stream)
+
+
+class Outcome(NamedTuple):
+    """What became of a training: whether more members are to follow, and what to warn of."""
+
+    completed: bool
+    n_iter: int
+    solver: Solver
+    warnings: list[tuple[str, type[Warning]]]
+
+
+def interrupted(n_iter: int) -> tuple[str, type[Warning]]:
+    """The warning that tells the caller of `fit` what an interrupt leaves."""
+    message = f"Training interrupted after {n_iter} iterations; the model keeps what was reached."
+    return message, UserWarning
+
+
+def tame_start(objective: Objective, theta: FloatArray) -> tuple[FloatArray, float]:
+    """Parameters at which the flow of the data is finite, and the objective there."""
+    return halve_controls(
+        theta,
+        objective.n_controls,
+        objective.value,
+        float,
+        "The flow of the training data explodes even for tiny controls, or the loss overflows. "
+        "Scale X and y (scaling='standard'), lower the degree or the scale of the vector fields, "
+        "or use bounded ones (vector_fields='neural').",
+    )
+
+
+def train(
+    member: Member,
+    objective: Objective,
+    solver: Solver,
+    *,
+    max_iter: int | None,
+    tol: float,
+    n_iter_no_change: int,
+    rng: np.random.Generator,
+    report: MemberReport,
+    stopped: Callable[[], bool],
+) -> Outcome:
+    """Train a member in place.
+
+    It is not completed after an interrupt, which keeps what was reached, or if a callback wants no
+    more members, or where `stopped` became true.
+    """
+    max_iter = solver.default_max_iter if max_iter is None else max_iter
+    monitor = member.monitor
+    monitor.should_stop = lambda: report.iterated() or stopped()
+    monitor.start(max_iter)
+
+    def keep_what_was_reached() -> None:
+        last = member.theta if monitor.theta is None else monitor.theta
+        member.move(monitor.chosen(last))
+        member.n_iter = max(len(monitor.losses), 1)
+
+    try:
+        theta, first = tame_start(objective, member.theta)
+        member.move(theta)
+        report.begin(solver.most_iterations(objective, max_iter))
+        result = solver.minimize(
+            objective,
+            theta,
+            max_iter=max_iter,
+            tol=tol,
+            n_iter_no_change=n_iter_no_change,
+            rng=rng,
+            monitor=monitor,
+        )
+        if stopped():
+            keep_what_was_reached()
+            return Outcome(False, len(monitor.losses), solver, [])
+        if not monitor.losses:
+            # the start was the optimum
+            monitor(result.theta, objective.value(result.theta))
+    except KeyboardInterrupt:
+        keep_what_was_reached()
+        n_iter = len(monitor.losses)
+        return Outcome(False, n_iter, solver, [interrupted(n_iter)])
+    finally:
+        # neither the validation part nor the callbacks are kept with the model
+        monitor.validate = monitor.should_stop = None
+    theta = monitor.chosen(result.theta)
+    # an iterate that the validation part chose has no posterior; only regression asks for one
+    has_posterior = objective.loss.has_noise and theta is result.theta
+    member.move(theta, result.posterior if has_posterior else None)
+    member.n_iter = max(result.n_iter, 1)
+    warned: list[tuple[str, type[Warning]]] = []
+    # the last loss that a solver reports may be a mean over a pass
+    bound = _DIVERGED * first + tol
+    if monitor.losses[-1] > bound and (now := objective.value(theta)) > bound:
+        message = (
+            f"{type(solver).__name__} diverged: the objective is {now:.3g}, and was {first:.3g} "
+            "at the start. Lower the rate of the solver or alpha, scale X (scaling='robust'), or "
+            "use bounded vector fields (vector_fields='neural')."
+        )
+        warned.append((message, ConvergenceWarning))
+    elif not result.converged:
+        message = (
+            f"{type(solver).__name__} with max_iter={max_iter} did not converge "
+            f"({result.message}): raise max_iter, or tol."
+        )
+        warned.append((message, ConvergenceWarning))
+    try:
+        completed = not report.end()
+    except KeyboardInterrupt:
+        completed = False
+        warned.append(interrupted(len(monitor.losses)))
+    return Outcome(completed, len(monitor.losses), solver, warned)
+
+
+def trained_members(members: list[Member]) -> list[Member]:
+    """The members to keep of an ensemble whose training was not completed.
+
+    One without an iteration would only dilute the others.
+    """
+    return [member for member in members if member.monitor.losses] or members[:1]
+
+
+# -- what is published -----------------------------------------------------------------------------
+
+
+def fitted_state(members: Sequence[Member], target: Target | None) -> dict[str, Any]:
+    """Attributes of an estimator by name: what predicts, what goes on, and what is told of it."""
+    ensemble = Ensemble(tuple(member.fitted for member in members), target)
+    return {"ensemble_": ensemble, "_members": list(members), **fitted_attributes(members)}
+
+
+def snapshot(members: Sequence[Member], target: Target) -> dict[str, Any]:
+    """Attributes of an estimator whose fit stops now, with the last member in training or after."""
+    *trained, last = members
+    monitor = last.monitor
+    if monitor.should_stop is not None:
+        theta = last.theta if monitor.theta is None else monitor.chosen(monitor.theta)
+        fitted = FittedMember(last.model, theta)
+        last = replace(last, fitted=fitted, monitor=monitor.copy(), n_iter=len(monitor.losses))
+    return fitted_state([*trained, last], target)
+
+
+def fitted_attributes(members: Sequence[Member]) -> dict[str, Any]:
+    """Public attributes by name; with several members, arrays gain a leading axis."""
+    columns: dict[str, list[Any]] = {}
+    for member in members:
+        monitor = member.monitor
+        scores = monitor.validation_scores
+        attributes = {
+            **member.fitted.attributes(),
+            "loss_curve_": list(monitor.losses),
+            "loss_": monitor.losses[-1] if monitor.losses else np.nan,
+            "validation_loss_curve_": list(monitor.validation_losses) or None,
+            "validation_scores_": list(scores) or None,
+            # a score that is not defined is NaN, which fmax passes over
+            "best_validation_score_": float(np.fmax.reduce(scores)) if scores else None,
+        }
+        for name, value in attributes.items():
+            columns.setdefault(name, []).append(value)
+    several = len(members) > 1
+    result = {
+        name: (np.stack(values) if isinstance(values[0], np.ndarray) else values)
+        if several
+        else values[0]
+        for name, values in columns.items()
+    }
+    result["n_parameters_"] = sum(member.model.n_parameters for member in members)
+    # drawing alone counts as one iteration
+    result["n_iter_"] = max(1, *(member.n_iter for member in members))
+    return result

@@ -1,0 +1,168 @@
+"""The training of all members of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from skcode.model import Model, Target
+from skcode.objective import Objective
+from skcode.solvers import Solver, StochasticSolver
+from skcode.training._callbacks import FitReport, MemberReport
+from skcode.training._concurrency import at_once, one_after_another
+from skcode.training._member import Member, Outcome, snapshot, train
+from skcode.training._monitor import TrainingMonitor, Validation
+from skcode.training._rows import Rows, hold_out
+from skcode.training._stream import stream_epoch
+from skcode.utils._blocks import OrderedMap
+from skcode.utils._random import as_generator
+from skcode.utils._typing import FloatArray
+
+#: threads train a member each as long as there are fewer blocks of rows than this for each thread:
+#: even where some threads then have no member, sharing so few blocks would keep them waiting
+_FEW_BLOCKS = 2
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is minimised for each member, by which solver, and when it ends.
+
+    Parameters
+    ----------
+    target : Target
+        What is predicted, and its loss.
+    choose_solver : callable
+        ``choose_solver(n_normal_entries, n_rows)``: the solver of a member, from the size of its
+        Gauss-Newton matrix and the rows.
+    alpha, train_controls
+        As in `skcode.objective.Objective`.
+    max_iter, tol, n_iter_no_change
+        As in `skcode.solvers.Solver.minimize`; None leaves the number to the solver.
+    early_stopping, validation_fraction
+        Whether to hold out rows and to stop by them, and which share of them.
+    verbose : bool or int
+        Whether to print a line for each iteration.
+    name : str
+        What those lines begin with.
+    """
+
+    target: Target
+    choose_solver: Callable[[int, int], Solver]
+    alpha: float | None
+    train_controls: bool
+    max_iter: int | None
+    tol: float
+    n_iter_no_change: int
+    early_stopping: bool
+    validation_fraction: float
+    verbose: bool | int
+    name: str
+
+    def run(
+        self,
+        members: Sequence[Member],
+        rows: Rows,
+        validation: Rows | None,
+        random_state: np.random.RandomState,
+        report: FitReport,
+        mapper: OrderedMap,
+    ) -> Iterator[Outcome]:
+        """Train the members in place."""
+        jobs = [
+            partial(
+                self._train,
+                member,
+                rows,
+                validation,
+                k,
+                rng=as_generator(random_state),
+                report=report.member(snapshot, members[: k + 1], self.target),
+            )
+            for k, member in enumerate(members)
+        ]
+        n_threads = mapper.n_threads
+        few_blocks = len(rows.X) < _FEW_BLOCKS * n_threads * members[0].model.n_block
+        several = len(members) > 1 and (len(members) >= n_threads or few_blocks)
+        # callbacks hear of one member at a time
+        if n_threads > 1 and several and not report.has_readers:
+            return at_once(jobs, n_threads)
+        return one_after_another(jobs, mapper)
+
+    def _train(
+        self,
+        member: Member,
+        rows: Rows,
+        validation: Rows | None,
+        number: int,
+        mapper: OrderedMap,
+        stopped: Callable[[], bool],
+        *,
+        rng: np.random.Generator,
+        report: MemberReport,
+    ) -> Outcome:
+        """Train a member on the rows, or on those that are left by a validation part of its own."""
+        if self.early_stopping and validation is None:
+            rows, validation = hold_out(rows, self.target, self.validation_fraction, number)
+        # a new one for each call of fit
+        member.monitor = TrainingMonitor(
+            self._validator(member.model, validation, mapper),
+            self.early_stopping,
+            self.tol,
+            self.n_iter_no_change,
+            self.verbose,
+            self._label(number),
+        )
+        return train(
+            member,
+            self._objective(member.model, rows, mapper),
+            self.choose_solver(member.model.n_normal_entries, len(rows.X)),
+            max_iter=self.max_iter,
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            rng=rng,
+            report=report,
+            stopped=stopped,
+        )
+
+    def run_batch(
+        self,
+        members: Sequence[Member],
+        solver: StochasticSolver[Any],
+        rows: Rows,
+        random_state: np.random.RandomState,
+        mapper: OrderedMap,
+    ) -> None:
+        """One pass of a stochastic solver over the rows of a batch, for all members in place."""
+        for k, member in enumerate(members):
+            objective = self._objective(member.model, rows, mapper)
+            loss = stream_epoch(member, objective, solver, as_generator(random_state))
+            member.monitor.verbose, member.monitor.name = self.verbose, self._label(k)
+            member.monitor(member.theta, loss)
+
+    def _objective(self, model: Model, rows: Rows, mapper: OrderedMap) -> Objective:
+        return Objective(model, self.target.loss, *rows, self.alpha, mapper, self.train_controls)
+
+    def _validator(
+        self, model: Model, validation: Rows | None, mapper: OrderedMap
+    ) -> Callable[[FloatArray], Validation] | None:
+        """Loss and score on a validation part, as a function of the parameters."""
+        if validation is None:
+            return None
+        target, (X, y, weight) = self.target, validation
+
+        def validate(theta: FloatArray) -> Validation:
+            scores = model.scores(theta, X, mapper)
+            if not np.isfinite(scores).all():
+                return Validation(np.inf, np.nan)
+            loss = float(np.average(target.loss.value(scores, y), weights=weight))
+            return Validation(loss, target.score(scores, y, weight))
+
+        return validate
+
+    def _label(self, number: int) -> str:
+        """What the printed lines of a member begin with."""
+        return f"[{self.name}] member {number + 1}, "
