@@ -60,7 +60,7 @@ def draw(model: ControlledODEClassifier, states: np.ndarray, y: np.ndarray, path
         ax.set_xticks([])
         ax.set_yticks([])
         ax.spines[:].set_color("#d0d5dd")
-    (a, b), c = model.coef_[0], model.intercept_[0]
+    (a, b), c = model.readout_coef_[0], model.readout_intercept_[0]
     # the points where a x + b y + c = 0
     foot, along = -c * np.array([a, b]) / (a * a + b * b), (b, -a)
     axes[-1].axline(foot, foot + along, color="#4a5260", lw=1, ls="--")

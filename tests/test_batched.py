@@ -8,7 +8,7 @@ from sklearn.datasets import load_diabetes
 from skcode import ControlledODERegressor
 from skcode.fields import DiagonalFields, LinearFields, NeuralFields
 from skcode.flow import TABLEAUS, BatchedFlows, flow, get_tableau
-from skcode.objective import _ensemble as ensemble
+from skcode.model import _ensemble as ensemble
 
 ABLE = [
     LinearFields(),
@@ -54,7 +54,7 @@ def test_few_rows_are_predicted_as_many_are(readout):
     many = model.fit(X, y).predict(X)
     few = np.concatenate([model.predict(X[i : i + 10]) for i in range(0, len(X), 10)])
     np.testing.assert_allclose(few, many, rtol=1e-9)
-    assert model._members[0].model.batched.scores is not None
+    assert model.ensemble_._of_few is not None
     # training goes on with the same models
     model.partial_fit(X, -y)
     np.testing.assert_allclose(model.predict(X[:5]), model.predict(X)[:5], rtol=1e-9)
@@ -65,4 +65,4 @@ def test_large_members_predict_one_by_one(monkeypatch):
     model = ControlledODERegressor(n_fields=8, n_members=2, random_state=0).fit(X, y)
     monkeypatch.setattr(ensemble, "_SMALL_ENTRIES", 0)
     np.testing.assert_allclose(model.predict(X[:5]), model.predict(X)[:5], rtol=1e-9)
-    assert model._members[0].model.batched.scores is None
+    assert model.ensemble_._of_few is None

@@ -12,8 +12,8 @@ from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 
 from skcode import ControlledODEClassifier, ControlledODERegressor
-from skcode.estimators import _course
 from skcode.fields import FunctionFields, NeuralFields
+from skcode.training import _concurrency, _training
 
 SOLVERS = ["gauss-newton", "lbfgs", "sgd", "adam"]
 SMALL = {"n_members": 4, "n_fields": 6, "n_states": 8, "max_iter": 6, "random_state": 0}
@@ -39,7 +39,7 @@ def pools(monkeypatch):
             sizes.append(max_workers)
             super().__init__(max_workers)
 
-    monkeypatch.setattr(_course, "ThreadPoolExecutor", Counting)
+    monkeypatch.setattr(_concurrency, "ThreadPoolExecutor", Counting)
     return sizes
 
 
@@ -87,7 +87,7 @@ def test_standard_deviations_and_probabilities(friedman):
 def test_blocks_are_shared_where_members_are_few_and_rows_many(pools, n_members):
     X, y = make_friedman1(16_000, n_features=5, random_state=0)
     model = regressor(n_members=n_members, max_iter=1, n_jobs=3).fit(X, y)
-    assert len(X) > 6 * model._members[0].model.n_block
+    assert len(X) > 6 * model.ensemble_.members[0].model.n_block
     assert pools == []
 
 
@@ -112,7 +112,7 @@ def test_warnings_name_the_line_that_fits(friedman, n_jobs):
 
 @pytest.mark.parametrize("at", [1, 2, 4])
 def test_an_error_in_a_member_is_the_error_of_the_fit(friedman, monkeypatch, at):
-    train, calls = _course.train, []
+    train, calls = _training.train, []
 
     def failing(*args, **kwargs):
         calls.append(args)
@@ -120,7 +120,7 @@ def test_an_error_in_a_member_is_the_error_of_the_fit(friedman, monkeypatch, at)
             raise RuntimeError("in a member")
         return train(*args, **kwargs)
 
-    monkeypatch.setattr(_course, "train", failing)
+    monkeypatch.setattr(_training, "train", failing)
     threads = threading.active_count()
     model = regressor(n_jobs=2)
     with pytest.raises(RuntimeError, match="in a member"):

@@ -10,9 +10,9 @@ from sklearn.datasets import make_friedman1
 from sklearn.utils.class_weight import compute_class_weight
 
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
-from skcode.estimators import _course, _member
 from skcode.fields import DiagonalFields, FunctionFields, NeuralFields
 from skcode.solvers import SGD, Adam, GaussNewton
+from skcode.training import _training, fitted_attributes
 
 SMALL = {"n_members": 2, "n_fields": 6, "n_states": 8, "max_iter": 4, "random_state": 0}
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -130,9 +130,9 @@ def test_a_refit_drops_what_the_model_before_had_alone(friedman):
     X, y = friedman
     model = regressor().fit(X, y)
     linear = set(vars(model))
-    assert {"coef_", "intercept_", "solver_"} < linear
+    assert {"readout_coef_", "readout_intercept_", "solver_"} < linear
     model.set_params(readout="displacement").fit(X, y)
-    assert linear - set(vars(model)) == {"coef_", "intercept_"}
+    assert linear - set(vars(model)) == {"readout_coef_", "readout_intercept_"}
     model.set_params(readout="linear").fit(X, y)
     assert set(vars(model)) == linear
     features = transformer().fit(X, y).fit(X)
@@ -140,7 +140,7 @@ def test_a_refit_drops_what_the_model_before_had_alone(friedman):
 
 
 def raise_in_the_second_member(monkeypatch):
-    train = _course.train
+    train = _training.train
     calls = []
 
     def failing(*args, **kwargs):
@@ -149,7 +149,7 @@ def raise_in_the_second_member(monkeypatch):
             raise RuntimeError("in the second member")
         return train(*args, **kwargs)
 
-    monkeypatch.setattr(_course, "train", failing)
+    monkeypatch.setattr(_training, "train", failing)
 
 
 def state(model, X):
@@ -168,7 +168,9 @@ def test_a_fit_that_fails_leaves_the_model_before(friedman, monkeypatch, warm_st
         model.fit(narrow, y)
     after = state(model, X)
     assert before.keys() == after.keys()
-    assert all(np.array_equal(before[key], after[key]) for key in before.keys() - {"_members"})
+    assert all(
+        np.array_equal(before[key], after[key]) for key in before.keys() - {"_members", "ensemble_"}
+    )
     assert isinstance(model.solver_, GaussNewton)
 
 
@@ -192,8 +194,8 @@ def test_a_batch_that_fails_leaves_the_model_before(friedman):
     curves = [list(curve) for curve in model.loss_curve_]
     assert curves == other.loss_curve_
     np.testing.assert_array_equal(model.predict(X), other.predict(X))
-    assert [m.memory["count"] for m in model._members] == [
-        m.memory["count"] for m in other._members
+    assert [m.stream.memory.count for m in model._members] == [
+        m.stream.memory.count for m in other._members
     ]
 
 
@@ -292,7 +294,8 @@ class _Rows:
     """All that the phases ask of an objective."""
 
     def __init__(self, X, alpha):
-        self.X, self.n_samples, self.alpha = X, len(X), alpha
+        self.n_samples, self.n_features = X.shape
+        self.alpha = alpha
 
 
 def test_the_best_score_passes_over_those_that_are_not_defined(friedman):
@@ -301,7 +304,7 @@ def test_the_best_score_passes_over_those_that_are_not_defined(friedman):
     monitor = model._members[0].monitor
     for scores, best in (([np.nan, -3.0, -2.0], -2.0), ([0.5, np.nan], 0.5), ([np.nan], np.nan)):
         monitor.validation_scores = scores
-        found = _member.published(model._members)["best_validation_score_"]
+        found = fitted_attributes(model._members)["best_validation_score_"]
         np.testing.assert_equal(found, best)
     # R2 of one row is not defined
     alone = regressor(n_members=1).fit(X, y, X_val=X[:1], y_val=y[:1])
@@ -334,7 +337,7 @@ def test_scores_of_certain_labels_are_finite(friedman, n_members):
         model.fit(X.astype(dtype), Y)
         assert np.isfinite(model.decision_function(X)).all()
         one = np.array([[0.0, 1.0]], dtype)
-        assert np.isfinite(model._task.link(one)).all()
+        assert np.isfinite(model.ensemble_.target.link(one)).all()
 
 
 # -- weights -------------------------------------------------------------------------------------

@@ -54,8 +54,8 @@ def test_multi_output_regression(solver, n_members):
     lead = () if n_members == 1 else (n_members,)
     assert model.predict(X).shape == Y.shape
     assert model.controls_.shape == (*lead, 2, 6 + 3)
-    assert model.coef_.shape == (*lead, 3, 8)
-    assert model.intercept_.shape == (*lead, 3)
+    assert model.readout_coef_.shape == (*lead, 3, 8)
+    assert model.readout_intercept_.shape == (*lead, 3)
     assert model.n_parameters_ == n_members * (2 * 9 + 3 * 9)
 
 
@@ -123,7 +123,7 @@ def test_the_transformer_reads_the_kind_of_target():
     X, codes = blobs(3)
     names = np.array(["u", "v", "w"])[codes]
     by_class = transformer().fit(X, names)
-    assert by_class.coef_.shape == (3, 8)
+    assert by_class.readout_coef_.shape == (3, 8)
     np.testing.assert_array_equal(by_class.controls_, classifier().fit(X, names).controls_)
     target = X[:, 0] * X[:, 1]
     by_value = transformer().fit(X, target)
@@ -147,10 +147,10 @@ def test_the_last_state_of_the_trajectory_is_what_is_read_out():
     model = regressor(n_members=2, integrator="rk4").fit(X, y)
     path = model.trajectory(X, member=1)
     assert path.shape == (3, 70, 8)
-    scores = path[-1] @ model.coef_[1].T + model.intercept_[1]
-    alone = model._task.decode(scores)
-    other = model.trajectory(X)[-1] @ model.coef_[0].T + model.intercept_[0]
-    both = 0.5 * (alone + model._task.decode(other))
+    scores = path[-1] @ model.readout_coef_[1].T + model.readout_intercept_[1]
+    alone = model.ensemble_.target.decode(scores)
+    other = model.trajectory(X)[-1] @ model.readout_coef_[0].T + model.readout_intercept_[0]
+    both = 0.5 * (alone + model.ensemble_.target.decode(other))
     np.testing.assert_allclose(model.predict(X), both, rtol=1e-10, atol=1e-10)
 
 
@@ -176,12 +176,14 @@ def test_displacement_trains_one_number_beside_the_controls(solver, n_members):
     ).fit(X, Y)
     assert model.n_parameters_ == n_members * (2 * 6 + 1)
     assert np.shape(model.scale_) == (() if n_members == 1 else (n_members,))
-    assert not hasattr(model, "coef_")
+    assert not hasattr(model, "readout_coef_")
     assert model.predict(X).shape == Y.shape
     if n_members == 1:
         path = model.trajectory(X)
         scores = model.scale_ * (path[-1] - path[0])[:, :2]
-        np.testing.assert_allclose(model.predict(X), model._task.decode(scores), rtol=1e-10)
+        np.testing.assert_allclose(
+            model.predict(X), model.ensemble_.target.decode(scores), rtol=1e-10
+        )
 
 
 def test_displacement_learns():
@@ -327,7 +329,9 @@ def test_float32_goes_through(solver, n_members):
     X, y = regression()
     X32 = X.astype(np.float32)
     model = regressor(solver=solver, n_members=n_members).fit(X32, y)
-    assert {model.predict(X32).dtype, model.controls_.dtype, model.coef_.dtype} == {X32.dtype}
+    assert {model.predict(X32).dtype, model.controls_.dtype, model.readout_coef_.dtype} == {
+        X32.dtype
+    }
     assert model.trajectory(X32).dtype == np.float32
     assert model.predict(X).dtype == np.float32
     double = regressor(solver=solver, n_members=n_members).fit(X32.astype(np.float64), y)
@@ -376,7 +380,7 @@ def test_the_readout_alone_is_ridge_regression():
     states = model.trajectory(X)[-1]
     centred, target = states - states.mean(axis=0), (y - y.mean()) / y.std()
     coef = np.linalg.solve(centred.T @ centred + alpha * 70 * np.eye(8), centred.T @ target)
-    np.testing.assert_allclose(model.coef_[0], coef, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(model.readout_coef_[0], coef, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

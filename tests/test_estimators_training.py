@@ -11,9 +11,9 @@ from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
-from skcode.estimators import _monitor
 from skcode.fields import FunctionFields, NeuralFields
 from skcode.solvers import LBFGS, SGD, Adam, GaussNewton
+from skcode.training import _monitor
 
 SOLVERS = ["gauss-newton", "lbfgs", "sgd", "adam"]
 STOCHASTIC = ["sgd", "adam"]
@@ -382,11 +382,11 @@ class InterruptedMonitor(_monitor.TrainingMonitor):
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("at", [1, 3])
 def test_an_interrupt_leaves_a_usable_model(friedman, monkeypatch, solver, n_members, at):
-    from skcode.estimators import _course
+    from skcode.training import _training
 
     X, y = friedman
     monitor = type("Monitor", (InterruptedMonitor,), {"calls": 0, "at": at})
-    monkeypatch.setattr(_course, "TrainingMonitor", monitor)
+    monkeypatch.setattr(_training, "TrainingMonitor", monitor)
     model = regressor(solver=solver, n_members=n_members, max_iter=20)
     with pytest.warns(UserWarning, match="interrupted"):
         model.fit(X, y)
@@ -410,11 +410,11 @@ def test_an_interrupt_before_the_first_iteration(friedman, monkeypatch):
 
 
 def test_an_interrupt_keeps_the_best_iterate(friedman, monkeypatch):
-    from skcode.estimators import _course
+    from skcode.training import _training
 
     X, y = friedman
     monitor = type("Monitor", (InterruptedMonitor,), {"calls": 0, "at": 5})
-    monkeypatch.setattr(_course, "TrainingMonitor", monitor)
+    monkeypatch.setattr(_training, "TrainingMonitor", monitor)
     model = regressor(solver="sgd", early_stopping=True, max_iter=20)
     with pytest.warns(UserWarning, match="interrupted"):
         model.fit(X, y, X_val=X[:50], y_val=y[:50])
@@ -533,5 +533,5 @@ def test_auto_is_gauss_newton_while_its_matrix_is_small():
 
 
 def test_only_regression_keeps_the_posterior(friedman, classes):
-    assert regressor().fit(*friedman)._members[0].posterior is not None
-    assert classifier().fit(*classes)._members[0].posterior is None
+    assert regressor().fit(*friedman).ensemble_.members[0].posterior is not None
+    assert classifier().fit(*classes).ensemble_.members[0].posterior is None

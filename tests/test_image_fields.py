@@ -202,8 +202,8 @@ def test_shared_filters_see_stripes_wherever_they_are(stripes):
     model = classifier(family, n_states=family.n_states(4), max_iter=40).fit(X[:400], y[:400])
     assert model.score(X[400:], y[400:]) > 0.97
     assert model.n_parameters_ == 8 + 4 + 1
-    assert model.coef_.shape == (1, 4)
-    assert model.coef_.dtype == np.float32
+    assert model.readout_coef_.shape == (1, 4)
+    assert model.readout_coef_.dtype == np.float32
     np.testing.assert_array_equal(model.predict(X), model.predict(X.astype(np.float32)))
 
 
@@ -218,8 +218,8 @@ def test_trained_controls_of_convolutional_fields_see_stripes(stripes):
 
 
 def test_training_on_mapped_bytes_never_copies_them(stripes, tmp_path, monkeypatch):
-    monkeypatch.setattr("skcode.estimators._preparation._CANONICAL_ROWS", 0)
-    monkeypatch.setattr("skcode.objective._readout._CHUNK_ENTRIES", 2**16)
+    monkeypatch.setattr("skcode.training._rows._CANONICAL_ROWS", 0)
+    monkeypatch.setattr("skcode.objective._newton_readout._CHUNK_ENTRIES", 2**16)
     np.save(tmp_path / "X.npy", np.tile(stripes[0], (150, 1)))
     X, y = np.load(tmp_path / "X.npy", mmap_mode="r"), np.tile(stripes[1], 150)
     family = FilterFields((8, 8), kernel_size=3, pooling=1)

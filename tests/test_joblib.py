@@ -44,7 +44,7 @@ def assert_same_bits(model, data, expected):
 
 def test_the_data_spans_many_tasks(data, serial):
     model = fitted(data, "gauss-newton", 1)
-    assert len(data[0]) > 2 * model._members[0].model.n_block
+    assert len(data[0]) > 2 * model.ensemble_.members[0].model.n_block
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 3, -1])
@@ -138,7 +138,7 @@ def test_blas_threads_are_given_back(data, monkeypatch, n_jobs):
             seen.append(blas_threads())
             raise RuntimeError("from within a task")
 
-        monkeypatch.setattr(type(model._members[0].model), "block_scores", raising)
+        monkeypatch.setattr(type(model.ensemble_.members[0]), "block_scores", raising)
         for call in (lambda: model.predict(X), lambda: model.fit(X, y)):
             with pytest.raises(RuntimeError, match="from within a task"):
                 call()

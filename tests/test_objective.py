@@ -13,7 +13,8 @@ from skcode.fields import DiagonalFields, NeuralFields, PolynomialFields
 from skcode.flow import flow, get_tableau
 from skcode.inputs import InputMap
 from skcode.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
-from skcode.objective import Model, Objective, ensemble_scores
+from skcode.model import Ensemble, FittedMember, Model
+from skcode.objective import Objective
 from skcode.readouts import READOUTS
 from skcode.utils._blocks import OrderedMap
 
@@ -39,7 +40,7 @@ def problem(
     fields = family.draw(M_STATES, 4, rng, n_inputs=P).astype(dtype)
     input_map = InputMap.fit(X, weight, M_STATES, "standard")
     model = Model(input_map, fields, get_tableau("heun"), M, READOUTS[readout](M_STATES, K))
-    model.n_block = n_block or model.n_block
+    model = model.with_block(n_block or model.n_block)
     y = targets(rng)
     mapper = options.pop("mapper", OrderedMap(1))
     theta = 0.5 * rng.standard_normal(model.n_parameters)
@@ -57,7 +58,7 @@ def test_the_gradient_is_the_limit_of_differences(loss, readout):
 
 @pytest.mark.parametrize("chunk", [1, 10**6])
 def test_the_newton_readout_is_ridge_regression_for_the_squared_loss(chunk, monkeypatch):
-    monkeypatch.setattr("skcode.objective._readout._CHUNK_ENTRIES", chunk)
+    monkeypatch.setattr("skcode.objective._newton_readout._CHUNK_ENTRIES", chunk)
     objective, theta = problem(n_block=25)
     start = objective.newton_readout(theta)
     n_controls = objective.model.n_controls
@@ -109,7 +110,7 @@ def test_ensembles_score_like_their_members(n_rows):
     members = [(models[0], thetas[0]), (same, 2 * thetas[0]), (models[1], -thetas[1])]
     X = problem()[0].X[:n_rows]
     with OrderedMap(1) as mapper:
-        together = ensemble_scores(members, X)
+        together = Ensemble(tuple(FittedMember(*member) for member in members)).scores(X)
         for (model, theta), scores in zip(members, together, strict=True):
             np.testing.assert_array_equal(scores, model.scores(theta, X, mapper))
 
@@ -314,9 +315,9 @@ def test_the_normal_equations_of_frozen_controls_are_those_of_the_readout(loss, 
 def test_models_travel_without_their_buffers():
     objective, theta = problem()
     objective.value_and_grad(theta)
-    assert objective.model._idle
+    assert objective.model._buffers.n_idle
     again = pickle.loads(pickle.dumps(objective.model))
-    assert not again._idle
+    assert not again._buffers.n_idle
     mapper = OrderedMap()
     np.testing.assert_array_equal(
         again.scores(theta, objective.X, mapper), objective.model.scores(theta, objective.X, mapper)

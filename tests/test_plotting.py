@@ -55,14 +55,14 @@ def test_regions_at_the_start_are_those_of_the_member(moons, integrator, member)
     X, y = moons
     model = classifier(n_members=3, integrator=integrator, scaling="standard").fit(X, y)
     display = FlowDisplay.from_estimator(model, X, y, member=member, grid_resolution=9)
-    alone = model._members[member].model
+    alone = model.ensemble_.members[member]
     points = np.stack(np.meshgrid(*display.grid), axis=-1).reshape(-1, 2)
     # back to inputs, by the inverse of the scaling
     inputs = points / alone.input_map.gain + alone.input_map.center
-    scores = alone.block_scores(model._members[member].theta, inputs)
+    scores = alone.block_scores(inputs)
     assert np.array_equal(display.regions[0].ravel(), scores[:, 0] > 0)
     # at the end they are the half-planes of the readout
-    final = points @ model.coef_[member].T + model.intercept_[member]
+    final = points @ model.readout_coef_[member].T + model.readout_intercept_[member]
     assert np.array_equal(display.regions[-1].ravel(), final[:, 0] > 0)
 
 

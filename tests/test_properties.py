@@ -228,7 +228,7 @@ def answers(model, X):
     """All that a fitted model says of rows, by name."""
     names = ["predict", "predict_proba", "predict_log_proba", "decision_function", "transform"]
     said = {name: getattr(model, name)(X) for name in names if hasattr(model, name)}
-    if isinstance(model, ControlledODERegressor) and model._members[0].posterior is not None:
+    if isinstance(model, ControlledODERegressor) and model.ensemble_.has_variance:
         said["std"] = model.predict(X, return_std=True)[1]
     return said | {"trajectory": model.trajectory(X)}
 

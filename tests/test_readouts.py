@@ -21,8 +21,10 @@ def test_linear_scores_are_affine_in_the_final_state():
     readout, parameters = readout_of("linear")
     fitted = readout.attributes(parameters)
     scores = readout.scores(parameters, X1, X0)
-    np.testing.assert_allclose(scores, X1 @ fitted["coef_"].T + fitted["intercept_"])
-    assert fitted["coef_"].shape == (K, M)
+    np.testing.assert_allclose(
+        scores, X1 @ fitted["readout_coef_"].T + fitted["readout_intercept_"]
+    )
+    assert fitted["readout_coef_"].shape == (K, M)
     np.testing.assert_array_equal(readout.scores(parameters, X1, 0 * X0), scores)
 
 
@@ -70,8 +72,8 @@ def test_a_linear_readout_starts_at_the_constant():
 def test_the_penalty_counts_weights_and_no_intercept():
     readout, parameters = readout_of("linear")
     fitted = readout.attributes(parameters)
-    np.testing.assert_array_equal(parameters[readout.penalised], fitted["coef_"].ravel())
-    np.testing.assert_array_equal(parameters[~readout.penalised], fitted["intercept_"])
+    np.testing.assert_array_equal(parameters[readout.penalised], fitted["readout_coef_"].ravel())
+    np.testing.assert_array_equal(parameters[~readout.penalised], fitted["readout_intercept_"])
     assert not DisplacementReadout(M, K).penalised.any()
 
 
@@ -84,7 +86,7 @@ def test_groups_tell_inputs_from_other_states(name):
     if name == "linear":
         inputs = parameters[np.array(readout.groups) == "input weights"]
         np.testing.assert_array_equal(
-            inputs, readout.attributes(parameters)["coef_"][:, :2].ravel()
+            inputs, readout.attributes(parameters)["readout_coef_"][:, :2].ravel()
         )
 
 

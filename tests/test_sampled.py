@@ -7,9 +7,10 @@ from skcode.fields import DiagonalFields, NeuralFields
 from skcode.flow import get_tableau
 from skcode.inputs import InputMap
 from skcode.losses import SoftmaxCrossEntropy
-from skcode.objective import Model, Objective
-from skcode.objective import _normal as normal
-from skcode.objective import _sampled as sampled
+from skcode.model import Model
+from skcode.objective import Objective
+from skcode.objective import _normal_equations as normal
+from skcode.objective import _sampled_classes as sampled
 from skcode.readouts import READOUTS
 from skcode.utils._blocks import OrderedMap
 

@@ -21,7 +21,7 @@ from flow import GRID, draw, error, ours, turns
 from threadpoolctl import threadpool_limits
 
 from skcode.fields import _activations
-from skcode.objective import _model
+from skcode.model import _model
 from skcode.utils._blocks import OrderedMap
 
 COLUMNS = "tanh", "gradient, tanh", "gradient, sweeps", "Jacobian, tanh", "Jacobian, sweeps"

@@ -41,7 +41,8 @@ from skcode.fields import NeuralFields, PolynomialFields
 from skcode.flow import get_tableau
 from skcode.inputs import InputMap
 from skcode.losses import SquaredError
-from skcode.objective import Model, NormalEquations, Objective
+from skcode.model import Model
+from skcode.objective import NormalEquations, Objective
 from skcode.readouts import LinearReadout
 from skcode.utils._blocks import OrderedMap
 

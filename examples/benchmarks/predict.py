@@ -44,7 +44,7 @@ def seconds_of(functions, turns, calls):
 def operations(model):
     """Additions, multiplications and activations that one row takes."""
     total = 0
-    for member in model._members:
+    for member in model.ensemble_.members:
         parts, m = member.model.fields.parts, member.model.fields.n_states
         diagonal, neural = (part.n_fields for part in parts)
         step = 2 * diagonal + 2 * neural * (2 * m + 1)
@@ -75,7 +75,7 @@ def main():
         numbers = ours.n_parameters_ / sum(w.size for w in mlp.coefs_ + mlp.intercepts_)
         work = operations(ours) / sum(2 * w.size for w in mlp.coefs_)
         print(
-            f"| {name} | {len(ours._members)} | {one[0] / one[1]:.2f} | {numbers:.2f} "
+            f"| {name} | {len(ours.ensemble_)} | {one[0] / one[1]:.2f} | {numbers:.2f} "
             f"| {rate:.2f} | {rate / numbers:.2f} | {rate * work:.2f} |"
         )
 

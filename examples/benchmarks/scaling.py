@@ -38,7 +38,8 @@ from skcode.fields import NeuralFields
 from skcode.flow import get_tableau
 from skcode.inputs import InputMap
 from skcode.losses import SquaredError
-from skcode.objective import Model, Objective
+from skcode.model import Model
+from skcode.objective import Objective
 from skcode.readouts import LinearReadout
 from skcode.utils._blocks import OrderedMap
 

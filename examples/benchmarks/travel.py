@@ -62,7 +62,7 @@ def main():
         "skops": (dumped, lambda: from_skops.predict(row)),
         "ONNX": (exported, lambda: session.run(None, {"X": row})[0]),
     }
-    print(f"{model.n_parameters_} trained numbers, {len(model._members)} members")
+    print(f"{model.n_parameters_} trained numbers, {len(model.ensemble_)} members")
     print("| format | kB | ms for one row | largest deviation |\n|---|---|---|---|")
     for name, (data, predict) in callables.items():
         deviation = np.abs(predict() - model.predict(row)).max()
