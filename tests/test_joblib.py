@@ -138,7 +138,7 @@ def test_blas_threads_are_given_back(data, monkeypatch, n_jobs):
             seen.append(blas_threads())
             raise RuntimeError("from within a task")
 
-        monkeypatch.setattr(type(model.ensemble_.members[0]), "block_scores", raising)
+        monkeypatch.setattr(type(model.ensemble_.members[0].model), "of_states", raising)
         for call in (lambda: model.predict(X), lambda: model.fit(X, y)):
             with pytest.raises(RuntimeError, match="from within a task"):
                 call()

@@ -58,7 +58,7 @@ def test_regions_at_the_start_are_those_of_the_member(moons, integrator, member)
     alone = model.ensemble_.members[member]
     points = np.stack(np.meshgrid(*display.grid), axis=-1).reshape(-1, 2)
     # back to inputs, by the inverse of the scaling
-    inputs = points / alone.input_map.gain + alone.input_map.center
+    inputs = points / model.ensemble_.input_map.gain + model.ensemble_.input_map.center
     scores = alone.block_scores(inputs)
     assert np.array_equal(display.regions[0].ravel(), scores[:, 0] > 0)
     # at the end they are the half-planes of the readout

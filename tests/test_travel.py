@@ -3,6 +3,8 @@
 import copy
 import io
 import pickle
+import re
+import sys
 
 import joblib
 import numpy as np
@@ -18,7 +20,9 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import skcode
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
+from skcode.estimators._serialization import TAGS, pack, unpack
 from skcode.export import Graph, field_nodes, register_skl2onnx, to_onnx
 from skcode.fields import (
     ConvolutionalFields,
@@ -31,7 +35,7 @@ from skcode.fields import (
 )
 from skcode.fields._linear import DrawnDiagonal
 from skcode.flow import TABLEAUS
-from skcode.solvers import Adam, GaussNewton
+from skcode.solvers import LBFGS, SGD, Adam, GaussNewton
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 SMALL = {"n_fields": 4, "max_iter": 3, "random_state": 0}
@@ -205,6 +209,79 @@ def test_buffers_stay_at_home(data, use):
         noisy = many + np.random.default_rng(0).normal(size=many.shape)
         large = regressor(n_intervals=1).fit(noisy, np.tile(y, 50))
         assert len(pickle.dumps(large)) < size + 2000
+
+
+# -- tags ------------------------------------------------------------------------------------------
+
+
+def test_every_tag_is_of_one_class():
+    assert len(set(TAGS.values())) == len(TAGS)
+    for tag, kind in TAGS.items():
+        assert tag.startswith("skcode/")
+        assert kind.__module__.split(".")[0] == "skcode"
+        packed = pack(object.__new__(kind), {})
+        assert packed["skcode.tag"] == tag
+        assert type(unpack(packed, {})) is kind
+
+
+def objects_within(value):
+    """All objects that are left in a packed state for others to store."""
+    if isinstance(value, dict):
+        return {kind for item in value.values() for kind in objects_within(item)}
+    if isinstance(value, list | tuple):
+        return {kind for item in value for kind in objects_within(item)}
+    return {type(value)}
+
+
+def assert_nothing_of_ours_is_left(model):
+    left = objects_within(model.__getstate__())
+    assert [kind for kind in left if kind.__module__.split(".")[0] == "skcode"] == []
+
+
+@every_kind
+def test_a_state_holds_no_class_of_ours_of_any_kind(data, kind):
+    assert_nothing_of_ours_is_left(FITTED[kind](*data))
+
+
+@pytest.mark.parametrize("name", EVERY_FAMILY)
+def test_a_state_holds_no_class_of_ours_of_any_family(data, name):
+    X, y = data
+    model = regressor(vector_fields=EVERY_FAMILY[name], n_states=3, max_iter=1, n_members=1)
+    assert_nothing_of_ours_is_left(model.fit(X, y))
+
+
+@pytest.mark.parametrize("solver", [GaussNewton(), LBFGS(), SGD(), Adam()], ids=repr)
+def test_a_state_holds_no_class_of_ours_of_any_solver(data, solver):
+    model = regressor(solver=solver, n_members=1).fit(*data)
+    if hasattr(model, "partial_fit"):
+        model.partial_fit(*data)
+    assert_nothing_of_ours_is_left(model)
+
+
+@pytest.mark.parametrize("kind", ["regressor", "three classes", "labels", "stream", "transformer"])
+def test_a_file_outlives_the_places_of_classes(data, kind, monkeypatch):
+    """Every module of the parts moves between the writing of a file and its reading."""
+    X, y = data
+    model = FITTED[kind](X, y)
+    expected, file = answers(model, X), pickle.dumps(model)
+    private = re.compile(rb"skcode\.\w+(\.\w+)*\._\w+")
+    assert private.search(file) is None
+    moved = {name: module for name, module in sys.modules.items() if "skcode." in f"{name}."}
+    for name in moved:
+        if name.startswith("skcode.") and "._" in name:
+            monkeypatch.delitem(sys.modules, name)
+            monkeypatch.setitem(sys.modules, name, None)
+    for part in TAGS.values():
+        monkeypatch.setattr(part, "__module__", "skcode.of.tomorrow")
+    for name, value in answers(pickle.loads(file), X).items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
+@pytest.mark.parametrize("make", [regressor, classifier, transformer])
+def test_files_name_the_public_place_of_an_estimator(make):
+    kind = type(make())
+    assert name_of(kind) == f"skcode.{kind.__name__}"
+    assert getattr(skcode, kind.__name__) is kind
 
 
 # -- versions --------------------------------------------------------------------------------------

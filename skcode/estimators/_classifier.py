@@ -264,7 +264,8 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
             One score for two classes (positive for ``classes_[1]``), else one for each class. An
             ensemble's are the logits, or logarithms, of its mean probabilities.
         """
-        scores = self.ensemble_.scores(self._check_X(X), self.n_jobs)
+        X = self._check_X(X)
+        scores = self.ensemble_.scores(X, self.n_jobs)
         return self._target.mean_decision(scores)
 
     def predict_proba(self, X: ArrayLike) -> FloatArray:
@@ -280,7 +281,8 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        scores = self.ensemble_.scores(self._check_X(X), self.n_jobs)
+        X = self._check_X(X)
+        scores = self.ensemble_.scores(X, self.n_jobs)
         return self._target.mean_probabilities(scores)
 
     def predict_log_proba(self, X: ArrayLike) -> FloatArray:

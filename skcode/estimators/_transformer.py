@@ -268,7 +268,8 @@ class ControlledODETransformer(
         ndarray of shape (n_samples, n_states)
             X_1.
         """
-        return self.ensemble_.states(self._check_X(X), self.n_jobs)
+        X = self._check_X(X)
+        return self.ensemble_.states(X, self.n_jobs)
 
     @property
     def _n_features_out(self) -> int:

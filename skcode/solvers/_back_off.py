@@ -94,8 +94,12 @@ def halve_controls(
         Where to begin: controls, then other parameters.
     n_controls : int
         Number of parameters that are controls.
-    evaluate, loss, failure
-        As in `back_off`.
+    evaluate : callable
+        Called once for each parameter vector that is tried.
+    loss : callable
+        The loss within what `evaluate` returns.
+    failure : str
+        The message of the error where nothing on the way is finite.
 
     Returns
     -------

@@ -348,8 +348,10 @@ class Moments:
 
     Parameters
     ----------
-    first, second : ndarray
-        Decayed means of the gradients and of their squares.
+    first : ndarray
+        Decayed mean of the gradients.
+    second : ndarray
+        Decayed mean of their squares.
     count : int
         Number of gradients so far.
 
