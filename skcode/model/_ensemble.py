@@ -40,7 +40,7 @@ class Ensemble:
 
     def __getstate__(self) -> dict[str, Any]:
         # what is made from the members neither travels nor persists
-        return {"members": self.members, "target": self.target}
+        return {name: value for name, value in self.__dict__.items() if name != "_of_few"}
 
     def __len__(self) -> int:
         return len(self.members)
