@@ -23,6 +23,7 @@ PACKAGES = [
     "skcode.flow",
     "skcode.geometry",
     "skcode.losses",
+    "skcode.model",
     "skcode.plotting",
     "skcode.readouts",
     "skcode.solvers",

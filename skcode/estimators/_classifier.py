@@ -204,7 +204,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
             verbose=verbose,
         )
         self.n_members = n_members
-        self.class_weight: Any = class_weight
+        self.class_weight = class_weight
 
     def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
         X, y = validate_data(self, X, y, reset=reset, multi_output=True, dtype=INPUT_TYPES)
@@ -227,6 +227,8 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
             raise ValueError("class_weight is not defined for multilabel targets.")
         if self.class_weight == "balanced":
             return target.balancing_factors(targets, weight)
+        # the parameter is checked: what else there is, is a dict
+        assert isinstance(self.class_weight, dict)
         classes = target.classes.tolist()
         unknown = set(self.class_weight) - set(classes)
         if unknown:

@@ -16,9 +16,39 @@ _LEVELS = 4
 
 
 def check_divergence(values: FloatArray, reach: float, X: Array, input_map: InputMap) -> FloatArray:
-    """Values (..., n, K) of rows X; an error where they are not finite, a warning where absurd.
+    """Values of rows as they are; an error where they are not finite, a warning where absurd.
 
     Absurd are values far beyond `reach`, in proportion to inputs beyond those of the training.
+
+    Parameters
+    ----------
+    values : ndarray of shape (..., n, K)
+        What is made of the rows.
+    reach : float
+        Size of the values that the training data asked for; infinity for no bound.
+    X : ndarray of shape (n, p)
+        The rows.
+    input_map : InputMap
+        Scaling of the rows.
+
+    Returns
+    -------
+    ndarray of shape (..., n, K)
+        The values.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.inputs import InputMap
+    >>> from skcode.model import check_divergence
+    >>> X, input_map = np.zeros((1, 2)), InputMap(np.zeros(2), np.ones(2), n_states=2)
+    >>> check_divergence(np.array([[3.0]]), 1.0, X, input_map)
+    array([[3.]])
     """
     # NaN and infinity are not less than anything
     if np.abs(values).max() < _FAR * reach:

@@ -33,6 +33,19 @@ class Ensemble:
         The members, at least one.
     target : Target or None
         Encoding of what is predicted; None where the states alone are of interest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode import ControlledODERegressor
+    >>> X = np.random.default_rng(0).standard_normal((50, 2))
+    >>> model = ControlledODERegressor(n_fields=2, n_members=3, random_state=0).fit(X, X[:, 0])
+    >>> ensemble = model.ensemble_
+    >>> scores = ensemble.scores(X)
+    >>> scores.shape
+    (3, 50, 1)
+    >>> np.allclose(ensemble.target.decode(scores.mean(axis=0)), model.predict(X))
+    True
     """
 
     members: tuple[FittedMember, ...]

@@ -17,8 +17,18 @@ from skcode.utils._typing import Array, FloatArray
 class Head(Protocol):
     """Stands in for the readout where what maps states to scores is fitted after the flow.
 
-    Its state is its own, and no part of theta. It has to pickle; arrays and tagged objects in its
-    ``__dict__`` go into files.
+    Its state is its own, and no part of theta. It has to pickle; a head that is part of skcode has
+    a tag in `TAGS`, so that files hold what is in its ``__dict__``.
+
+    Examples
+    --------
+    >>> class FirstState:
+    ...     def scores(self, x1, x0):
+    ...         return x1[:, :1].copy()
+    ...     def variance(self, x1, x0):
+    ...         return 0 * x1[:, :1]
+    ...     def attributes(self):
+    ...         return {}
     """
 
     def scores(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
@@ -48,6 +58,16 @@ class FittedMember:
         What is known of theta; None where nothing is.
     head : Head or None
         Maps states to scores in place of the readout of the model; None for the readout.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode import ControlledODERegressor
+    >>> X = np.random.default_rng(0).standard_normal((50, 2))
+    >>> model = ControlledODERegressor("linear", n_fields=3, random_state=0).fit(X, X[:, 0])
+    >>> member = model.ensemble_.members[0]
+    >>> member.controls.shape, member.trajectory(X).shape
+    ((2, 3), (3, 50, 2))
     """
 
     model: Model

@@ -45,6 +45,22 @@ class Model:
         The readout R.
     n_block : int
         Samples in a block; 0 for as many as fit the cache.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import LinearFields
+    >>> from skcode.flow import get_tableau
+    >>> from skcode.inputs import InputMap
+    >>> from skcode.model import Model
+    >>> from skcode.readouts import LinearReadout
+    >>> fields = LinearFields().draw(n_states=3, n_fields=2, rng=0)
+    >>> input_map = InputMap(np.zeros(3), np.ones(3), n_states=3)
+    >>> model = Model(input_map, fields, get_tableau("euler"), 4, LinearReadout(3, n_outputs=1))
+    >>> model.n_controls, model.n_parameters
+    (8, 12)
+    >>> model.block_states(np.zeros(12), np.eye(3))[0]
+    array([1., 0., 0.])
     """
 
     input_map: InputMap

@@ -20,6 +20,15 @@ class Posterior:
         Cholesky factor of the precision P.
     noise_precision : float
         Inverse variance of the noise of the scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode import ControlledODERegressor
+    >>> X = np.random.default_rng(0).standard_normal((50, 2))
+    >>> model = ControlledODERegressor(n_fields=2, random_state=0).fit(X, X[:, 0])
+    >>> bool(model.ensemble_.members[0].posterior.noise_precision > 1)
+    True
     """
 
     theta: FloatArray

@@ -22,6 +22,12 @@ class Target(ABC):
     ----------
     reach : float
         Size of the scores that the targets ask for.
+
+    Examples
+    --------
+    >>> from skcode.model import RegressionTarget, Target
+    >>> issubclass(RegressionTarget, Target)
+    True
     """
 
     #: what log-odds reach where classes are as good as certain
@@ -51,7 +57,16 @@ class Target(ABC):
 
 
 class ClassTarget(Target):
-    """Classes or labels: the scores of members are averaged as probabilities."""
+    """Classes or labels: the scores of members are averaged as probabilities.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.model import ClassTarget, MultilabelTarget
+    >>> target: ClassTarget = MultilabelTarget(1)
+    >>> target.mean_probabilities(np.array([[[0.0]], [[100.0]]]))
+    array([[0.75]])
+    """
 
     @property
     @abstractmethod
@@ -94,7 +109,25 @@ class ClassTarget(Target):
 
 
 def mean_of(values: FloatArray) -> FloatArray:
-    """Mean (n, K) of what the members predict, (E, n, K)."""
+    """Mean of what the members predict.
+
+    Parameters
+    ----------
+    values : ndarray of shape (E, n, K)
+        Values of each member.
+
+    Returns
+    -------
+    ndarray of shape (n, K)
+        Their mean; the values themselves of a single member.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.model import mean_of
+    >>> mean_of(np.array([[[1.0]], [[3.0]]]))
+    array([[2.]])
+    """
     mean: FloatArray = values[0] if len(values) == 1 else np.add.reduce(values) / len(values)
     return mean
 
@@ -107,7 +140,28 @@ def _columns(y: Array) -> Array:
 
 @dataclass(frozen=True)
 class RegressionTarget(Target):
-    """Standardised real targets."""
+    """Standardised real targets.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (K,)
+        Centres of the outputs.
+    scale : ndarray of shape (K,)
+        Deviations of the outputs; 0 for a constant one.
+    y_ndim : int
+        1 where targets come as (n,), 2 where they come as (n, K).
+    reach : float
+        Size of the largest encoded target of the training.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.model import RegressionTarget
+    >>> y = np.array([1.0, 3.0])
+    >>> target = RegressionTarget.learn(y, np.ones(2), scaling=True)
+    >>> target.encode(y).ravel(), target.decode(target.encode(y))
+    (array([-1.,  1.]), array([1., 3.]))
+    """
 
     mean: FloatArray
     scale: FloatArray
@@ -165,7 +219,22 @@ class RegressionTarget(Target):
 
 @dataclass(frozen=True)
 class ClassificationTarget(ClassTarget):
-    """One of K classes; two classes take one score."""
+    """One of K classes; two classes take one score.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_classes,)
+        The classes, sorted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.model import ClassificationTarget
+    >>> target = ClassificationTarget.learn(np.array(["no", "yes", "no"]))
+    >>> p = target.probabilities(np.array([[2.0], [-2.0]]))
+    >>> target.decode(p).tolist()
+    ['yes', 'no']
+    """
 
     labels: Array
 
@@ -237,7 +306,21 @@ class ClassificationTarget(ClassTarget):
 
 @dataclass(frozen=True)
 class MultilabelTarget(ClassTarget):
-    """Any subset of K labels, given as a 0-1 indicator matrix."""
+    """Any subset of K labels, given as a 0-1 indicator matrix.
+
+    Parameters
+    ----------
+    n_labels : int
+        The number K.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.model import MultilabelTarget
+    >>> target = MultilabelTarget(2)
+    >>> target.decode(target.probabilities(np.array([[2.0, -2.0]])))
+    array([[1, 0]])
+    """
 
     n_labels: int
 

@@ -112,7 +112,8 @@ def halve_controls(
     --------
     >>> import numpy as np
     >>> from skcode.solvers import halve_controls
-    >>> halve_controls(np.array([1.0, 8.0]), 1, np.sum, float, "explodes")
+    >>> value = lambda theta: float(theta.sum())
+    >>> halve_controls(np.array([1.0, 8.0]), 1, value, float, "explodes")
     (array([1., 8.]), 9.0)
     """
 

@@ -75,7 +75,7 @@ class ReadoutObjective(BatchObjective, Protocol):
     Examples
     --------
     >>> from skcode.solvers import BatchObjective, ReadoutObjective
-    >>> issubclass(ReadoutObjective, BatchObjective)
+    >>> BatchObjective in ReadoutObjective.__mro__
     True
     """
 
