@@ -6,8 +6,30 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
 
 from skcode import ControlledODERegressor
-from skcode.solvers import LBFGS, SGD, SOLVERS, Adam, GaussNewton, StochasticSolver
+from skcode.fields import NeuralFields
+from skcode.flow import get_tableau
+from skcode.inputs import InputMap
+from skcode.losses import SquaredError
+from skcode.model import Model
+from skcode.objective import Objective
+from skcode.readouts import LinearReadout
+from skcode.solvers import (
+    LBFGS,
+    SGD,
+    SOLVERS,
+    Adam,
+    BatchObjective,
+    GaussNewton,
+    NormalObjective,
+    ReadoutObjective,
+    SmoothObjective,
+    StochasticSolver,
+    back_off,
+    halve_controls,
+)
+from skcode.solvers._objectives import members_of
 from skcode.solvers._stochastic import SCHEDULES
+from skcode.utils._blocks import OrderedMap
 
 N, P = 30, 4
 
@@ -418,3 +440,93 @@ def test_a_documented_step_rule_fits():
         n_members=1, n_fields=8, solver=SignDescent(), max_iter=30, tol=0.05, random_state=0
     )
     assert model.fit(X, X[:, 0]).score(X, X[:, 0]) > 0.5
+
+
+# -- what is read of an objective ------------------------------------------------------------------
+
+
+class Narrow:
+    """An objective that shows a protocol's members and nothing else."""
+
+    def __init__(self, objective, names):
+        self._objective, self._names = objective, names
+
+    def __getattr__(self, name):
+        if name not in self._names:
+            raise AssertionError(f"{name} is read, and not in the protocol")
+        value = getattr(self._objective, name)
+        if name != "subset":
+            return value
+        return lambda index: Narrow(value(index), self._names)
+
+
+@pytest.mark.parametrize(
+    ("solver", "protocol"),
+    [
+        (LBFGS(), SmoothObjective),
+        (SGD(), BatchObjective),
+        (Adam(), BatchObjective),
+        (Adam(start_readout=True), ReadoutObjective),
+        (GaussNewton(first_rows=20, growth=2.0), NormalObjective),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("alpha", [None, 1e-2])
+def test_a_protocol_says_all_that_is_read(solver, protocol, alpha):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 2))
+    y = X[:, :1] * X[:, 1:]
+    fields = NeuralFields().draw(4, 3, rng, n_inputs=2)
+    input_map = InputMap.fit(X, np.ones(60), 4, "standard")
+    model = Model(input_map, fields, get_tableau("euler"), 2, LinearReadout(4, 1))
+    theta = 0.5 * rng.standard_normal(model.n_parameters)
+    results = []
+    names = members_of(protocol)
+    assert set(solver.needs) <= set(names)
+    with OrderedMap(1) as mapper:
+        objective = Objective(model, SquaredError(), X, y, np.ones(60), alpha, mapper)
+        for shown in (objective, Narrow(objective, names)):
+            options = {"max_iter": 4, "tol": 1e-9, "n_iter_no_change": 9, "monitor": Recorder()}
+            rng = np.random.default_rng(0)
+            results.append(solver.minimize(shown, theta, rng=rng, **options).theta)
+    np.testing.assert_array_equal(*results)
+    assert not np.array_equal(results[0], theta)
+
+
+def test_what_is_missing_for_the_start_of_a_readout_is_named():
+    with pytest.raises(TypeError, match=r"start_readout=True\) needs \['newton_readout'\]"):
+        minimize(SGD(start_readout=True), LeastSquares())
+
+
+# -- backing off -----------------------------------------------------------------------------------
+
+
+def test_backing_off_goes_on_until_the_loss_is_finite_or_gives_up():
+    seen = []
+
+    def value(theta):
+        seen.append(float(theta[0]))
+        return float(theta[0]) if theta[0] < 1 else np.inf
+
+    def halve(theta, attempt):
+        assert attempt == len(seen) - 1
+        return theta / 2
+
+    theta, found, n_attempts = back_off(np.array([6.0]), value, float, halve, "explodes")
+    assert (theta[0], found, n_attempts) == (0.75, 0.75, 3)
+    assert seen == [6.0, 3.0, 1.5, 0.75]
+    seen.clear()
+    with pytest.raises(ValueError, match="explodes"):
+        back_off(np.array([1e30]), value, float, halve, "explodes")
+    assert len(seen) == 60
+
+
+def test_halving_touches_the_controls_alone():
+    start = np.array([8.0, 4.0, 100.0])
+    with pytest.warns(RuntimeWarning, match="the controls were divided by 4"):
+        theta, value = halve_controls(
+            start, 2, lambda theta: np.inf if theta[0] > 2 else float(theta.sum()), float, ""
+        )
+    assert theta.tolist() == [2.0, 1.0, 100.0]
+    assert value == 103.0
+    assert start.tolist() == [8.0, 4.0, 100.0]
