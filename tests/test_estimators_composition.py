@@ -13,7 +13,6 @@ from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.datasets import load_iris, make_classification, make_regression
 from sklearn.ensemble import BaggingRegressor, StackingClassifier, VotingRegressor
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.feature_selection import RFE
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
@@ -247,17 +246,12 @@ def test_multioutput_and_multiclass_wrappers():
     assert chain.fit(X, labels).score(X, labels) > 0.8
 
 
-def test_target_transformation_importance_and_elimination():
+def test_target_transformation_and_importance():
     X, y = regression()
     model = TransformedTargetRegressor(regressor(), transformer=StandardScaler()).fit(X, y)
     assert model.score(X, y) > 0.9
     importance = permutation_importance(regressor().fit(X, y), X, y, n_repeats=2, random_state=0)
     assert importance.importances_mean.min() > 0
-    relevance = RFE(
-        ControlledODERegressor(**{**SMALL, "n_states": None, "vector_fields": "linear"}),
-        n_features_to_select=2,
-    ).fit(X, y)
-    assert relevance.support_.sum() == 2
 
 
 # -- metadata routing ----------------------------------------------------------------------------

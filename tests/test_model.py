@@ -1,6 +1,8 @@
 """The fitted model: its public face, a head in place of a readout, and tools that read weights."""
 
+import gc
 import pickle
+import weakref
 from dataclasses import FrozenInstanceError, dataclass, replace
 
 import numpy as np
@@ -164,3 +166,16 @@ def test_shap_does_not_take_it_for_a_linear_model(friedman):
     explanation = shap.Explainer(model.predict, X[:20])(X[:3])
     total = explanation.values.sum(axis=1) + explanation.base_values
     np.testing.assert_allclose(total, model.predict(X[:3]), rtol=1e-6)
+
+
+def test_buffers_go_with_their_model(friedman):
+    X, y = friedman
+    model = ControlledODERegressor(**SMALL, n_members=1).fit(X, y)
+    model.predict(X)
+    alone = weakref.ref(model.ensemble_.members[0].model)
+    gc.disable()
+    try:
+        del model
+        assert alone() is None
+    finally:
+        gc.enable()

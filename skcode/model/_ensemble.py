@@ -112,10 +112,11 @@ class Ensemble:
         if flows is None:
             return None
         if any(member.head is not None for member in self.members):
+            members = self.members
 
             def of_heads(X: Array) -> FloatArray:
                 x0 = model.input_map(X)
-                pairs = zip(self.members, flows(x0), strict=True)
+                pairs = zip(members, flows(x0), strict=True)
                 return np.stack([member.scores_of_states(x1.T, x0) for member, x1 in pairs])
 
             return of_heads

@@ -76,10 +76,9 @@ class Model:
 
     @cached_property
     def _buffers(self) -> SweepBuffers:
-        return SweepBuffers(self._new_sweep)
-
-    def _new_sweep(self, n: int, lead: tuple[int, ...]) -> Sweep:
-        return Sweep(self.fields, self.tableau, self.n_intervals, 1, n, self.dtype, lead)
+        # not a method of this model: buffers are large, and must go when the model goes
+        fields, tableau, M, dtype = self.fields, self.tableau, self.n_intervals, self.dtype
+        return SweepBuffers(lambda n, lead: Sweep(fields, tableau, M, 1, n, dtype, lead))
 
     def __getstate__(self) -> dict[str, Any]:
         # buffers neither travel nor persist
