@@ -171,7 +171,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
 
     @property
     def _goes_on(self) -> bool:
-        """Whether a fit continues from the last one; features without targets have no end."""
+        """Whether a fit continues the last one, which features without targets cannot be."""
         ensemble = getattr(self, "ensemble_", None)
         return bool(self.warm_start) and ensemble is not None and ensemble.target is not None
 
@@ -217,7 +217,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         return draw_members(design, rows, constant, n_members, random_state)
 
     def _copies(self) -> list[Member]:
-        """The members of the last fit, to be trained further."""
+        """The members of the last fit, to be trained further; it stays what it is if that fails."""
         return [member.copy() for member in self._members]
 
     def _training(self, target: Target) -> Training:
