@@ -181,7 +181,7 @@ def trained_members(members: list[Member]) -> list[Member]:
 
 
 def fitted_state(members: Sequence[Member], target: Target | None) -> dict[str, Any]:
-    """Attributes of an estimator: what predicts, what a training goes on from, what is published."""
+    """Attributes of an estimator: what predicts, what training goes on from, what is published."""
     ensemble = Ensemble(tuple(member.fitted for member in members), target)
     return {"ensemble_": ensemble, "_members": list(members), **fitted_attributes(members)}
 
