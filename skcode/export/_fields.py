@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 
 from skcode.export._graph import Graph
-from skcode.fields import DrawnFields
-from skcode.fields._activations import (
+from skcode.fields import (
     GELU,
     Activation,
+    DrawnAffine,
+    DrawnConvolutional,
+    DrawnDiagonal,
+    DrawnFields,
+    DrawnFilters,
+    DrawnFunctions,
+    DrawnNeural,
+    DrawnPolynomial,
+    DrawnStack,
+    DrawnSum,
     Identity,
     PolynomialActivation,
     ReLU,
@@ -19,13 +28,6 @@ from skcode.fields._activations import (
     Softplus,
     Tanh,
 )
-from skcode.fields._composite import DrawnStack, DrawnSum
-from skcode.fields._convolutional import DrawnConvolutional
-from skcode.fields._filter_drawn import DrawnFilters
-from skcode.fields._function import DrawnFunctions
-from skcode.fields._linear import DrawnAffine, DrawnDiagonal
-from skcode.fields._neural import DrawnNeural
-from skcode.fields._polynomial import DrawnPolynomial
 from skcode.utils._typing import FloatArray
 
 

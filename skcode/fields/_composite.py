@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy import sparse
 
-from skcode.fields._drawn import Batched, DrawnFields, Kernel, Velocities
-from skcode.utils._typing import FloatArray, Traced
+from skcode.fields._drawn import Batched, DrawnFields, Kernel
+from skcode.utils._typing import FloatArray, Traced, Velocities
 
 #: fills an array with the share of one part; None where only other results are wanted
 _Write = Callable[[FloatArray | None], None]

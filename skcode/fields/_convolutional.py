@@ -153,6 +153,13 @@ class DrawnConvolutional(DrawnFields):
         The side k of a patch, in cells.
     pooling : int or None
         Windows, across and down, that the readout reads.
+
+    Examples
+    --------
+    >>> from skcode.fields import ConvolutionalFields
+    >>> fields = ConvolutionalFields((8, 8), cell=2).draw(128, n_fields=5, rng=0, n_inputs=64)
+    >>> type(fields).__name__, fields.A.shape, fields.B.shape
+    ('DrawnConvolutional', (5, 73), (8, 5))
     """
 
     def __init__(

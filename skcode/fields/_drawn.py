@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
-from skcode.utils._typing import FloatArray, Traced
+from skcode.utils._typing import FloatArray, Traced, Velocities
 
-#: what takes states to velocities, and what `DrawnFields.batched` makes
-Velocities = Callable[[FloatArray], FloatArray]
+#: what `DrawnFields.batched` makes
 Batched = Callable[[Sequence[Any]], Velocities]
 
 

@@ -39,6 +39,14 @@ class DrawnFilters(DrawnFields):
         The numbers m and p.
     skip_pixels : bool
         Whether the readout reads the augmented states alone.
+
+    Examples
+    --------
+    >>> from skcode.fields import FilterFields
+    >>> family = FilterFields((8, 8), kernel_size=3, pooling=2)
+    >>> fields = family.draw(84, n_fields=10, rng=0, n_inputs=64)
+    >>> type(fields).__name__, fields.A.shape, fields.n_channels
+    ('DrawnFilters', (10, 10), 5)
     """
 
     def __init__(

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 from sklearn.utils._param_validation import Interval
 
-from skcode.fields._drawn import Batched, DrawnFields, Kernel, Velocities
+from skcode.fields._drawn import Batched, DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
-from skcode.utils._typing import FloatArray, Traced
+from skcode.utils._typing import FloatArray, Traced, Velocities
 
 
 class LinearFields(FieldFamily):
@@ -101,6 +101,14 @@ class DrawnAffine(DrawnFields):
         The matrices A_i with the bias b_i in the last column.
     name : str
         Prefix of the labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import DrawnAffine
+    >>> rotation = DrawnAffine(np.array([[[0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]]), "rotation")
+    >>> rotation.value(np.array([[1.0, 0.0]]))
+    array([[[0., 1.]]])
     """
 
     def __init__(self, matrices: FloatArray, name: str = "affine"):
@@ -217,7 +225,22 @@ class DiagonalFields(FieldFamily):
 
 
 class DrawnDiagonal(DrawnFields):
-    """Drawn diagonal fields x_j e_j, j < n_fields."""
+    """Drawn diagonal fields x_j e_j for the first coordinates j.
+
+    Parameters
+    ----------
+    n_fields : int
+        The number of fields, and of coordinates that have one.
+    n_states : int
+        Dimension m of the state.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import DrawnDiagonal
+    >>> DrawnDiagonal(n_fields=1, n_states=2).value(np.array([[3.0, 4.0]]))
+    array([[[3., 0.]]])
+    """
 
     def __init__(self, n_fields: int, n_states: int):
         self.n_fields = n_fields

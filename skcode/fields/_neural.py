@@ -12,9 +12,9 @@ from numpy.typing import DTypeLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS, Activation, PolynomialActivation
-from skcode.fields._drawn import Batched, DrawnFields, Kernel, Velocities
+from skcode.fields._drawn import Batched, DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
-from skcode.utils._typing import FloatArray, Traced
+from skcode.utils._typing import FloatArray, Traced, Velocities
 
 
 class NeuralFields(FieldFamily):
@@ -150,6 +150,15 @@ class DrawnNeural(DrawnFields):
         The function sigma.
     n_fields : int
         The number d.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import DrawnNeural, ReLU
+    >>> A, B = np.array([[1.0, 1.0, -1.0]]), np.array([[2.0], [3.0]])
+    >>> fields = DrawnNeural(A, B, ReLU(), n_fields=1)
+    >>> fields.value(np.array([[1.0, 1.0]]))
+    array([[[2., 3.]]])
     """
 
     def __init__(self, A: FloatArray, B: FloatArray | None, activation: Activation, n_fields: int):

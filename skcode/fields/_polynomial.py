@@ -52,7 +52,7 @@ class Monomials:
         index = {alpha: j for j, alpha in enumerate(exponents)}
         # d x^alpha / d x_j = alpha_j x^(alpha - e_j)
         quotients = [
-            (row, j, alpha.count(j), index.get(without(alpha, j), row))
+            (row, j, alpha.count(j), index.get(self.quotient(alpha, j), row))
             for row, alpha in enumerate(exponents)
             for j in sorted(set(alpha))
         ]
@@ -84,6 +84,12 @@ class Monomials:
             ],
             n_states,
         )
+
+    @staticmethod
+    def quotient(alpha: tuple[int, ...], j: int) -> tuple[int, ...]:
+        """The exponents of x^alpha / x_j, for a variable that x^alpha contains."""
+        k = alpha.index(j)
+        return alpha[:k] + alpha[k + 1 :]
 
     def __len__(self) -> int:
         return len(self.exponents)
@@ -118,12 +124,6 @@ class Monomials:
         for level in self.levels:
             parent, variable = self.parent[level], self.variable[level]
             dphi[level] = dphi[parent] * x[variable] + phi[parent] * dx[variable]
-
-
-def without(alpha: tuple[int, ...], j: int) -> tuple[int, ...]:
-    """x^alpha divided by x_j."""
-    k = alpha.index(j)
-    return alpha[:k] + alpha[k + 1 :]
 
 
 class DrawnPolynomial(DrawnFields):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,3 +20,5 @@ HashArray: TypeAlias = NDArray[np.uint64]
 Traced: TypeAlias = Any
 #: of any type: inputs, labels and targets as they come, and exact numbers
 Array: TypeAlias = NDArray[Any]
+#: takes states to velocities of the same shape
+Velocities: TypeAlias = Callable[[FloatArray], FloatArray]
