@@ -100,8 +100,8 @@ def _(fields: DrawnDiagonal, graph: Graph, x: str, u: FloatArray) -> str:
 def _(fields: DrawnNeural, graph: Graph, x: str, u: FloatArray) -> str:
     A = fields.A.astype(u.dtype)
     s = activation_nodes(fields.activation, graph, graph.affine(x, A[:, :-1].T, A[:, -1]), u.dtype)
-    Bu = fields.bind(u).Bu
-    if Bu is not None:
+    if fields.B is not None:
+        Bu = fields.B * np.repeat(u, fields.rank)
         return graph.affine(s, Bu.astype(u.dtype).T)
     # (N, d m) to (N, d, m), then the sum over fields as a product from the left
     grouped = graph.add("Reshape", s, graph.constant([-1, fields.n_fields, fields.n_states]))

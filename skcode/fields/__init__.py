@@ -11,12 +11,10 @@ from skcode.fields._activations import (
     Softplus,
     Tanh,
 )
-from skcode.fields._composite import DrawnStack, DrawnSum
 from skcode.fields._convolutional import ConvolutionalFields, DrawnConvolutional
 from skcode.fields._drawn import DrawnFields, Kernel, homogeneous
-from skcode.fields._family import FieldFamily, StackFields, SumFields
-from skcode.fields._filter import FilterFields
-from skcode.fields._filter_drawn import DrawnFilters
+from skcode.fields._family import DrawnStack, DrawnSum, FieldFamily, StackFields, SumFields
+from skcode.fields._filter import DrawnFilters, FilterFields
 from skcode.fields._function import DrawnFunctions, FunctionFields
 from skcode.fields._linear import (
     AffineFields,

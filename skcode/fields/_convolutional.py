@@ -251,7 +251,7 @@ class _Tape(NamedTuple):
     ds: FloatArray | None  # (m - p, n): sigma', where the activation keeps it
 
 
-class _ConvolutionalKernel(Kernel):
+class _ConvolutionalKernel(Kernel[FloatArray, _Tape]):
     """Patches of all cells and samples as one matrix: one GEMM forward, two back."""
 
     def __init__(self, fields: DrawnConvolutional, n: int, dtype: DTypeLike):

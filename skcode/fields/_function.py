@@ -114,7 +114,7 @@ class DrawnFunctions(DrawnFields):
         return _FunctionKernel(self)
 
 
-class _FunctionKernel(Kernel):
+class _FunctionKernel(Kernel[FloatArray, None]):
     def __init__(self, fields: DrawnFunctions):
         self.fields = fields
 

@@ -144,7 +144,7 @@ class DrawnAffine(DrawnFields):
         return _AffineKernel(self)
 
 
-class _AffineKernel(Kernel):
+class _AffineKernel(Kernel[FloatArray, None]):
     """One m x m matrix an interval, whatever the number of fields."""
 
     def __init__(self, fields: DrawnAffine):
@@ -261,7 +261,7 @@ class DrawnDiagonal(DrawnFields):
 
     def value(self, x: Traced) -> Traced:
         unit = np.eye(self.n_fields, self.n_states)
-        return x[:, : self.n_fields, None] * unit[None].astype(getattr(x, "dtype", float))
+        return x[:, : self.n_fields, None] * unit[None].astype(x.dtype)
 
     def astype(self, dtype: DTypeLike) -> DrawnDiagonal:
         return self
@@ -284,7 +284,7 @@ class DrawnDiagonal(DrawnFields):
         return _DiagonalKernel(self.n_fields)
 
 
-class _DiagonalKernel(Kernel):
+class _DiagonalKernel(Kernel[FloatArray, None]):
     def __init__(self, n_fields: int):
         self.d = n_fields
 

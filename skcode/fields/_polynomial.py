@@ -177,7 +177,7 @@ class DrawnPolynomial(DrawnFields):
         return _PolynomialKernel(self, n, dtype, lead)
 
 
-class _PolynomialKernel(Kernel):
+class _PolynomialKernel(Kernel[FloatArray, FloatArray]):
     def __init__(self, fields: DrawnPolynomial, n: int, dtype: DTypeLike, lead: tuple[int, ...]):
         self.fields = fields
         self.monomials = fields.monomials
