@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skcode.estimators._callbacks import CallbackSupportMixin, FitTasks
@@ -44,9 +43,9 @@ from skcode.objective import Model, ensemble_scores
 from skcode.readouts import READOUTS
 from skcode.solvers import SOLVERS, Solver
 from skcode.utils._blocks import OrderedMap
-from skcode.utils._decorators import fit_context
 from skcode.utils._doc_link import DocLinkMixin
 from skcode.utils._random import as_generator
+from skcode.utils._sklearn import Interval, StrOptions, fit_context
 from skcode.utils._typing import Array, FloatArray
 
 #: rows from which families that are placed by data take their places

@@ -19,7 +19,7 @@ from skcode.fields import FieldFamily
 from skcode.objective import score_variance
 from skcode.solvers import Solver
 from skcode.utils._blocks import OrderedMap
-from skcode.utils._decorators import available_if, fit_context
+from skcode.utils._sklearn import available_if, fit_context
 from skcode.utils._typing import Array, FloatArray
 
 

@@ -21,7 +21,7 @@ from skcode.estimators._tasks import ClassificationTask, MultilabelTask, Regress
 from skcode.fields import FieldFamily
 from skcode.solvers import Solver
 from skcode.utils._blocks import OrderedMap
-from skcode.utils._decorators import fit_context
+from skcode.utils._sklearn import fit_context
 from skcode.utils._typing import Array, FloatArray
 
 

@@ -9,12 +9,12 @@ import autograd.numpy as anp
 import numpy as np
 from numpy.typing import DTypeLike
 from scipy import sparse
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS, Activation
 from skcode.fields._drawn import DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
 from skcode.fields._image import ImageLayout, check_image_shape
+from skcode.utils._sklearn import Interval, StrOptions, validate_parameters
 from skcode.utils._typing import FloatArray, IntArray, Traced
 
 
@@ -129,7 +129,7 @@ class ConvolutionalFields(FieldFamily):
         return DrawnConvolutional(A, B, activation, d, layout, self.kernel_size, self.pooling)
 
     def _check(self) -> None:
-        self._validate_params()
+        validate_parameters(self)
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size={self.kernel_size} must be odd.")
 

@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator
 from skcode.fields._drawn import Batched, DrawnFields, Kernel
 from skcode.utils._doc_link import DocLinkMixin
 from skcode.utils._random import RandomSource, as_generator
+from skcode.utils._sklearn import validate_parameters
 from skcode.utils._typing import FloatArray, Traced, Velocities
 
 
@@ -77,7 +78,7 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
         ValueError
             If the numbers contradict each other or the family, or a parameter is out of its range.
         """
-        self._validate_params()
+        validate_parameters(self)
         n_inputs = n_states if n_inputs is None else n_inputs
         if not 1 <= n_inputs <= n_states:
             raise ValueError(f"n_inputs={n_inputs} must lie between 1 and n_states={n_states}.")
@@ -190,7 +191,7 @@ class StackFields(FieldFamily):
         n_inputs: int | None = None,
         reference: FloatArray | None = None,
     ) -> DrawnStack:
-        self._validate_params()
+        validate_parameters(self)
         rng = as_generator(rng)
         return DrawnStack(
             [

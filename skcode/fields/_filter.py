@@ -9,12 +9,12 @@ import autograd.numpy as anp
 import numpy as np
 from numpy.typing import DTypeLike
 from scipy import sparse
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS, Activation
 from skcode.fields._drawn import DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
 from skcode.fields._image import check_image_shape, position_grid, valid_patches, window_means
+from skcode.utils._sklearn import Interval, StrOptions
 from skcode.utils._typing import FloatArray, IntArray, Traced
 
 #: bytes that the responses of one group of filters take: they stay in a cache of the second level,

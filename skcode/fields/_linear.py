@@ -9,10 +9,10 @@ from numbers import Real
 import autograd.numpy as anp
 import numpy as np
 from numpy.typing import DTypeLike
-from sklearn.utils._param_validation import Interval
 
 from skcode.fields._drawn import Batched, DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
+from skcode.utils._sklearn import Interval
 from skcode.utils._typing import FloatArray, Traced, Velocities
 
 

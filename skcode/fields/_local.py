@@ -5,12 +5,12 @@ from __future__ import annotations
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS
 from skcode.fields._family import FieldFamily
 from skcode.fields._image import check_image_shape
 from skcode.fields._neural import DrawnNeural
+from skcode.utils._sklearn import Interval, StrOptions
 from skcode.utils._typing import FloatArray
 
 

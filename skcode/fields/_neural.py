@@ -9,11 +9,11 @@ from typing import NamedTuple
 import autograd.numpy as anp
 import numpy as np
 from numpy.typing import DTypeLike
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS, Activation, PolynomialActivation
 from skcode.fields._drawn import Batched, Bound, DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
+from skcode.utils._sklearn import Interval, StrOptions
 from skcode.utils._typing import FloatArray, Traced, Velocities
 
 

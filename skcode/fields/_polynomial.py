@@ -12,10 +12,10 @@ from numbers import Integral, Real
 import autograd.numpy as anp
 import numpy as np
 from numpy.typing import DTypeLike
-from sklearn.utils._param_validation import Interval
 
 from skcode.fields._drawn import DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
+from skcode.utils._sklearn import Interval
 from skcode.utils._typing import FloatArray, Traced
 
 

@@ -14,6 +14,8 @@ from skcode.utils._typing import Array, BoolArray, FloatArray
 _CHUNK_ENTRIES = 2**18
 #: bound of robustly scaled inputs, in robust standard deviations
 _ROBUST_CLIP = 3.0
+#: a column is constant if it varies by no more than this share of its centre
+_CONSTANT = 1e-12
 #: scaled inputs beyond this are far out, whatever they are
 _HUGE = 1e100
 
@@ -154,9 +156,20 @@ def weighted_quantiles(X: Array, weight: FloatArray, levels: list[float]) -> Flo
     return result
 
 
+def is_constant(scale: FloatArray, center: FloatArray) -> BoolArray:
+    """Whether columns with these deviations and centres hold one number, up to rounding.
+
+    A column of equal numbers gets a deviation of a few roundings of its mean, 1e-16 of it each.
+    Divided by that, noise would become data; a column that varies by 1e-12 of its mean has lost all
+    but four digits, and is left out too.
+    """
+    constant: BoolArray = scale <= _CONSTANT * np.abs(center) + np.finfo(np.float64).tiny
+    return constant
+
+
 def _inverse(scale: FloatArray, center: FloatArray) -> FloatArray:
-    """1 / scale, and 0 where a column is constant up to rounding."""
-    constant = scale <= 1e-12 * np.abs(center) + np.finfo(np.float64).tiny
+    """1 / scale, and 0 where a column is constant."""
+    constant = is_constant(scale, center)
     return np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, scale))
 
 

@@ -11,7 +11,7 @@ from autograd.extend import defvjp
 from scipy import sparse
 
 from skcode.readouts._base import Readout, Scores
-from skcode.utils._decorators import primitive
+from skcode.utils._tracing import primitive
 from skcode.utils._typing import BoolArray, FloatArray, IntArray, Traced
 
 

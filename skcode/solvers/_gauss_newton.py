@@ -6,12 +6,12 @@ from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
 from skcode.objective import Objective
 from skcode.solvers._base import Monitor, Solver, SolverResult
 from skcode.solvers._damped import Posterior, State, Strengths
 from skcode.solvers._evidence import Evidence
+from skcode.utils._sklearn import Interval
 from skcode.utils._typing import FloatArray
 
 #: steps of each phase after the first, when rows come in growing subsets

@@ -9,10 +9,10 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.objective import Objective
 from skcode.solvers._base import Monitor, Solver, SolverResult, warn_of_explosion
+from skcode.utils._sklearn import Interval, StrOptions
 from skcode.utils._typing import FloatArray, IntArray
 
 #: how often a step into an exploding flow is taken back, half the way at a time

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
-from joblib.parallel import ThreadingBackend
 
 from skcode.utils._blas import single_threaded_blas
+from skcode.utils._joblib import runs_in_threads
 from skcode.utils._memory import keep_freed_memory
 from skcode.utils._scatter import Scatter, arrived, scatter
 
@@ -70,7 +70,7 @@ class OrderedMap:
         self.n_threads = 1
         self._threads: ThreadPoolExecutor | None = None
         self._pool: Parallel | None = None
-        self._shipping: Scatter | None = None
+        self._scatter: Scatter | None = None
         self._context = ExitStack()
         self._kept: dict[Hashable, Any] = {}
         self._entered = False
@@ -88,12 +88,12 @@ class OrderedMap:
 
     def _open(self) -> None:
         pool = Parallel(n_jobs=self.n_jobs, prefer="threads")
-        if isinstance(pool._backend, ThreadingBackend):
+        if runs_in_threads(pool):
             self.n_threads = effective_n_jobs(self.n_jobs)
             self._threads = ThreadPoolExecutor(self.n_threads)
             return
         self._pool = pool
-        self._shipping = scatter(pool)
+        self._scatter = scatter(pool)
         pool.__enter__()
 
     def __exit__(self, *exc: Any) -> None:
@@ -106,9 +106,9 @@ class OrderedMap:
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
             self._threads, self.n_threads = None, 1
-        if self._shipping is not None:
-            self._shipping.forget()
-            self._shipping = None
+        if self._scatter is not None:
+            self._scatter.forget()
+            self._scatter = None
         if self._pool is not None:
             self._pool.__exit__(None, None, None)
             self._pool = None
@@ -116,7 +116,7 @@ class OrderedMap:
     @property
     def ships(self) -> bool:
         """Whether the backend sends arguments to other machines, and can keep them there."""
-        return self._shipping is not None and self._shipping.keeps
+        return self._scatter is not None and self._scatter.keeps
 
     def keep(self, value: Value) -> Value:
         """The value, marked as an argument of many calls: it is sent to other machines once.
@@ -137,20 +137,20 @@ class OrderedMap:
         """Results of ``function(*task)`` in the order of the tasks."""
         if self._threads is not None and len(tasks) > 1:
             return self._threads.map(lambda task: _run(function, *task), tasks)
-        if self._pool is None or self._shipping is None or len(tasks) == 1:
+        if self._pool is None or self._scatter is None or len(tasks) == 1:
             # within the context one thread of BLAS and silence are set already
             run = function if self._entered else partial(_run, function)
             return (run(*task) for task in tasks)
         for attempt in range(_MOST_RESENDS):
             try:
-                self._shipping.send(list(self._kept.values()))
-                named = self._shipping.named
+                self._scatter.send(list(self._kept.values()))
+                named = self._scatter.named
                 results: Iterable[Any] = self._pool(
                     delayed(_run)(function, *(named(value) for value in task)) for task in tasks
                 )
                 return results
             except BaseException as error:
-                again = attempt < _MOST_RESENDS - 1 and self._shipping.has_lost(error)
+                again = attempt < _MOST_RESENDS - 1 and self._scatter.has_lost(error)
                 # what calls left behind would come with the results of the next ones
                 self._close()
                 self._open()

@@ -11,6 +11,8 @@ from typing import Any
 
 from joblib import Parallel
 
+from skcode.utils._joblib import backend_of, runs_on_dask, runs_on_ray
+
 #: Ray's workers come back when they are lost, and do again what was lost with them
 _RAY_RESTARTS = {"max_restarts": -1, "max_task_retries": -1}
 
@@ -28,7 +30,7 @@ class Scatter:
     keeps = False
 
     def __init__(self, pool: Parallel):
-        self.backend = pool._backend
+        self.backend = backend_of(pool)
 
     def send(self, values: list[Any]) -> None:
         """Send the values that are not there yet."""
@@ -112,9 +114,9 @@ def _ray() -> Any:
 
 def scatter(pool: Parallel) -> Scatter:
     """How the backend of a pool that is not entered yet gets values."""
-    if hasattr(pool._backend, "data_futures"):
+    if runs_on_dask(pool):
         return DaskScatter(pool)
-    if type(pool._backend).__module__.startswith("ray."):
+    if runs_on_ray(pool):
         return RayScatter(pool)
     return Scatter(pool)
 
