@@ -96,7 +96,7 @@ class OrderedMap:
         self._scatter = scatter(pool)
         pool.__enter__()
 
-    def __exit__(self, *exc: Any) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._close()
         self._kept.clear()
         self._context.close()
@@ -132,8 +132,8 @@ class OrderedMap:
         return kept
 
     def __call__(
-        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]
-    ) -> Iterable[Any]:
+        self, function: Callable[..., Value], tasks: Sequence[tuple[Any, ...]]
+    ) -> Iterable[Value]:
         """Results of ``function(*task)`` in the order of the tasks."""
         if self._threads is not None and len(tasks) > 1:
             return self._threads.map(lambda task: _run(function, *task), tasks)
@@ -145,7 +145,7 @@ class OrderedMap:
             try:
                 self._scatter.send(list(self._kept.values()))
                 named = self._scatter.named
-                results: Iterable[Any] = self._pool(
+                results: Iterable[Value] = self._pool(
                     delayed(_run)(function, *(named(value) for value in task)) for task in tasks
                 )
                 return results
@@ -163,7 +163,7 @@ class OrderedMap:
         return ordered_sum(self(function, tasks))
 
 
-def _run(function: Callable[..., Any], *task: Any) -> Any:
+def _run(function: Callable[..., Value], *task: object) -> Value:
     keep_freed_memory()
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return function(*map(arrived, task))

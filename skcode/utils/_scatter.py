@@ -32,10 +32,10 @@ class Scatter:
     def __init__(self, pool: Parallel):
         self.backend = backend_of(pool)
 
-    def send(self, values: list[Any]) -> None:
+    def send(self, values: list[object]) -> None:
         """Send the values that are not there yet."""
 
-    def named(self, value: Any) -> Any:
+    def named(self, value: object) -> object:
         """What a call is given in place of a value that was sent."""
         return value
 
@@ -54,9 +54,9 @@ class DaskScatter(Scatter):
 
     def __init__(self, pool: Parallel):
         super().__init__(pool)
-        self.sent: dict[int, Any] = {}
+        self.sent: dict[int, object] = {}
 
-    def send(self, values: list[Any]) -> None:
+    def send(self, values: list[object]) -> None:
         table = self.backend.data_futures
         missing = [value for value in values if id(value) not in table]
         futures = self.backend.client.scatter(missing, hash=False) if missing else []
@@ -80,16 +80,16 @@ class RayScatter(Scatter):
 
     def __init__(self, pool: Parallel):
         super().__init__(pool)
-        self.sent: dict[int, tuple[Any, InStore]] = {}
+        self.sent: dict[int, tuple[object, InStore]] = {}
         if self.backend.ray_remote_args is None:
             self.backend.ray_remote_args = _RAY_RESTARTS
 
-    def send(self, values: list[Any]) -> None:
+    def send(self, values: list[object]) -> None:
         for value in values:
             if id(value) not in self.sent:
                 self.sent[id(value)] = value, InStore(_ray().put(value))
 
-    def named(self, value: Any) -> Any:
+    def named(self, value: object) -> object:
         entry = self.sent.get(id(value))
         return value if entry is None else entry[1]
 
@@ -103,7 +103,7 @@ class InStore:
     def __init__(self, reference: Any):
         self.reference = reference
 
-    def value(self) -> Any:
+    def value(self) -> object:
         return _ray().get(self.reference)
 
 
@@ -121,6 +121,6 @@ def scatter(pool: Parallel) -> Scatter:
     return Scatter(pool)
 
 
-def arrived(value: Any) -> Any:
+def arrived(value: object) -> object:
     """The value that a call was given, or that it was given the name of."""
     return value.value() if isinstance(value, InStore) else value
