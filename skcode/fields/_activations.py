@@ -13,7 +13,7 @@ import numpy as np
 
 from skcode.utils._typing import FloatArray, Traced
 
-#: entries below which one call costs less than several faster ones
+#: entries of an array below which np.tanh is faster than five calls that are faster for each entry
 _SMALL = 4096
 
 
@@ -173,7 +173,8 @@ class Softplus(Activation):
         return anp.logaddexp(0.0 * z, z)
 
     def forward(self, z: FloatArray, ds: FloatArray | None) -> None:
-        # log1p is several times slower, and the sum with max(z, 0) hides what it adds
+        # log(1 + e^-|z|) by log, not by log1p, which is several times slower: its absolute error is
+        # a rounding all the same
         tail = np.abs(z)
         np.negative(tail, out=tail)
         np.exp(tail, out=tail)

@@ -182,12 +182,13 @@ class DrawnConvolutional(DrawnFields):
         self.n_states = layout.n_states
         self.rank = len(A) // n_fields
         m, flat = self.n_states, layout.coordinates.ravel()
-        #: rows of (state, zero) that the patches read, (C k^2, cells)
+        #: what the patches read, (C k^2, cells): rows of the state, or m, a row of zeros below it
         self.reads = layout.patches(kernel_size)
         #: where each coordinate of the state lies among channels and cells, (m,)
         self.places = np.empty(m, dtype=int)
         self.places[flat[flat < m]] = np.flatnonzero(flat < m)
-        #: the patches' entries that read each coordinate, (k^2, m); C k^2 cells for none
+        #: the transpose of `reads`: for each coordinate of the state, the entries of the patches
+        #: that read it, (k^2, m); the number of all entries stands where there are fewer
         self.readers = self._transposed(self.reads)
 
     def _transposed(self, reads: IntArray) -> IntArray:
@@ -313,7 +314,7 @@ class _ConvolutionalKernel(Kernel[FloatArray, _Tape]):
             np.sum(products, axis=1, out=u_rows[k])
             if x_bar is not None:
                 self._pull_state(bound, adjoint, tape, x_bar[k])
-                # the patches were used up
+                # their adjoint was written over the patches: read them again for the next one
                 self._read(tape.z)
 
     def pushforward(
@@ -355,7 +356,8 @@ class _ConvolutionalKernel(Kernel[FloatArray, _Tape]):
         fields, width = self.fields, len(self.patches) - 1
         flat = self.patches.reshape(width + 1, -1)
         np.matmul(bound[:, :-1].T, adjoint, out=flat[:-1])
-        # the first entry of the last row stands for "read by none"
+        # the first entry of the row of ones stands for "read by no other patch": it has to be zero
+        # while it is added
         entries = flat.reshape(-1, self.n)
         entries[fields.reads.size] = 0
         np.take(entries, fields.readers[0], axis=0, out=x_bar, mode="clip")

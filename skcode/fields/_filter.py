@@ -138,7 +138,7 @@ class FilterFields(FieldFamily):
         reads = valid_patches(shape, high, self.stride)
         if reference is None:
             reference = rng.standard_normal((256, n_inputs))
-        # a few images have patches enough
+        # 64 images hold thousands of patches: enough for one variance a filter
         deviation = np.sqrt(_second_moment(A, reference[:64, reads]))
         A /= np.where(deviation > 0, deviation, 1.0)[:, None]
         means = window_means(position_grid(shape, high, self.stride), self.pooling)

@@ -252,7 +252,7 @@ class DrawnDiagonal(DrawnFields):
 
     @property
     def start_scale(self) -> FloatArray:
-        # every input is as relevant as it was
+        # training starts where no input is stretched or shrunk
         return np.zeros(self.n_fields)
 
     @property

@@ -100,7 +100,7 @@ class LocalFields(FieldFamily):
             patch[...] = rng.standard_normal(patch.shape) / np.sqrt(patch.size)
         if reference is not None:
             deviation = (reference @ A[:, :n_inputs].T).std(axis=0)
-            # a patch where nothing happens keeps its size
+            # a patch that is the same in all images cannot be divided by its deviation, 0
             A /= np.where(deviation > 1e-6, deviation, 1.0)[:, None]
         hidden = rng.standard_normal((d * r, m - n_inputs))
         A[:, n_inputs:m] = hidden / np.sqrt(max(m - n_inputs, 1))

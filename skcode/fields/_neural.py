@@ -319,7 +319,8 @@ class _LowRankKernel(_NeuralKernel[_LowRankBound]):
         u_rows: FloatArray,
     ) -> None:
         if p.strides[-1] == 0:
-            # one adjoint for all samples, as readouts send it: one product for all
+            # a stride of zero says that all samples have the same adjoint, as that of a linear
+            # readout is: one product serves all of them
             q = np.matmul(self.B.T, p[..., :1])
         else:
             q = np.matmul(self.B.T, p, out=self.q)

@@ -60,7 +60,7 @@ class Monomials:
             raise ValueError("The monomials must start with (), and follow their divisors.")
         table = np.array(quotients, dtype=int).reshape(-1, 4).T
         self._of, self._by, self._power, self._quotient = table
-        #: rows of the quotients lie below this one
+        #: derivatives need the monomials in the rows below this one alone
         self.n_quotients = int(self._quotient.max(initial=0)) + 1
         self.exponents = exponents
         self.n_states = n_states
@@ -108,7 +108,7 @@ class Monomials:
         """Compute phi (D, n) from x (m + 1, n)."""
         phi[0] = 1
         for level in self.levels:
-            # rows are taken in the mode that copies them without a check of each
+            # mode "clip" lets NumPy write to `out` without a copy on the way
             np.take(x, self.variable[level], axis=0, out=phi[level], mode="clip")
             phi[level] *= phi.take(self.parent[level], axis=0, mode="clip")
 
@@ -271,7 +271,8 @@ class PolynomialFields(FieldFamily):
     (5, 2, 10)
     """
 
-    #: above this many coefficients a drawn family would not fit a small machine's memory
+    #: largest number of coefficients that is drawn, 800 MB in float64: more would not fit a small
+    #: machine. Degree 3 in 100 states has 18 million for each field
     _most_coefficients = 10**8
 
     _parameter_constraints = {

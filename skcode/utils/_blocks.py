@@ -20,11 +20,12 @@ from skcode.utils._joblib import runs_in_threads
 from skcode.utils._memory import keep_freed_memory
 from skcode.utils._scatter import Scatter, arrived, scatter
 
-#: blocks are grouped into at most this many tasks: enough for many workers, cheap to dispatch
+#: largest number of tasks that the blocks of one call are grouped into: with fewer, many workers
+#: would wait for the last one; with more, sending them would cost more than the work
 _MOST_TASKS = 64
-#: the samples of a block are an odd multiple of this
+#: samples; a block has an odd multiple of them, see `odd_block`
 _ODD = 32
-#: machines that may be lost during one call before the call is
+#: how often a call is sent again after a machine of the cluster was lost, before it is given up
 _MOST_RESENDS = 4
 
 Value = TypeVar("Value")
@@ -66,7 +67,8 @@ class OrderedMap:
 
     def __init__(self, n_jobs: int | None = None):
         self.n_jobs = n_jobs
-        #: threads that share the tasks; 1 where they run in this thread, or elsewhere
+        #: threads of this process that share the tasks; 1 where this thread does them all, or other
+        #: processes do
         self.n_threads = 1
         self._threads: ThreadPoolExecutor | None = None
         self._pool: Parallel | None = None
@@ -80,7 +82,7 @@ class OrderedMap:
         keep_freed_memory()
         # entered once here, so that the tasks need not switch threads on and off
         self._context.enter_context(single_threaded_blas())
-        # overflow is looked for where it matters, and gets an error of its own
+        # overflow is no reason for a warning here: those who can act on it look at the results
         self._context.enter_context(np.errstate(all="ignore"))
         if effective_n_jobs(self.n_jobs) > 1:
             self._open()
@@ -138,7 +140,7 @@ class OrderedMap:
         if self._threads is not None and len(tasks) > 1:
             return self._threads.map(lambda task: _run(function, *task), tasks)
         if self._pool is None or self._scatter is None or len(tasks) == 1:
-            # within the context one thread of BLAS and silence are set already
+            # inside the context BLAS is limited and warnings are off already
             run = function if self._entered else partial(_run, function)
             return (run(*task) for task in tasks)
         for attempt in range(_MOST_RESENDS):
@@ -151,7 +153,7 @@ class OrderedMap:
                 return results
             except BaseException as error:
                 again = attempt < _MOST_RESENDS - 1 and self._scatter.has_lost(error)
-                # what calls left behind would come with the results of the next ones
+                # a pool that was interrupted may hand late results to the next call: take a new one
                 self._close()
                 self._open()
                 if not again:
@@ -176,7 +178,7 @@ def ordered_sum(results: Iterable[tuple[Any, ...]]) -> list[Any]:
         if k == 0:
             total = list(result)
         elif k == 1:
-            # the first terms are left alone, and not copied either
+            # a new array: the first terms may be arrays that their makers keep
             total = [a + b for a, b in zip(total, result, strict=True)]
         else:
             for i, part in enumerate(result):

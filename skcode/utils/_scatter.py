@@ -13,7 +13,8 @@ from joblib import Parallel
 
 from skcode.utils._joblib import backend_of, runs_on_dask, runs_on_ray
 
-#: Ray's workers come back when they are lost, and do again what was lost with them
+#: options of Ray's workers, where the user gave none: a lost worker is started again, and its
+#: tasks are done again, without a limit (-1)
 _RAY_RESTARTS = {"max_restarts": -1, "max_task_retries": -1}
 
 
