@@ -110,7 +110,9 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
 
 
 class SumFields(FieldFamily):
-    """``first + second``: V_i = V_i^first + V_i^second, driven by the same control u^i.
+    r"""``first + second``: one control drives a field of each, as one field.
+
+    .. math:: V_i = V_i^{\mathrm{first}} + V_i^{\mathrm{second}}
 
     Parameters
     ----------

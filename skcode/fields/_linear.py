@@ -196,10 +196,11 @@ class _AffineKernel(Kernel[FloatArray, None]):
 
 
 class DiagonalFields(FieldFamily):
-    r"""One field for each input, :math:`V_j(x) = x_j e_j`: trainable relevance of the inputs.
+    r"""One field for each input, :math:`V_j(x) = x_j e_j`: inputs are stretched and shrunk.
 
-    The control of :math:`x_j e_j` stretches or shrinks input j. The number of fields is the number
-    p of inputs, whatever ``n_fields`` asks.
+    The control of :math:`x_j e_j` stretches input j where it is positive and shrinks it where it is
+    negative, so that inputs that matter weigh more in what the other fields read. The number of
+    fields is the number p of inputs, whatever ``n_fields`` asks.
 
     Examples
     --------
