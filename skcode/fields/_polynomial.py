@@ -310,8 +310,8 @@ class UniversalFields(FieldFamily):
 
     .. math:: V_1 = A x,\; V_2 = B x,\; V_3 = e_m,\; V_4 = (x^m)^2 e_1,\; V_5 = x^m x
 
-    They are those of [1]_, with traceless matrices A and B that are drawn at random: two generic traceless matrices
-    generate all of sl(m), and with the other three fields all polynomial fields.
+    They are those of [1]_, with traceless matrices A and B that are drawn at random: two generic
+    traceless matrices generate all of sl(m), and with the other three fields all polynomial fields.
 
     Parameters
     ----------
