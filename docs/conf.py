@@ -60,6 +60,8 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "matplotlib_animations": True,
+    # figures for screens with two dots a pixel
+    "image_srcset": ["2x"],
     # no output for what a display or a fit returns
     "capture_repr": (),
 }
@@ -120,8 +122,16 @@ def copy_mathjax(app):
         copyfile(source, target)
 
 
+def icons_from_the_theme(app, docname, content):
+    """Animations of matplotlib ask a network for icons that the theme has."""
+    if docname.startswith("auto_examples/"):
+        link = r'<link rel="stylesheet"\s+href="https://[^"]*font-awesome[^"]*">'
+        content[0] = re.sub(link, "", content[0])
+
+
 def setup(app):
     app.connect("builder-inited", copy_mathjax)
+    app.connect("source-read", icons_from_the_theme)
     app.connect("autodoc-process-docstring", foreign_references_as_text)
     # before numpydoc, which rewrites the sections
     app.connect("autodoc-process-docstring", defaults_beside_types, priority=100)
