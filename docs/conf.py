@@ -1,10 +1,15 @@
 """Sphinx: the pages of this folder, the examples, and the reference from docstrings.
 
-Builds without a network; warnings are errors in the command of CONTRIBUTING.md.
+Builds without a network, and the pages need none either; warnings are errors in the command of
+CONTRIBUTING.md.
 """
 
+import inspect
 import re
 import warnings
+from importlib.resources import as_file, files
+from pathlib import Path
+from shutil import copyfile
 
 import skcode
 
@@ -17,8 +22,10 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
     "numpydoc",
     "myst_parser",
+    "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
@@ -33,17 +40,28 @@ toc_object_entries_show_parents = "hide"
 # members stand in the template of a class, without those that scikit-learn brings
 numpydoc_show_class_members = False
 
+# one file, without fonts beside it, so that it also serves pages that are opened from a folder
+mathjax_path = "mathjax/tex-svg.js"
+# a copy holds what is typed: no prompts, and no output
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
+    # "Examples using" on the page of a class, from what the examples import
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("skcode",),
     "filename_pattern": r"/plot_",
     "ignore_pattern": r"(^|/)(?!plot_)[^/]*\.py$",
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "matplotlib_animations": True,
+    # figures for screens with two dots a pixel
+    "image_srcset": ["2x"],
     # no output for what a display or a fit returns
     "capture_repr": (),
 }
@@ -54,9 +72,15 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skcode"
 html_static_path = ["_static"]
 html_css_files = ["skcode.css"]
+html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
 html_theme_options = {
-    "logo": {"text": "skcode"},
+    "logo": {
+        "text": "skcode",
+        "alt_text": "skcode, home",
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo.svg",
+    },
     "navbar_align": "left",
     "show_nav_level": 2,
     "secondary_sidebar_items": ["page-toc"],
@@ -71,5 +95,43 @@ def foreign_references_as_text(app, what, name, obj, options, lines):
     lines[:] = re.sub(r":(?:ref|term):`([^<`]*?)\s*(?:<[^>`]*>)?`", r"\1", text).split("\n")
 
 
+def defaults_beside_types(app, what, name, obj, options, lines):
+    """Add ``default=...`` to the list of parameters, from the signature, which never lies."""
+    try:
+        parameters = inspect.signature(obj).parameters
+    except (TypeError, ValueError):
+        return
+    section = None
+    for i, line in enumerate(lines):
+        if i + 1 < len(lines) and re.fullmatch(r"-{3,}", lines[i + 1]):
+            section = line
+        entry = re.fullmatch(r"(\w+) : (.+)", line)
+        if section != "Parameters" or entry is None or entry[1] not in parameters:
+            continue
+        default = parameters[entry[1]].default
+        if isinstance(default, str | int | float | tuple | None) and "default" not in line:
+            shown = f'"{default}"' if isinstance(default, str) else repr(default)
+            lines[i] = f"{line}, default={shown}"
+
+
+def copy_mathjax(app):
+    """The file that pages load, from the package that ships it."""
+    target = Path(app.outdir) / "_static" / mathjax_path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with as_file(files("sphinx-mathjax-offline") / "static" / mathjax_path) as source:
+        copyfile(source, target)
+
+
+def icons_from_the_theme(app, docname, content):
+    """Animations of matplotlib ask a network for icons that the theme has."""
+    if docname.startswith("auto_examples/"):
+        link = r'<link rel="stylesheet"\s+href="https://[^"]*font-awesome[^"]*">'
+        content[0] = re.sub(link, "", content[0])
+
+
 def setup(app):
+    app.connect("builder-inited", copy_mathjax)
+    app.connect("source-read", icons_from_the_theme)
     app.connect("autodoc-process-docstring", foreign_references_as_text)
+    # before numpydoc, which rewrites the sections
+    app.connect("autodoc-process-docstring", defaults_beside_types, priority=100)

@@ -38,6 +38,8 @@ NARROWED = {
 #: modules of utils are shared by all, and are private to skcode as a whole
 SHARED = "utils"
 CORE = {"numpy", "scipy", "sklearn", "autograd", "joblib", "threadpoolctl", "skcode"}
+#: modules that stand between skcode and the private names of other packages
+BEHIND = {"utils/_sklearn.py", "utils/_joblib.py", "export/_skl2onnx.py"}
 EXTRA = {"plotting": {"matplotlib"}, "export": {"onnx", "skl2onnx"}}
 every_module = pytest.mark.parametrize(
     "path", MODULES, ids=[str(path.relative_to(ROOT)) for path in MODULES]
@@ -130,6 +132,19 @@ def test_imports_stand_at_the_top(path):
 def test_the_core_imports_few_packages(path):
     allowed = CORE | EXTRA.get(package_of(path), set()) | sys.stdlib_module_names
     assert {name.split(".")[0] for name, _ in imports_of(parse(path))} <= allowed
+
+
+@every_module
+def test_private_names_of_other_packages_stay_behind_one_module(path):
+    private = [
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] != "skcode"
+        for alias in node.names
+        if any(part.startswith("_") for part in f"{node.module}.{alias.name}".split("."))
+        and node.module != "__future__"
+    ]
+    assert not private or path.relative_to(ROOT).as_posix() in BEHIND
 
 
 def test_packages_are_listed_whole(rank):

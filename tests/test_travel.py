@@ -27,13 +27,13 @@ from skcode.export import Graph, field_nodes, register_skl2onnx, to_onnx
 from skcode.fields import (
     ConvolutionalFields,
     DiagonalFields,
+    DrawnDiagonal,
     FilterFields,
     FunctionFields,
     LinearFields,
     LocalFields,
     NeuralFields,
 )
-from skcode.fields._linear import DrawnDiagonal
 from skcode.flow import TABLEAUS
 from skcode.solvers import LBFGS, SGD, Adam, GaussNewton
 

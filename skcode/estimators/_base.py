@@ -12,7 +12,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skcode.estimators._defaults import (
@@ -46,6 +45,7 @@ from skcode.training import (
 )
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._doc_link import DocLinkMixin
+from skcode.utils._sklearn import Interval, StrOptions
 from skcode.utils._typing import Array, FloatArray
 
 #: types of X that are taken as they are; bytes, of images, are computed with in float32

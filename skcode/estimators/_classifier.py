@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d, validate_data
 
@@ -19,7 +18,7 @@ from skcode.estimators._supervised import SupervisedBase, streams
 from skcode.fields import FieldFamily
 from skcode.model import ClassificationTarget, ClassTarget, MultilabelTarget, Target
 from skcode.solvers import Solver
-from skcode.utils._decorators import available_if, fit_context
+from skcode.utils._sklearn import StrOptions, available_if, fit_context
 from skcode.utils._typing import Array, FloatArray
 
 

@@ -15,7 +15,7 @@ from skcode.estimators._supervised import SupervisedBase, streams
 from skcode.fields import FieldFamily
 from skcode.model import RegressionTarget, mean_of
 from skcode.solvers import Solver
-from skcode.utils._decorators import available_if, fit_context
+from skcode.utils._sklearn import available_if, fit_context
 from skcode.utils._typing import Array, FloatArray
 
 

@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
 
 from skcode.estimators._base import ControlledODEBase
 from skcode.estimators._defaults import choose_members, choose_solver
@@ -17,7 +16,7 @@ from skcode.model import Target
 from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.training import FitReport, Rows, positive_rows, trained_members
 from skcode.utils._blocks import OrderedMap
-from skcode.utils._decorators import fit_context
+from skcode.utils._sklearn import Interval, fit_context
 
 
 def streams(estimator: SupervisedBase) -> bool:

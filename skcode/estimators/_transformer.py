@@ -18,7 +18,7 @@ from skcode.model import ClassificationTarget, MultilabelTarget, RegressionTarge
 from skcode.solvers import Solver
 from skcode.training import FitReport, Rows, canonical, positive_rows
 from skcode.utils._blocks import OrderedMap
-from skcode.utils._decorators import fit_context
+from skcode.utils._sklearn import fit_context
 from skcode.utils._typing import Array, FloatArray
 
 

@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 
 from skcode.export._graph import Graph
-from skcode.fields import DrawnFields
-from skcode.fields._activations import (
+from skcode.fields import (
     GELU,
     Activation,
+    DrawnAffine,
+    DrawnConvolutional,
+    DrawnDiagonal,
+    DrawnFields,
+    DrawnFilters,
+    DrawnFunctions,
+    DrawnNeural,
+    DrawnPolynomial,
+    DrawnStack,
+    DrawnSum,
     Identity,
     PolynomialActivation,
     ReLU,
@@ -19,13 +28,6 @@ from skcode.fields._activations import (
     Softplus,
     Tanh,
 )
-from skcode.fields._composite import DrawnStack, DrawnSum
-from skcode.fields._convolutional import DrawnConvolutional
-from skcode.fields._filter_drawn import DrawnFilters
-from skcode.fields._function import DrawnFunctions
-from skcode.fields._linear import DrawnAffine, DrawnDiagonal
-from skcode.fields._neural import DrawnNeural
-from skcode.fields._polynomial import DrawnPolynomial
 from skcode.utils._typing import FloatArray
 
 
@@ -98,8 +100,8 @@ def _(fields: DrawnDiagonal, graph: Graph, x: str, u: FloatArray) -> str:
 def _(fields: DrawnNeural, graph: Graph, x: str, u: FloatArray) -> str:
     A = fields.A.astype(u.dtype)
     s = activation_nodes(fields.activation, graph, graph.affine(x, A[:, :-1].T, A[:, -1]), u.dtype)
-    Bu = fields.bind(u).Bu
-    if Bu is not None:
+    if fields.B is not None:
+        Bu = fields.B * np.repeat(u, fields.rank)
         return graph.affine(s, Bu.astype(u.dtype).T)
     # (N, d m) to (N, d, m), then the sum over fields as a product from the left
     grouped = graph.add("Reshape", s, graph.constant([-1, fields.n_fields, fields.n_states]))

@@ -17,6 +17,7 @@ from skcode.estimators import (
 )
 from skcode.export._estimators import estimator_nodes
 from skcode.export._graph import OPSET, Graph, element_type
+from skcode.export._skl2onnx import tensor_type
 
 
 def to_onnx(estimator: Any) -> onnx.ModelProto:
@@ -110,13 +111,10 @@ def register_skl2onnx() -> None:
 
 
 def _infer_shapes(operator: Any) -> None:
-    from skl2onnx.common.data_types import _guess_type_proto
-
     for variable, output in zip(
         operator.outputs, estimator_nodes(operator.raw_operator, Graph(), "X"), strict=True
     ):
-        shape = [None if size == "N" else size for size in output.shape]
-        variable.type = _guess_type_proto(element_type(output.dtype), shape)
+        variable.type = tensor_type(element_type(output.dtype), output.shape)
 
 
 def _convert(scope: Any, operator: Any, container: Any) -> None:

@@ -1,37 +1,68 @@
 """Random, frozen vector fields: families (specifications) and what they draw."""
 
-from skcode.fields._composite import DrawnStack, DrawnSum
-from skcode.fields._convolutional import ConvolutionalFields
+from skcode.fields._activations import (
+    ACTIVATIONS,
+    GELU,
+    Activation,
+    Identity,
+    PolynomialActivation,
+    ReLU,
+    Sin,
+    Softplus,
+    Tanh,
+)
+from skcode.fields._convolutional import ConvolutionalFields, DrawnConvolutional
 from skcode.fields._drawn import DrawnFields, Kernel, homogeneous
-from skcode.fields._family import FieldFamily, StackFields, SumFields
-from skcode.fields._filter import FilterFields
-from skcode.fields._function import FunctionFields
-from skcode.fields._linear import AffineFields, DiagonalFields, LinearFields
+from skcode.fields._family import DrawnStack, DrawnSum, FieldFamily, StackFields, SumFields
+from skcode.fields._filter import DrawnFilters, FilterFields
+from skcode.fields._function import DrawnFunctions, FunctionFields
+from skcode.fields._linear import (
+    AffineFields,
+    DiagonalFields,
+    DrawnAffine,
+    DrawnDiagonal,
+    LinearFields,
+)
 from skcode.fields._local import LocalFields
-from skcode.fields._neural import NeuralFields
+from skcode.fields._neural import DrawnNeural, NeuralFields
 from skcode.fields._polynomial import DrawnPolynomial, Monomials, PolynomialFields, UniversalFields
 from skcode.fields._tags import TAGS
 
 __all__ = [
+    "ACTIVATIONS",
+    "GELU",
     "TAGS",
+    "Activation",
     "AffineFields",
     "ConvolutionalFields",
     "DiagonalFields",
+    "DrawnAffine",
+    "DrawnConvolutional",
+    "DrawnDiagonal",
     "DrawnFields",
+    "DrawnFilters",
+    "DrawnFunctions",
+    "DrawnNeural",
     "DrawnPolynomial",
     "DrawnStack",
     "DrawnSum",
     "FieldFamily",
     "FilterFields",
     "FunctionFields",
+    "Identity",
     "Kernel",
     "LinearFields",
     "LocalFields",
     "Monomials",
     "NeuralFields",
+    "PolynomialActivation",
     "PolynomialFields",
+    "ReLU",
+    "Sin",
+    "Softplus",
     "StackFields",
     "SumFields",
+    "Tanh",
     "UniversalFields",
     "homogeneous",
 ]

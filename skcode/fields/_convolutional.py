@@ -9,12 +9,12 @@ import autograd.numpy as anp
 import numpy as np
 from numpy.typing import DTypeLike
 from scipy import sparse
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS, Activation
 from skcode.fields._drawn import DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
 from skcode.fields._image import ImageLayout, check_image_shape
+from skcode.utils._sklearn import Interval, StrOptions, validate_parameters
 from skcode.utils._typing import FloatArray, IntArray, Traced
 
 
@@ -129,7 +129,7 @@ class ConvolutionalFields(FieldFamily):
         return DrawnConvolutional(A, B, activation, d, layout, self.kernel_size, self.pooling)
 
     def _check(self) -> None:
-        self._validate_params()
+        validate_parameters(self)
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size={self.kernel_size} must be odd.")
 
@@ -153,6 +153,13 @@ class DrawnConvolutional(DrawnFields):
         The side k of a patch, in cells.
     pooling : int or None
         Windows, across and down, that the readout reads.
+
+    Examples
+    --------
+    >>> from skcode.fields import ConvolutionalFields
+    >>> fields = ConvolutionalFields((8, 8), cell=2).draw(128, n_fields=5, rng=0, n_inputs=64)
+    >>> type(fields).__name__, fields.A.shape, fields.B.shape
+    ('DrawnConvolutional', (5, 73), (8, 5))
     """
 
     def __init__(
@@ -175,12 +182,13 @@ class DrawnConvolutional(DrawnFields):
         self.n_states = layout.n_states
         self.rank = len(A) // n_fields
         m, flat = self.n_states, layout.coordinates.ravel()
-        #: rows of (state, zero) that the patches read, (C k^2, cells)
+        #: what the patches read, (C k^2, cells): rows of the state, or m, a row of zeros below it
         self.reads = layout.patches(kernel_size)
         #: where each coordinate of the state lies among channels and cells, (m,)
         self.places = np.empty(m, dtype=int)
         self.places[flat[flat < m]] = np.flatnonzero(flat < m)
-        #: the patches' entries that read each coordinate, (k^2, m); C k^2 cells for none
+        #: the transpose of `reads`: for each coordinate of the state, the entries of the patches
+        #: that read it, (k^2, m); the number of all entries stands where there are fewer
         self.readers = self._transposed(self.reads)
 
     def _transposed(self, reads: IntArray) -> IntArray:
@@ -244,7 +252,7 @@ class _Tape(NamedTuple):
     ds: FloatArray | None  # (m - p, n): sigma', where the activation keeps it
 
 
-class _ConvolutionalKernel(Kernel):
+class _ConvolutionalKernel(Kernel[FloatArray, _Tape]):
     """Patches of all cells and samples as one matrix: one GEMM forward, two back."""
 
     def __init__(self, fields: DrawnConvolutional, n: int, dtype: DTypeLike):
@@ -306,7 +314,7 @@ class _ConvolutionalKernel(Kernel):
             np.sum(products, axis=1, out=u_rows[k])
             if x_bar is not None:
                 self._pull_state(bound, adjoint, tape, x_bar[k])
-                # the patches were used up
+                # their adjoint was written over the patches: read them again for the next one
                 self._read(tape.z)
 
     def pushforward(
@@ -348,7 +356,8 @@ class _ConvolutionalKernel(Kernel):
         fields, width = self.fields, len(self.patches) - 1
         flat = self.patches.reshape(width + 1, -1)
         np.matmul(bound[:, :-1].T, adjoint, out=flat[:-1])
-        # the first entry of the last row stands for "read by none"
+        # the first entry of the row of ones stands for "read by no other patch": it has to be zero
+        # while it is added
         entries = flat.reshape(-1, self.n)
         entries[fields.reads.size] = 0
         np.take(entries, fields.readers[0], axis=0, out=x_bar, mode="clip")

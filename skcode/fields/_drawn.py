@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
-from skcode.utils._typing import FloatArray, Traced
+from skcode.utils._typing import FloatArray, Traced, Velocities
 
-#: what takes states to velocities, and what `DrawnFields.batched` makes
-Velocities = Callable[[FloatArray], FloatArray]
-Batched = Callable[[Sequence[Any]], Velocities]
+#: what `DrawnFields.bind` makes of one row of controls; the kernel alone looks inside
+Bound = TypeVar("Bound")
+#: what `Kernel.new_tape` makes, for the derivatives; the kernel alone looks inside
+Tape = TypeVar("Tape")
+#: what `DrawnFields.batched` makes: takes what `bind` made of the controls of each
+Batched: TypeAlias = Callable[[Sequence[Any]], Velocities]
 
 
 def homogeneous(x: FloatArray, dtype: DTypeLike | None = None) -> FloatArray:
@@ -47,15 +50,19 @@ def homogeneous(x: FloatArray, dtype: DTypeLike | None = None) -> FloatArray:
     return block
 
 
-class Kernel(ABC):
+class Kernel(ABC, Generic[Bound, Tape]):
     """The fields on one block of n samples: V_u = sum_i u^i V_i and its derivatives.
+
+    A kernel writes `forward`, `rows` and `pushforward`; `pullback` follows from `rows`, and is
+    written too where the sum over the samples comes cheaper than its terms.
 
     Blocks are feature-major, so that one GEMM serves all fields and all samples, and states carry a
     last row of ones (homogeneous coordinates), so that biases are part of that GEMM.
 
-    A kernel owns scratch memory and is not shared between threads. ``bound`` is what
-    `DrawnFields.bind` made of one row of controls; ``lead`` is a shape of leading axes, () for one
-    adjoint for each sample and (K,) for K of them at once.
+    A kernel owns scratch memory and is not shared between threads. ``bound``, of the kernel's own
+    type Bound, is what `DrawnFields.bind` made of one row of controls; ``tape``, of its type Tape,
+    is what `forward` wrote at the point of the derivative. ``lead`` is a shape of leading axes, ()
+    for one adjoint for each sample and (K,) for K of them at once.
 
     Shapes: x (m + 1, n); v, dx, dv (m, n); p, x_bar lead + (m, n).
 
@@ -71,54 +78,56 @@ class Kernel(ABC):
     """
 
     @abstractmethod
-    def new_tape(self) -> Any:
+    def new_tape(self) -> Tape:
         """Memory in which `forward` leaves what the derivatives at the same point need."""
 
     @abstractmethod
-    def forward(self, bound: Any, x: FloatArray, v: FloatArray, tape: Any) -> None:
+    def forward(self, bound: Bound, x: FloatArray, v: FloatArray, tape: Tape) -> None:
         """Compute v = V_u(x)."""
-
-    @abstractmethod
-    def pullback(
-        self,
-        bound: Any,
-        x: FloatArray,
-        tape: Any,
-        p: FloatArray,
-        x_bar: FloatArray | None,
-        u_bar: FloatArray,
-    ) -> None:
-        """Compute x_bar = DV_u(x)^T p and u_bar (d,) += sum_n <p_n, V_i(x_n)>; lead is ().
-
-        Without need of it x_bar is None.
-        """
 
     @abstractmethod
     def rows(
         self,
-        bound: Any,
+        bound: Bound,
         x: FloatArray,
-        tape: Any,
+        tape: Tape,
         p: FloatArray,
         x_bar: FloatArray | None,
         u_rows: FloatArray,
     ) -> None:
         """Compute x_bar = DV_u(x)^T p and u_rows lead + (d, n) = <p_n, V_i(x_n)>, row by row.
 
-        Without need of it x_bar is None.
+        Where nobody needs x_bar it is None.
         """
+
+    def pullback(
+        self,
+        bound: Bound,
+        x: FloatArray,
+        tape: Tape,
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_bar: FloatArray,
+    ) -> None:
+        """Compute x_bar = DV_u(x)^T p and u_bar (d,) += sum_n <p_n, V_i(x_n)>; lead is ().
+
+        Where nobody needs x_bar it is None.
+        """
+        u_rows = np.empty((len(u_bar), x.shape[-1]), x.dtype)
+        self.rows(bound, x, tape, p, x_bar, u_rows)
+        u_bar += u_rows.sum(axis=-1)
 
     @abstractmethod
     def pushforward(
-        self, bound: Any, x: FloatArray, tape: Any, dx: FloatArray, bound_du: Any, dv: FloatArray
+        self,
+        bound: Bound,
+        x: FloatArray,
+        tape: Tape,
+        dx: FloatArray,
+        bound_du: Bound,
+        dv: FloatArray,
     ) -> None:
         """Compute dv = DV_u(x) dx + V_du(x); lead is ()."""
-
-
-def _run_forward(kernel: Kernel, bound: Any, x: FloatArray, v: FloatArray, tape: Any) -> None:
-    # saturated activations overflow on the way
-    with np.errstate(over="ignore"):
-        kernel.forward(bound, x, v, tape)
 
 
 class DrawnFields(ABC):
@@ -171,19 +180,23 @@ class DrawnFields(ABC):
         """The same fields with arrays of another float type."""
 
     @abstractmethod
-    def bind(self, u: FloatArray) -> Any:
-        """Contract one row of controls u (d,) with the coefficients, for use by kernels."""
+    def bind(self, u: FloatArray) -> object:
+        """Contract one row of controls u (d,) with the coefficients, for use by kernels.
+
+        Whoever calls it hands the result on and does not look inside.
+        """
 
     @abstractmethod
-    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> Kernel:
+    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> Kernel[Any, Any]:
         """A kernel for blocks of n samples."""
 
     @classmethod
-    def batched(cls, fields: Sequence[Any]) -> Batched | None:
-        """Several drawn fields of this class, shape and number in one array; None for no way.
+    def batched(cls, fields: Sequence[Self]) -> Batched | None:
+        """E drawn fields of this class, shape and number, evaluated by one call on E blocks.
 
         The function returned takes what `bind` made of the controls of each, and gives the function
-        that takes x (E, m + 1, n) to V_u(x) (E, m, n), number e by ``fields[e]``.
+        that takes x (E, m + 1, n) to V_u(x) (E, m, n), number e by ``fields[e]``. None says that
+        these fields have no such function; they are then evaluated one after another.
         """
         return None
 
@@ -196,7 +209,7 @@ class DrawnFields(ABC):
         """V_u(x) = sum_i u^i V_i(x) for rows x (N, m) and u (d,), as (N, m)."""
         x, u = self._check(x, u)
         kernel, v, block = self._block(x)
-        _run_forward(kernel, self.bind(u), block, v, kernel.new_tape())
+        self._forward(kernel, self.bind(u), block, v, kernel.new_tape())
         return v.T.copy()
 
     def pullback(self, x: ArrayLike, u: ArrayLike, p: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -205,7 +218,7 @@ class DrawnFields(ABC):
         kernel, v, block = self._block(x)
         bound, tape, u_bar = self.bind(u), kernel.new_tape(), np.zeros(self.n_fields, x.dtype)
         x_bar = np.empty_like(v)
-        _run_forward(kernel, bound, block, v, tape)
+        self._forward(kernel, bound, block, v, tape)
         p = np.ascontiguousarray(np.asarray(p, dtype=x.dtype).T)
         kernel.pullback(bound, block, tape, p, x_bar, u_bar)
         return x_bar.T.copy(), u_bar
@@ -218,7 +231,7 @@ class DrawnFields(ABC):
         du = np.zeros_like(u) if du is None else np.asarray(du, dtype=u.dtype)
         kernel, v, block = self._block(x)
         bound, tape, dv = self.bind(u), kernel.new_tape(), np.empty_like(v)
-        _run_forward(kernel, bound, block, v, tape)
+        self._forward(kernel, bound, block, v, tape)
         dx = np.ascontiguousarray(np.asarray(dx, dtype=x.dtype).T)
         kernel.pushforward(bound, block, tape, dx, self.bind(du), dv)
         return dv.T.copy()
@@ -233,6 +246,13 @@ class DrawnFields(ABC):
             raise ValueError(f"u must have shape ({self.n_fields},); got {u.shape}.")
         return x, u
 
-    def _block(self, x: FloatArray) -> tuple[Kernel, FloatArray, FloatArray]:
+    def _block(self, x: FloatArray) -> tuple[Kernel[Any, Any], FloatArray, FloatArray]:
         block = homogeneous(x)
         return self.kernel(len(x), x.dtype), np.empty((self.n_states, len(x)), x.dtype), block
+
+    def _forward(
+        self, kernel: Kernel[Bound, Tape], bound: Bound, x: FloatArray, v: FloatArray, tape: Tape
+    ) -> None:
+        # saturated activations overflow on the way to their limit
+        with np.errstate(over="ignore"):
+            kernel.forward(bound, x, v, tape)

@@ -1,19 +1,26 @@
-"""Families: specifications of laws of random vector fields, and their sums and stacks."""
+"""Families: specifications of laws of random vector fields; their sums and stacks.
+
+A sum drives fields of two families by the same controls, a stack gives each its own.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, Self, overload
 
+import autograd.numpy as anp
 import numpy as np
+from numpy.typing import DTypeLike
+from scipy import sparse
 from sklearn.base import BaseEstimator
 
-from skcode.fields._composite import DrawnStack, DrawnSum
-from skcode.fields._drawn import DrawnFields
+from skcode.fields._drawn import Batched, DrawnFields, Kernel
 from skcode.utils._doc_link import DocLinkMixin
 from skcode.utils._random import RandomSource, as_generator
-from skcode.utils._typing import FloatArray
+from skcode.utils._sklearn import validate_parameters
+from skcode.utils._typing import FloatArray, Traced, Velocities
 
 
 class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
@@ -71,7 +78,7 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
         ValueError
             If the numbers contradict each other or the family, or a parameter is out of its range.
         """
-        self._validate_params()
+        validate_parameters(self)
         n_inputs = n_states if n_inputs is None else n_inputs
         if not 1 <= n_inputs <= n_states:
             raise ValueError(f"n_inputs={n_inputs} must lie between 1 and n_states={n_states}.")
@@ -103,7 +110,9 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
 
 
 class SumFields(FieldFamily):
-    """``first + second``: V_i = V_i^first + V_i^second, driven by the same control u^i.
+    r"""``first + second``: one control drives a field of each, as one field.
+
+    .. math:: V_i = V_i^{\mathrm{first}} + V_i^{\mathrm{second}}
 
     Parameters
     ----------
@@ -184,7 +193,7 @@ class StackFields(FieldFamily):
         n_inputs: int | None = None,
         reference: FloatArray | None = None,
     ) -> DrawnStack:
-        self._validate_params()
+        validate_parameters(self)
         rng = as_generator(rng)
         return DrawnStack(
             [
@@ -202,3 +211,234 @@ class StackFields(FieldFamily):
         reference: FloatArray | None,
     ) -> DrawnStack:
         return self.draw(n_states, n_fields, rng, n_inputs=n_inputs, reference=reference)
+
+
+class _DrawnComposite(DrawnFields):
+    """What sums and stacks share: parts, and the controls that each part reads."""
+
+    def __init__(self, parts: list[DrawnFields]):
+        if len({part.n_states for part in parts}) != 1:
+            raise ValueError(
+                "Fields that are combined must share n_states; got "
+                f"{[part.n_states for part in parts]}."
+            )
+        self.parts = parts
+        self.n_states = parts[0].n_states
+
+    @property
+    @abstractmethod
+    def slices(self) -> list[slice]:
+        """The controls that each part reads."""
+
+    @property
+    def observation(self) -> sparse.csr_array | None:
+        limited = [part.observation for part in self.parts if part.observation is not None]
+        return limited[0] if limited else None
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        return type(self)([part.astype(dtype) for part in self.parts])
+
+    def bind(self, u: FloatArray) -> list[Any]:
+        return [part.bind(u[s]) for part, s in zip(self.parts, self.slices, strict=True)]
+
+    @classmethod
+    def batched(cls, fields: Sequence[Self]) -> Batched | None:
+        binds: list[Batched] = []
+        for parts in zip(*(f.parts for f in fields), strict=True):
+            alike = len({(type(part), part.n_fields) for part in parts}) == 1
+            bind_part = type(parts[0]).batched(parts) if alike else None
+            if bind_part is None:
+                return None
+            binds.append(bind_part)
+
+        def bind(bounds: Sequence[list[Any]]) -> Velocities:
+            of_parts = zip(binds, zip(*bounds, strict=True), strict=True)
+            first, *others = [bind(bound) for bind, bound in of_parts]
+
+            def velocities(x: FloatArray) -> FloatArray:
+                v: FloatArray = first(x)
+                for other in others:
+                    v += other(x)
+                return v
+
+            return velocities
+
+        return bind
+
+    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> _CompositeKernel:
+        kernels = [part.kernel(n, dtype, lead) for part in self.parts]
+        return _CompositeKernel(kernels, self.slices, lead + (self.n_states, n), dtype)
+
+    @property
+    def tape_width(self) -> int:
+        return sum(part.tape_width for part in self.parts)
+
+
+class DrawnSum(_DrawnComposite):
+    """Drawn fields V_i = sum over parts of V_i^part, driven by the same control.
+
+    Parameters
+    ----------
+    parts : list of DrawnFields
+        Fields on the same states; each part has the same number of them.
+
+    Raises
+    ------
+    ValueError
+        If the parts differ in their states or in their number of fields.
+
+    Examples
+    --------
+    >>> from skcode.fields import LinearFields, DrawnSum
+    >>> parts = [LinearFields().draw(2, 3, rng=seed) for seed in (0, 1)]
+    >>> DrawnSum(parts).n_fields
+    3
+    """
+
+    def __init__(self, parts: list[DrawnFields]):
+        super().__init__(parts)
+        if len({part.n_fields for part in parts}) != 1:
+            raise ValueError(
+                "Fields that are added must share their number; got "
+                f"{[part.n_fields for part in parts]}."
+            )
+        self.n_fields = parts[0].n_fields
+
+    @property
+    def slices(self) -> list[slice]:
+        return [slice(None)] * len(self.parts)
+
+    @property
+    def labels(self) -> list[str]:
+        return [" + ".join(group) for group in zip(*(p.labels for p in self.parts), strict=True)]
+
+    def value(self, x: Traced) -> Traced:
+        return sum(part.value(x) for part in self.parts)
+
+
+class DrawnStack(_DrawnComposite):
+    """Drawn fields (V^first, V^second, ...), each with a control of its own.
+
+    Parameters
+    ----------
+    parts : list of DrawnFields
+        Fields on the same states.
+
+    Raises
+    ------
+    ValueError
+        If the parts differ in their states.
+
+    Examples
+    --------
+    >>> from skcode.fields import LinearFields, DrawnStack
+    >>> parts = [LinearFields().draw(2, 3, rng=seed) for seed in (0, 1)]
+    >>> DrawnStack(parts).n_fields
+    6
+    """
+
+    def __init__(self, parts: list[DrawnFields]):
+        super().__init__(parts)
+        self.n_fields = sum(part.n_fields for part in parts)
+
+    @property
+    def slices(self) -> list[slice]:
+        stops = np.cumsum([part.n_fields for part in self.parts])
+        return [
+            slice(int(stop) - part.n_fields, int(stop))
+            for part, stop in zip(self.parts, stops, strict=True)
+        ]
+
+    @property
+    def labels(self) -> list[str]:
+        return [label for part in self.parts for label in part.labels]
+
+    @property
+    def start_scale(self) -> FloatArray:
+        return np.concatenate([part.start_scale for part in self.parts])
+
+    def value(self, x: Traced) -> Traced:
+        return anp.concatenate([part.value(x) for part in self.parts], axis=1)
+
+
+class _CompositeKernel(Kernel[list[Any], list[Any]]):
+    """Sum of the values of several kernels; `slices` says which controls each of them reads."""
+
+    def __init__(
+        self,
+        kernels: list[Kernel[Any, Any]],
+        slices: list[slice],
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+    ):
+        self.kernels = kernels
+        self.slices = slices
+        self.scratch = np.empty(shape, dtype)
+
+    def new_tape(self) -> list[Any]:
+        return [kernel.new_tape() for kernel in self.kernels]
+
+    @overload
+    def _shares(self, out: FloatArray) -> Iterator[tuple[int, FloatArray]]: ...
+
+    @overload
+    def _shares(self, out: None) -> Iterator[tuple[int, None]]: ...
+
+    def _shares(self, out: FloatArray | None) -> Iterator[tuple[int, FloatArray | None]]:
+        """For each part, the array that it has to fill; what it filled is added to `out`.
+
+        The first part fills `out` itself. None goes to all parts where nobody needs `out`.
+        """
+        if out is None:
+            yield from ((i, None) for i in range(len(self.kernels)))
+            return
+        yield 0, out
+        # the memory has room for several adjoints of each sample; values take less
+        scratch = self.scratch.reshape(-1)[: out.size].reshape(out.shape)
+        for i in range(1, len(self.kernels)):
+            yield i, scratch
+            out += scratch
+
+    def forward(self, bound: list[Any], x: FloatArray, v: FloatArray, tape: list[Any]) -> None:
+        for i, share in self._shares(v):
+            self.kernels[i].forward(bound[i], x, share, tape[i])
+
+    def pullback(
+        self,
+        bound: list[Any],
+        x: FloatArray,
+        tape: list[Any],
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_bar: FloatArray,
+    ) -> None:
+        for i, share in self._shares(x_bar):
+            self.kernels[i].pullback(bound[i], x, tape[i], p, share, u_bar[self.slices[i]])
+
+    def rows(
+        self,
+        bound: list[Any],
+        x: FloatArray,
+        tape: list[Any],
+        p: FloatArray,
+        x_bar: FloatArray | None,
+        u_rows: FloatArray,
+    ) -> None:
+        shared = self.slices[0] == self.slices[-1]
+        for i, share in self._shares(x_bar):
+            mine = np.empty_like(u_rows) if shared and i else u_rows[..., self.slices[i], :]
+            self.kernels[i].rows(bound[i], x, tape[i], p, share, mine)
+            if shared and i:
+                u_rows += mine
+
+    def pushforward(
+        self,
+        bound: list[Any],
+        x: FloatArray,
+        tape: list[Any],
+        dx: FloatArray,
+        bound_du: list[Any],
+        dv: FloatArray,
+    ) -> None:
+        for i, share in self._shares(dv):
+            self.kernels[i].pushforward(bound[i], x, tape[i], dx, bound_du[i], share)

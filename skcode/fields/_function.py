@@ -71,7 +71,22 @@ class FunctionFields(FieldFamily):
 
 
 class DrawnFunctions(DrawnFields):
-    """Fields V_i = functions[i]."""
+    """Fields that are functions, V_i = functions[i].
+
+    Parameters
+    ----------
+    functions : tuple of callable
+        Each takes states (N, m) to vectors (N, m).
+    n_states : int
+        Dimension m of the state.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import DrawnFunctions
+    >>> DrawnFunctions((np.negative,), n_states=2).value(np.array([[1.0, 2.0]]))
+    array([[[-1., -2.]]])
+    """
 
     def __init__(self, functions: tuple[Function, ...], n_states: int):
         self.functions = functions
@@ -99,7 +114,7 @@ class DrawnFunctions(DrawnFields):
         return _FunctionKernel(self)
 
 
-class _FunctionKernel(Kernel):
+class _FunctionKernel(Kernel[FloatArray, None]):
     def __init__(self, fields: DrawnFunctions):
         self.fields = fields
 

@@ -9,11 +9,11 @@ from numbers import Real
 import autograd.numpy as anp
 import numpy as np
 from numpy.typing import DTypeLike
-from sklearn.utils._param_validation import Interval
 
-from skcode.fields._drawn import Batched, DrawnFields, Kernel, Velocities
+from skcode.fields._drawn import Batched, DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
-from skcode.utils._typing import FloatArray, Traced
+from skcode.utils._sklearn import Interval
+from skcode.utils._typing import FloatArray, Traced, Velocities
 
 
 class LinearFields(FieldFamily):
@@ -101,6 +101,14 @@ class DrawnAffine(DrawnFields):
         The matrices A_i with the bias b_i in the last column.
     name : str
         Prefix of the labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import DrawnAffine
+    >>> rotation = DrawnAffine(np.array([[[0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]]), "rotation")
+    >>> rotation.value(np.array([[1.0, 0.0]]))
+    array([[[0., 1.]]])
     """
 
     def __init__(self, matrices: FloatArray, name: str = "affine"):
@@ -136,7 +144,7 @@ class DrawnAffine(DrawnFields):
         return _AffineKernel(self)
 
 
-class _AffineKernel(Kernel):
+class _AffineKernel(Kernel[FloatArray, None]):
     """One m x m matrix an interval, whatever the number of fields."""
 
     def __init__(self, fields: DrawnAffine):
@@ -188,10 +196,11 @@ class _AffineKernel(Kernel):
 
 
 class DiagonalFields(FieldFamily):
-    r"""One field for each input, :math:`V_j(x) = x_j e_j`: trainable relevance of the inputs.
+    r"""One field for each input, :math:`V_j(x) = x_j e_j`: inputs are stretched and shrunk.
 
-    The control of :math:`x_j e_j` stretches or shrinks input j. The number of fields is the number
-    p of inputs, whatever ``n_fields`` asks.
+    The control of :math:`x_j e_j` stretches input j where it is positive and shrinks it where it is
+    negative, so that inputs that matter weigh more in what the other fields read. The number of
+    fields is the number p of inputs, whatever ``n_fields`` asks.
 
     Examples
     --------
@@ -217,7 +226,22 @@ class DiagonalFields(FieldFamily):
 
 
 class DrawnDiagonal(DrawnFields):
-    """Drawn diagonal fields x_j e_j, j < n_fields."""
+    """Drawn diagonal fields x_j e_j for the first coordinates j.
+
+    Parameters
+    ----------
+    n_fields : int
+        The number of fields, and of coordinates that have one.
+    n_states : int
+        Dimension m of the state.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import DrawnDiagonal
+    >>> DrawnDiagonal(n_fields=1, n_states=2).value(np.array([[3.0, 4.0]]))
+    array([[[3., 0.]]])
+    """
 
     def __init__(self, n_fields: int, n_states: int):
         self.n_fields = n_fields
@@ -229,7 +253,7 @@ class DrawnDiagonal(DrawnFields):
 
     @property
     def start_scale(self) -> FloatArray:
-        # every input is as relevant as it was
+        # training starts where no input is stretched or shrunk
         return np.zeros(self.n_fields)
 
     @property
@@ -238,7 +262,7 @@ class DrawnDiagonal(DrawnFields):
 
     def value(self, x: Traced) -> Traced:
         unit = np.eye(self.n_fields, self.n_states)
-        return x[:, : self.n_fields, None] * unit[None].astype(getattr(x, "dtype", float))
+        return x[:, : self.n_fields, None] * unit[None].astype(x.dtype)
 
     def astype(self, dtype: DTypeLike) -> DrawnDiagonal:
         return self
@@ -261,7 +285,7 @@ class DrawnDiagonal(DrawnFields):
         return _DiagonalKernel(self.n_fields)
 
 
-class _DiagonalKernel(Kernel):
+class _DiagonalKernel(Kernel[FloatArray, None]):
     def __init__(self, n_fields: int):
         self.d = n_fields
 

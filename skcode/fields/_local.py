@@ -5,12 +5,12 @@ from __future__ import annotations
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS
 from skcode.fields._family import FieldFamily
 from skcode.fields._image import check_image_shape
 from skcode.fields._neural import DrawnNeural
+from skcode.utils._sklearn import Interval, StrOptions
 from skcode.utils._typing import FloatArray
 
 
@@ -100,7 +100,7 @@ class LocalFields(FieldFamily):
             patch[...] = rng.standard_normal(patch.shape) / np.sqrt(patch.size)
         if reference is not None:
             deviation = (reference @ A[:, :n_inputs].T).std(axis=0)
-            # a patch where nothing happens keeps its size
+            # a patch that is the same in all images cannot be divided by its deviation, 0
             A /= np.where(deviation > 1e-6, deviation, 1.0)[:, None]
         hidden = rng.standard_normal((d * r, m - n_inputs))
         A[:, n_inputs:m] = hidden / np.sqrt(max(m - n_inputs, 1))

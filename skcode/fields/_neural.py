@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import autograd.numpy as anp
 import numpy as np
 from numpy.typing import DTypeLike
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.fields._activations import ACTIVATIONS, Activation, PolynomialActivation
-from skcode.fields._drawn import Batched, DrawnFields, Kernel, Velocities
+from skcode.fields._drawn import Batched, Bound, DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
-from skcode.utils._typing import FloatArray, Traced
+from skcode.utils._sklearn import Interval, StrOptions
+from skcode.utils._typing import FloatArray, Traced, Velocities
 
 
 class NeuralFields(FieldFamily):
@@ -150,6 +150,15 @@ class DrawnNeural(DrawnFields):
         The function sigma.
     n_fields : int
         The number d.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.fields import DrawnNeural, ReLU
+    >>> A, B = np.array([[1.0, 1.0, -1.0]]), np.array([[2.0], [3.0]])
+    >>> fields = DrawnNeural(A, B, ReLU(), n_fields=1)
+    >>> fields.value(np.array([[1.0, 1.0]]))
+    array([[[2., 3.]]])
     """
 
     def __init__(self, A: FloatArray, B: FloatArray | None, activation: Activation, n_fields: int):
@@ -188,11 +197,11 @@ class DrawnNeural(DrawnFields):
         B = None if self.B is None else self.B.astype(dtype)
         return DrawnNeural(self.A.astype(dtype), B, activation, self.n_fields)
 
-    def bind(self, u: FloatArray) -> _Bound:
+    def bind(self, u: FloatArray) -> _LowRankBound | _FullRankBound:
         u = u.astype(self.A.dtype, copy=False)
         u_rows = u if self.rank == 1 else np.repeat(u, self.rank)
-        Bu = None if self.B is None else self.B * u_rows
-        return _Bound(u, Bu, (self.A[:, :-1] * u_rows[:, None]).T)
+        Au = (self.A[:, :-1] * u_rows[:, None]).T
+        return _FullRankBound(u, Au) if self.B is None else _LowRankBound(self.B * u_rows, Au)
 
     @classmethod
     def batched(cls, fields: Sequence[DrawnNeural]) -> Batched | None:
@@ -202,7 +211,7 @@ class DrawnNeural(DrawnFields):
             return None
         A = np.stack([f.A for f in fields])
 
-        def bind(bounds: Sequence[_Bound]) -> Velocities:
+        def bind(bounds: Sequence[_LowRankBound]) -> Velocities:
             Bu = np.stack([bound.Bu for bound in bounds])
 
             def velocities(x: FloatArray) -> FloatArray:
@@ -214,17 +223,26 @@ class DrawnNeural(DrawnFields):
 
         return bind
 
-    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> _NeuralKernel:
-        kind = _FullRankKernel if self.B is None else _LowRankKernel
-        return kind(self, n, dtype, lead)
+    def kernel(
+        self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()
+    ) -> _LowRankKernel | _FullRankKernel:
+        if self.B is None:
+            return _FullRankKernel(self, n, dtype, lead)
+        return _LowRankKernel(self, self.B, n, dtype, lead)
 
 
-class _Bound(NamedTuple):
-    """Controls contracted with the matrices that they multiply."""
+class _LowRankBound(NamedTuple):
+    """Controls contracted with both matrices."""
+
+    Bu: FloatArray  # (m, d r): u^i B_i
+    Au: FloatArray  # (m, d r): u^i A_i^T, a view of its transpose
+
+
+class _FullRankBound(NamedTuple):
+    """Controls, and contracted with A."""
 
     u: FloatArray  # (d,)
-    Bu: Any  # (m, d r): u^i B_i; None where B_i = I
-    Au: FloatArray  # (m, d r): u^i A_i^T, a view of its transpose
+    Au: FloatArray  # (m, d m): u^i A_i^T, a view of its transpose
 
 
 class _Tape(NamedTuple):
@@ -232,11 +250,11 @@ class _Tape(NamedTuple):
     ds: FloatArray | None  # (d r, n): sigma'(z), where the activation keeps it
 
 
-class _NeuralKernel(Kernel):
+class _NeuralKernel(Kernel[Bound, _Tape]):
+    """What both kernels share: memory, activations and their slopes."""
+
     def __init__(self, fields: DrawnNeural, n: int, dtype: DTypeLike, lead: tuple[int, ...]):
         self.fields = fields
-        # None where B_i = I: a kernel of full rank does not read it
-        self.B: Any = fields.B
         self.width = (len(fields.A), n)
         self.dtype = dtype
         self.q = np.empty(lead + self.width, dtype)
@@ -256,16 +274,27 @@ class _NeuralKernel(Kernel):
         return self.fields.activation.derivative(tape.s, tape.ds, self.scratch)
 
 
-class _LowRankKernel(_NeuralKernel):
+class _LowRankKernel(_NeuralKernel[_LowRankBound]):
     """Two GEMMs forward, two back: rank r costs 4 m r flops for each control and sample."""
 
-    def forward(self, bound: _Bound, x: FloatArray, v: FloatArray, tape: _Tape) -> None:
+    def __init__(
+        self,
+        fields: DrawnNeural,
+        B: FloatArray,
+        n: int,
+        dtype: DTypeLike,
+        lead: tuple[int, ...],
+    ):
+        super().__init__(fields, n, dtype, lead)
+        self.B = B
+
+    def forward(self, bound: _LowRankBound, x: FloatArray, v: FloatArray, tape: _Tape) -> None:
         self._activate(x, tape)
         np.matmul(bound.Bu, tape.s, out=v)
 
     def pullback(
         self,
-        bound: _Bound,
+        bound: _LowRankBound,
         x: FloatArray,
         tape: _Tape,
         p: FloatArray,
@@ -282,7 +311,7 @@ class _LowRankKernel(_NeuralKernel):
 
     def rows(
         self,
-        bound: _Bound,
+        bound: _LowRankBound,
         x: FloatArray,
         tape: _Tape,
         p: FloatArray,
@@ -290,7 +319,8 @@ class _LowRankKernel(_NeuralKernel):
         u_rows: FloatArray,
     ) -> None:
         if p.strides[-1] == 0:
-            # one adjoint for all samples, as readouts send it: one product for all
+            # a stride of zero says that all samples have the same adjoint, as that of a linear
+            # readout is: one product serves all of them
             q = np.matmul(self.B.T, p[..., :1])
         else:
             q = np.matmul(self.B.T, p, out=self.q)
@@ -305,11 +335,11 @@ class _LowRankKernel(_NeuralKernel):
 
     def pushforward(
         self,
-        bound: _Bound,
+        bound: _LowRankBound,
         x: FloatArray,
         tape: _Tape,
         dx: FloatArray,
-        bound_du: _Bound,
+        bound_du: _LowRankBound,
         dv: FloatArray,
     ) -> None:
         w = np.matmul(self.fields.A[:, :-1], dx, out=self.q)
@@ -323,16 +353,16 @@ class _LowRankKernel(_NeuralKernel):
         return a.reshape(a.shape[:-2] + (fields.n_fields, fields.rank, a.shape[-1]))
 
 
-class _FullRankKernel(_NeuralKernel):
+class _FullRankKernel(_NeuralKernel[_FullRankBound]):
     """One GEMM forward, one back; the sums over fields are matrix-vector products."""
 
-    def forward(self, bound: _Bound, x: FloatArray, v: FloatArray, tape: _Tape) -> None:
+    def forward(self, bound: _FullRankBound, x: FloatArray, v: FloatArray, tape: _Tape) -> None:
         self._activate(x, tape)
         np.dot(bound.u, self._flat(tape.s), out=v.reshape(-1))
 
     def pullback(
         self,
-        bound: _Bound,
+        bound: _FullRankBound,
         x: FloatArray,
         tape: _Tape,
         p: FloatArray,
@@ -347,7 +377,7 @@ class _FullRankKernel(_NeuralKernel):
 
     def rows(
         self,
-        bound: _Bound,
+        bound: _FullRankBound,
         x: FloatArray,
         tape: _Tape,
         p: FloatArray,
@@ -363,11 +393,11 @@ class _FullRankKernel(_NeuralKernel):
 
     def pushforward(
         self,
-        bound: _Bound,
+        bound: _FullRankBound,
         x: FloatArray,
         tape: _Tape,
         dx: FloatArray,
-        bound_du: _Bound,
+        bound_du: _FullRankBound,
         dv: FloatArray,
     ) -> None:
         w = np.matmul(self.fields.A[:, :-1], dx, out=self.q)

@@ -12,10 +12,10 @@ from numbers import Integral, Real
 import autograd.numpy as anp
 import numpy as np
 from numpy.typing import DTypeLike
-from sklearn.utils._param_validation import Interval
 
 from skcode.fields._drawn import DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
+from skcode.utils._sklearn import Interval
 from skcode.utils._typing import FloatArray, Traced
 
 
@@ -52,7 +52,7 @@ class Monomials:
         index = {alpha: j for j, alpha in enumerate(exponents)}
         # d x^alpha / d x_j = alpha_j x^(alpha - e_j)
         quotients = [
-            (row, j, alpha.count(j), index.get(without(alpha, j), row))
+            (row, j, alpha.count(j), index.get(self.quotient(alpha, j), row))
             for row, alpha in enumerate(exponents)
             for j in sorted(set(alpha))
         ]
@@ -60,7 +60,7 @@ class Monomials:
             raise ValueError("The monomials must start with (), and follow their divisors.")
         table = np.array(quotients, dtype=int).reshape(-1, 4).T
         self._of, self._by, self._power, self._quotient = table
-        #: rows of the quotients lie below this one
+        #: derivatives need the monomials in the rows below this one alone
         self.n_quotients = int(self._quotient.max(initial=0)) + 1
         self.exponents = exponents
         self.n_states = n_states
@@ -85,6 +85,12 @@ class Monomials:
             n_states,
         )
 
+    @staticmethod
+    def quotient(alpha: tuple[int, ...], j: int) -> tuple[int, ...]:
+        """The exponents of x^alpha / x_j, for a variable that x^alpha contains."""
+        k = alpha.index(j)
+        return alpha[:k] + alpha[k + 1 :]
+
     def __len__(self) -> int:
         return len(self.exponents)
 
@@ -102,7 +108,7 @@ class Monomials:
         """Compute phi (D, n) from x (m + 1, n)."""
         phi[0] = 1
         for level in self.levels:
-            # rows are taken in the mode that copies them without a check of each
+            # mode "clip" lets NumPy write to `out` without a copy on the way
             np.take(x, self.variable[level], axis=0, out=phi[level], mode="clip")
             phi[level] *= phi.take(self.parent[level], axis=0, mode="clip")
 
@@ -118,12 +124,6 @@ class Monomials:
         for level in self.levels:
             parent, variable = self.parent[level], self.variable[level]
             dphi[level] = dphi[parent] * x[variable] + phi[parent] * dx[variable]
-
-
-def without(alpha: tuple[int, ...], j: int) -> tuple[int, ...]:
-    """x^alpha divided by x_j."""
-    k = alpha.index(j)
-    return alpha[:k] + alpha[k + 1 :]
 
 
 class DrawnPolynomial(DrawnFields):
@@ -177,7 +177,7 @@ class DrawnPolynomial(DrawnFields):
         return _PolynomialKernel(self, n, dtype, lead)
 
 
-class _PolynomialKernel(Kernel):
+class _PolynomialKernel(Kernel[FloatArray, FloatArray]):
     def __init__(self, fields: DrawnPolynomial, n: int, dtype: DTypeLike, lead: tuple[int, ...]):
         self.fields = fields
         self.monomials = fields.monomials
@@ -271,7 +271,8 @@ class PolynomialFields(FieldFamily):
     (5, 2, 10)
     """
 
-    #: above this many coefficients a drawn family would not fit a small machine's memory
+    #: largest number of coefficients that is drawn, 800 MB in float64: more would not fit a small
+    #: machine. Degree 3 in 100 states has 18 million for each field
     _most_coefficients = 10**8
 
     _parameter_constraints = {
@@ -305,12 +306,12 @@ class PolynomialFields(FieldFamily):
 
 
 class UniversalFields(FieldFamily):
-    r"""The five fields of the universal interpolation theorem [1]_.
+    r"""The five fields of the universal interpolation theorem.
 
     .. math:: V_1 = A x,\; V_2 = B x,\; V_3 = e_m,\; V_4 = (x^m)^2 e_1,\; V_5 = x^m x
 
-    with traceless matrices A and B that are drawn at random: two generic traceless matrices
-    generate all of sl(m), and with the other three fields all polynomial fields.
+    They are those of [1]_, with traceless matrices A and B that are drawn at random: two generic
+    traceless matrices generate all of sl(m), and with the other three fields all polynomial fields.
 
     Parameters
     ----------

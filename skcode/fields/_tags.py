@@ -12,11 +12,9 @@ from skcode.fields._activations import (
     Softplus,
     Tanh,
 )
-from skcode.fields._composite import DrawnStack, DrawnSum
 from skcode.fields._convolutional import ConvolutionalFields, DrawnConvolutional
-from skcode.fields._family import StackFields, SumFields
-from skcode.fields._filter import FilterFields
-from skcode.fields._filter_drawn import DrawnFilters
+from skcode.fields._family import DrawnStack, DrawnSum, StackFields, SumFields
+from skcode.fields._filter import DrawnFilters, FilterFields
 from skcode.fields._function import DrawnFunctions, FunctionFields
 from skcode.fields._image import ImageLayout
 from skcode.fields._linear import (

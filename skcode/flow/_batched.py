@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from skcode.fields import DrawnFields
-from skcode.fields._drawn import Velocities
 from skcode.flow._tableau import Tableau
-from skcode.utils._typing import FloatArray
+from skcode.utils._typing import FloatArray, Velocities
 
 
 class BatchedFlows:

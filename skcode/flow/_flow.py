@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike
 from skcode.fields import DrawnFields
 from skcode.flow._sweep import Sweep
 from skcode.flow._tableau import Tableau, get_tableau
-from skcode.utils._decorators import primitive
-from skcode.utils._tracing import paused
+from skcode.utils._tracing import paused, primitive
 from skcode.utils._typing import FloatArray, Traced
 
 

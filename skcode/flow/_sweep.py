@@ -319,7 +319,9 @@ class Sweep:
 class _Record:
     """Stage states and tapes of one step."""
 
-    def __init__(self, kernel: Kernel, n_stages: int, shape: tuple[int, int], dtype: DTypeLike):
+    def __init__(
+        self, kernel: Kernel[Any, Any], n_stages: int, shape: tuple[int, int], dtype: DTypeLike
+    ):
         self.tapes = [kernel.new_tape() for _ in range(n_stages)]
         # the first stage state is the state itself
         self.points: list[Any] = [None] + [

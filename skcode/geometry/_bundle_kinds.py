@@ -8,9 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from autograd import make_jvp
 
-from skcode.fields import DrawnFields
-from skcode.fields._neural import DrawnNeural
-from skcode.fields._polynomial import Monomials, without
+from skcode.fields import DrawnFields, DrawnNeural, Monomials
 from skcode.geometry._bundle import Bundle
 from skcode.geometry._vector_field import Exponent, PolynomialField, all_polynomial, vector_fields
 from skcode.utils._tracing import tracing
@@ -91,7 +89,7 @@ def _divisors(exponents: set[Exponent]) -> list[Exponent]:
     fresh = set(exponents)
     while fresh:
         found |= fresh
-        fresh = {without(alpha, j) for alpha in fresh for j in alpha} - found
+        fresh = {Monomials.quotient(alpha, j) for alpha in fresh for j in alpha} - found
     return sorted(found, key=lambda alpha: (len(alpha), alpha))
 
 

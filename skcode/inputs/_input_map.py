@@ -10,11 +10,14 @@ from numpy.typing import DTypeLike
 
 from skcode.utils._typing import Array, BoolArray, FloatArray
 
-#: entries read at once by statistics and scaling, so that memory-mapped data stays on disk
+#: entries that statistics and scaling read at once, 2 MB of float64: data in a memory map stays on
+#: disk, and the overhead of a chunk does not count
 _CHUNK_ENTRIES = 2**18
 #: bound of robustly scaled inputs, in robust standard deviations
 _ROBUST_CLIP = 3.0
-#: scaled inputs beyond this are far out, whatever they are
+#: a column is constant if it varies by no more than this share of its centre
+_CONSTANT = 1e-12
+#: what infinite scaled inputs become: finite, so that the smooth bound takes them to its limit
 _HUGE = 1e100
 
 
@@ -59,7 +62,7 @@ class InputMap:
         center, gain = SCALINGS[scaling](X, weight)
         clip = _ROBUST_CLIP if scaling == "robust" else np.inf
         fitted = cls(center, gain, n_states, clip, np.result_type(X.dtype, np.float32))
-        # each column is scaled monotonically
+        # scaling keeps the order of a column: its ends stay its ends
         ends = fitted.scaled(np.stack([X.min(axis=0), X.max(axis=0)]))
         return replace(fitted, size=float(np.abs(ends).max()))
 
@@ -134,10 +137,10 @@ def weighted_moments(X: Array, weight: FloatArray) -> tuple[FloatArray, FloatArr
 def weighted_quantiles(X: Array, weight: FloatArray, levels: list[float]) -> FloatArray:
     """Weighted quantiles (len(levels), p): the least x with at least that share of the weight."""
     result = np.empty((len(levels), X.shape[1]))
-    # a share that a sum reaches up to rounding is reached
+    # sums of weights have rounding errors: a share that is missed by one counts as reached
     shares = np.array(levels) * (1 - 1e-12)
     if weight.min() == weight.max():
-        # no column is ordered whole, and nothing but one column is copied
+        # equal weights: a partial sort finds the entries, and one column at a time is copied
         index = np.maximum(np.ceil(shares * len(X)).astype(int) - 1, 0)
         for j in range(X.shape[1]):
             column = X[:, j].copy()
@@ -154,9 +157,20 @@ def weighted_quantiles(X: Array, weight: FloatArray, levels: list[float]) -> Flo
     return result
 
 
+def is_constant(scale: FloatArray, center: FloatArray) -> BoolArray:
+    """Whether columns with these deviations and centres hold one number, up to rounding.
+
+    A column of equal numbers gets a deviation of a few roundings of its mean, 1e-16 of it each.
+    Divided by that, noise would become data; a column that varies by 1e-12 of its mean has lost all
+    but four digits, and is left out too.
+    """
+    constant: BoolArray = scale <= _CONSTANT * np.abs(center) + np.finfo(np.float64).tiny
+    return constant
+
+
 def _inverse(scale: FloatArray, center: FloatArray) -> FloatArray:
-    """1 / scale, and 0 where a column is constant up to rounding."""
-    constant = scale <= 1e-12 * np.abs(center) + np.finfo(np.float64).tiny
+    """1 / scale, and 0 where a column is constant."""
+    constant = is_constant(scale, center)
     return np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, scale))
 
 

@@ -32,9 +32,10 @@ class Loss(ABC):
     array([[-1.]])
     """
 
-    #: whether the second derivative couples the scores of a sample
+    #: whether the second derivative couples the scores of a sample, as that of softmax does
     coupled: bool = False
-    #: whether the loss is a log-likelihood up to an unknown noise precision
+    #: whether a likelihood stands behind the loss whose noise precision is unknown: l / sigma^2
+    #: is its negative logarithm, and the evidence estimates sigma
     has_noise: bool = False
 
     @abstractmethod

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import logit
 from sklearn.metrics import r2_score
 
-from skcode.inputs import weighted_moments
+from skcode.inputs import is_constant, weighted_moments
 from skcode.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from skcode.utils._typing import Array, FloatArray, IntArray
 
@@ -176,7 +176,7 @@ class RegressionTarget(Target):
         Y = _columns(y)
         mean, deviation = weighted_moments(Y, weight)
         if scaling:
-            constant = deviation <= 1e-12 * np.abs(mean) + np.finfo(np.float64).tiny
+            constant = is_constant(deviation, mean)
             # a constant is learnt as it is: scale 0
             target = cls(mean, np.where(constant, 0.0, deviation), y.ndim)
         else:

@@ -17,8 +17,7 @@ from autograd.extend import defvjp
 from skcode.flow import Sweep
 from skcode.losses import Loss
 from skcode.model import Model
-from skcode.utils._decorators import primitive
-from skcode.utils._tracing import paused
+from skcode.utils._tracing import paused, primitive
 from skcode.utils._typing import Array, FloatArray
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
+
+from skcode.utils._sklearn import check_matplotlib_support
 
 #: distinct in hue and in lightness
 COLOURS = ["#33658a", "#c8412b", "#e3a32f", "#4f8a5b", "#7d5ba6", "#3fa7a0", "#8c564b", "#5a6472"]

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skcode.flow import Tableau, trajectory
 from skcode.plotting._common import last_step, of_member
 from skcode.plotting._panel import draw_moment
 from skcode.plotting._plane import FlowInPlane, encoded, predictor
+from skcode.utils._sklearn import check_matplotlib_support
 
 #: panels of a figure, unless the user names times
 _PANELS = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -12,11 +12,16 @@ from scipy import sparse
 from skcode.utils._typing import BoolArray, FloatArray, IntArray, Traced
 
 #: states (E, m, n), initial states (n, m) -> scores (E, n, K)
-Scores = Callable[[FloatArray, FloatArray], FloatArray]
+Scores: TypeAlias = Callable[[FloatArray, FloatArray], FloatArray]
+#: a fitted attribute: an array, or one number
+Attribute: TypeAlias = FloatArray | np.floating[Any]
 
 
 class Readout(ABC):
     """Maps final states to scores with a few trained numbers, packed in a vector.
+
+    Scores are linear in the final state and in the parameters, so that Gauss-Newton and the
+    evidence need `state_gradient` and `features` alone.
 
     Parameters
     ----------
@@ -35,6 +40,9 @@ class Readout(ABC):
     >>> {name: kind(n_states=5, n_outputs=2).n_parameters for name, kind in READOUTS.items()}
     {'linear': 12, 'displacement': 1}
     """
+
+    #: whether each score has parameters of its own
+    separate: bool
 
     def __init__(
         self,
@@ -62,15 +70,15 @@ class Readout(ABC):
     def initial(self, constant: FloatArray) -> FloatArray:
         """Parameters from which training starts, given the best constant scores (K,)."""
 
-    #: whether each score has parameters of its own
-    separate: bool
-
     @abstractmethod
     def scores(self, parameters: Traced, x1: Traced, x0: Traced) -> Traced:
         """Scores (n, K) from states x1 (n, m) and initial states x0 (n, m); autograd traces it."""
 
     def batched(self, parameters: Sequence[FloatArray]) -> Scores:
-        """The scores of this readout with several parameters, each at states of its own."""
+        """The scores of this readout with E parameter vectors, each at states of its own.
+
+        Overridden where one call can serve all of them.
+        """
 
         def scores(x1: FloatArray, x0: FloatArray) -> FloatArray:
             pairs = zip(parameters, x1, strict=True)
@@ -100,5 +108,5 @@ class Readout(ABC):
         """Names (n_parameters,) of the groups that share a prior precision; "" for no prior."""
 
     @abstractmethod
-    def attributes(self, parameters: FloatArray) -> dict[str, Any]:
-        """Fitted attributes, by name."""
+    def attributes(self, parameters: FloatArray) -> dict[str, Attribute]:
+        """What a fitted estimator shows of these parameters: attributes by name, with a last _."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from skcode.readouts._base import Readout
+from skcode.readouts._base import Attribute, Readout
 from skcode.utils._typing import BoolArray, FloatArray, IntArray, Traced
 
 
@@ -47,6 +46,8 @@ class DisplacementReadout(Readout):
     array([[20.]])
     """
 
+    separate = False
+
     def __init__(
         self,
         n_states: int,
@@ -60,8 +61,6 @@ class DisplacementReadout(Readout):
                 f"n_states >= {n_outputs}; got n_states={n_states}."
             )
         super().__init__(n_states, n_outputs, n_inputs, observation)
-
-    separate = False
 
     @property
     def n_parameters(self) -> int:
@@ -93,5 +92,5 @@ class DisplacementReadout(Readout):
     def groups(self) -> list[str]:
         return [""]
 
-    def attributes(self, parameters: FloatArray) -> dict[str, Any]:
+    def attributes(self, parameters: FloatArray) -> dict[str, Attribute]:
         return {"scale_": parameters[0]}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from autograd.extend import defvjp
 from scipy import sparse
 
-from skcode.readouts._base import Readout, Scores
-from skcode.utils._decorators import primitive
+from skcode.readouts._base import Attribute, Readout, Scores
+from skcode.utils._tracing import primitive
 from skcode.utils._typing import BoolArray, FloatArray, IntArray, Traced
 
 
@@ -114,6 +113,6 @@ class LinearReadout(Readout):
             row = ["state weights"] * self.n_features
         return row * self.n_outputs + [""] * self.n_outputs
 
-    def attributes(self, parameters: FloatArray) -> dict[str, Any]:
+    def attributes(self, parameters: FloatArray) -> dict[str, Attribute]:
         A, b = self.split(parameters)
         return {"readout_coef_": A, "readout_intercept_": b}

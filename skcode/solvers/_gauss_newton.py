@@ -6,13 +6,13 @@ from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
 from skcode.model import Posterior
 from skcode.solvers._base import Monitor, Solver, SolverResult
 from skcode.solvers._evidence import Evidence
 from skcode.solvers._levenberg_marquardt import Iterate, Strengths
 from skcode.solvers._objectives import NormalObjective, members_of
+from skcode.utils._sklearn import Interval
 from skcode.utils._typing import FloatArray
 
 #: steps of each phase after the first, when rows come in growing subsets

@@ -6,10 +6,10 @@ from numbers import Integral
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
-from sklearn.utils._param_validation import Interval
 
 from skcode.solvers._base import Monitor, Solver, SolverResult
 from skcode.solvers._objectives import SmoothObjective, members_of
+from skcode.utils._sklearn import Interval
 from skcode.utils._typing import FloatArray
 
 

@@ -11,11 +11,11 @@ from numbers import Integral, Real
 from typing import Generic, TypeVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from skcode.solvers._back_off import MOST_ATTEMPTS, back_off, warn_of_explosion
 from skcode.solvers._base import Monitor, Solver, SolverResult
 from skcode.solvers._objectives import BatchObjective, ReadoutObjective, members_of
+from skcode.utils._sklearn import Interval, StrOptions
 from skcode.utils._typing import FloatArray, IntArray
 
 #: attempts to step half the way back to where the last batch was finite; later ones shrink the

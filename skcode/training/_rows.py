@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.utils.validation import _check_sample_weight
 
 from skcode.model import Target
+from skcode.utils._sklearn import check_sample_weight
 from skcode.utils._typing import Array, FloatArray
 from skcode.utils._unique_rows import row_keys, unique_rows, validation_mask
 
@@ -33,7 +33,7 @@ def positive_rows(
         raise TypeError("Sparse data was passed for y, but dense data is required: y.toarray().")
     if sample_weight is None:
         return X, y, np.broadcast_to(1.0, len(X))
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weight = check_sample_weight(sample_weight, X)
     with np.errstate(over="ignore"):
         overflows = np.isinf(weight.sum())
     if overflows:

@@ -41,7 +41,8 @@ def single_threaded_blas() -> Iterator[None]:
     global _users, _limited
     with _lock:
         if _users == 0:
-            # the libraries are asked by themselves: a limit object costs more than a prediction
+            # the libraries are limited one by one: threadpoolctl's own context takes longer than a
+            # prediction of few rows
             threads = [(library, library.get_num_threads()) for library in _libraries()]
             _limited = [(library, n) for library, n in threads if n != 1]
             for library, _ in _limited:

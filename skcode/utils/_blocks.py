@@ -14,17 +14,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
-from joblib.parallel import ThreadingBackend
 
 from skcode.utils._blas import single_threaded_blas
+from skcode.utils._joblib import runs_in_threads
 from skcode.utils._memory import keep_freed_memory
 from skcode.utils._scatter import Scatter, arrived, scatter
 
-#: blocks are grouped into at most this many tasks: enough for many workers, cheap to dispatch
+#: largest number of tasks that the blocks of one call are grouped into: with fewer, many workers
+#: would wait for the last one; with more, sending them would cost more than the work
 _MOST_TASKS = 64
-#: the samples of a block are an odd multiple of this
+#: samples; a block has an odd multiple of them, see `odd_block`
 _ODD = 32
-#: machines that may be lost during one call before the call is
+#: how often a call is sent again after a machine of the cluster was lost, before it is given up
 _MOST_RESENDS = 4
 
 Value = TypeVar("Value")
@@ -66,11 +67,12 @@ class OrderedMap:
 
     def __init__(self, n_jobs: int | None = None):
         self.n_jobs = n_jobs
-        #: threads that share the tasks; 1 where they run in this thread, or elsewhere
+        #: threads of this process that share the tasks; 1 where this thread does them all, or other
+        #: processes do
         self.n_threads = 1
         self._threads: ThreadPoolExecutor | None = None
         self._pool: Parallel | None = None
-        self._shipping: Scatter | None = None
+        self._scatter: Scatter | None = None
         self._context = ExitStack()
         self._kept: dict[Hashable, Any] = {}
         self._entered = False
@@ -80,7 +82,7 @@ class OrderedMap:
         keep_freed_memory()
         # entered once here, so that the tasks need not switch threads on and off
         self._context.enter_context(single_threaded_blas())
-        # overflow is looked for where it matters, and gets an error of its own
+        # overflow is no reason for a warning here: those who can act on it look at the results
         self._context.enter_context(np.errstate(all="ignore"))
         if effective_n_jobs(self.n_jobs) > 1:
             self._open()
@@ -88,15 +90,15 @@ class OrderedMap:
 
     def _open(self) -> None:
         pool = Parallel(n_jobs=self.n_jobs, prefer="threads")
-        if isinstance(pool._backend, ThreadingBackend):
+        if runs_in_threads(pool):
             self.n_threads = effective_n_jobs(self.n_jobs)
             self._threads = ThreadPoolExecutor(self.n_threads)
             return
         self._pool = pool
-        self._shipping = scatter(pool)
+        self._scatter = scatter(pool)
         pool.__enter__()
 
-    def __exit__(self, *exc: Any) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._close()
         self._kept.clear()
         self._context.close()
@@ -106,9 +108,9 @@ class OrderedMap:
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
             self._threads, self.n_threads = None, 1
-        if self._shipping is not None:
-            self._shipping.forget()
-            self._shipping = None
+        if self._scatter is not None:
+            self._scatter.forget()
+            self._scatter = None
         if self._pool is not None:
             self._pool.__exit__(None, None, None)
             self._pool = None
@@ -116,7 +118,7 @@ class OrderedMap:
     @property
     def ships(self) -> bool:
         """Whether the backend sends arguments to other machines, and can keep them there."""
-        return self._shipping is not None and self._shipping.keeps
+        return self._scatter is not None and self._scatter.keeps
 
     def keep(self, value: Value) -> Value:
         """The value, marked as an argument of many calls: it is sent to other machines once.
@@ -132,26 +134,26 @@ class OrderedMap:
         return kept
 
     def __call__(
-        self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]
-    ) -> Iterable[Any]:
+        self, function: Callable[..., Value], tasks: Sequence[tuple[Any, ...]]
+    ) -> Iterable[Value]:
         """Results of ``function(*task)`` in the order of the tasks."""
         if self._threads is not None and len(tasks) > 1:
             return self._threads.map(lambda task: _run(function, *task), tasks)
-        if self._pool is None or self._shipping is None or len(tasks) == 1:
-            # within the context one thread of BLAS and silence are set already
+        if self._pool is None or self._scatter is None or len(tasks) == 1:
+            # inside the context BLAS is limited and warnings are off already
             run = function if self._entered else partial(_run, function)
             return (run(*task) for task in tasks)
         for attempt in range(_MOST_RESENDS):
             try:
-                self._shipping.send(list(self._kept.values()))
-                named = self._shipping.named
-                results: Iterable[Any] = self._pool(
+                self._scatter.send(list(self._kept.values()))
+                named = self._scatter.named
+                results: Iterable[Value] = self._pool(
                     delayed(_run)(function, *(named(value) for value in task)) for task in tasks
                 )
                 return results
             except BaseException as error:
-                again = attempt < _MOST_RESENDS - 1 and self._shipping.has_lost(error)
-                # what calls left behind would come with the results of the next ones
+                again = attempt < _MOST_RESENDS - 1 and self._scatter.has_lost(error)
+                # a pool that was interrupted may hand late results to the next call: take a new one
                 self._close()
                 self._open()
                 if not again:
@@ -163,7 +165,7 @@ class OrderedMap:
         return ordered_sum(self(function, tasks))
 
 
-def _run(function: Callable[..., Any], *task: Any) -> Any:
+def _run(function: Callable[..., Value], *task: object) -> Value:
     keep_freed_memory()
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return function(*map(arrived, task))
@@ -176,7 +178,7 @@ def ordered_sum(results: Iterable[tuple[Any, ...]]) -> list[Any]:
         if k == 0:
             total = list(result)
         elif k == 1:
-            # the first terms are left alone, and not copied either
+            # a new array: the first terms may be arrays that their makers keep
             total = [a + b for a, b in zip(total, result, strict=True)]
         else:
             for i, part in enumerate(result):

@@ -7,7 +7,8 @@ from functools import cache
 
 import numpy as np
 
-#: the largest piece by which glibc's allocator learns, 32 MB, less room for its own records
+#: bytes: the largest piece that moves glibc's threshold, 32 MB, less room for its own records; any
+#: more, and the threshold stays where it is
 _PIECE = 2**25 - 2**13
 
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-#: what makes a generator
+#: what `as_generator` makes a generator of
 RandomSource: TypeAlias = np.random.Generator | np.random.RandomState | int | None
 
 

@@ -11,7 +11,10 @@ from typing import Any
 
 from joblib import Parallel
 
-#: Ray's workers come back when they are lost, and do again what was lost with them
+from skcode.utils._joblib import backend_of, runs_on_dask, runs_on_ray
+
+#: options of Ray's workers, where the user gave none: a lost worker is started again, and its
+#: tasks are done again, without a limit (-1)
 _RAY_RESTARTS = {"max_restarts": -1, "max_task_retries": -1}
 
 
@@ -28,12 +31,12 @@ class Scatter:
     keeps = False
 
     def __init__(self, pool: Parallel):
-        self.backend = pool._backend
+        self.backend = backend_of(pool)
 
-    def send(self, values: list[Any]) -> None:
+    def send(self, values: list[object]) -> None:
         """Send the values that are not there yet."""
 
-    def named(self, value: Any) -> Any:
+    def named(self, value: object) -> object:
         """What a call is given in place of a value that was sent."""
         return value
 
@@ -52,9 +55,9 @@ class DaskScatter(Scatter):
 
     def __init__(self, pool: Parallel):
         super().__init__(pool)
-        self.sent: dict[int, Any] = {}
+        self.sent: dict[int, object] = {}
 
-    def send(self, values: list[Any]) -> None:
+    def send(self, values: list[object]) -> None:
         table = self.backend.data_futures
         missing = [value for value in values if id(value) not in table]
         futures = self.backend.client.scatter(missing, hash=False) if missing else []
@@ -78,16 +81,16 @@ class RayScatter(Scatter):
 
     def __init__(self, pool: Parallel):
         super().__init__(pool)
-        self.sent: dict[int, tuple[Any, InStore]] = {}
+        self.sent: dict[int, tuple[object, InStore]] = {}
         if self.backend.ray_remote_args is None:
             self.backend.ray_remote_args = _RAY_RESTARTS
 
-    def send(self, values: list[Any]) -> None:
+    def send(self, values: list[object]) -> None:
         for value in values:
             if id(value) not in self.sent:
                 self.sent[id(value)] = value, InStore(_ray().put(value))
 
-    def named(self, value: Any) -> Any:
+    def named(self, value: object) -> object:
         entry = self.sent.get(id(value))
         return value if entry is None else entry[1]
 
@@ -101,7 +104,7 @@ class InStore:
     def __init__(self, reference: Any):
         self.reference = reference
 
-    def value(self) -> Any:
+    def value(self) -> object:
         return _ray().get(self.reference)
 
 
@@ -112,13 +115,13 @@ def _ray() -> Any:
 
 def scatter(pool: Parallel) -> Scatter:
     """How the backend of a pool that is not entered yet gets values."""
-    if hasattr(pool._backend, "data_futures"):
+    if runs_on_dask(pool):
         return DaskScatter(pool)
-    if type(pool._backend).__module__.startswith("ray."):
+    if runs_on_ray(pool):
         return RayScatter(pool)
     return Scatter(pool)
 
 
-def arrived(value: Any) -> Any:
+def arrived(value: object) -> object:
     """The value that a call was given, or that it was given the name of."""
     return value.value() if isinstance(value, InStore) else value

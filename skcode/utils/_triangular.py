@@ -7,7 +7,9 @@ from scipy.linalg import lapack
 
 from skcode.utils._typing import FloatArray
 
-#: rows from which on products pay, and up to which: LAPACK leaves the zeros out
+#: products of halves are faster than LAPACK with more rows than the first and no more than the
+#: second: small halves are not worth their calls, large ones cost products with many zeros, which
+#: LAPACK leaves out
 _FEWEST, _MOST = 64, 640
 
 

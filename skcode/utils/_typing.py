@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,5 +18,7 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 HashArray: TypeAlias = NDArray[np.uint64]
 #: an array, or autograd's box around one
 Traced: TypeAlias = Any
-#: of any type: inputs, labels and targets as they come, and exact numbers
+#: an array of any type: inputs, labels and targets as they come, and exact numbers
 Array: TypeAlias = NDArray[Any]
+#: takes states to velocities of the same shape
+Velocities: TypeAlias = Callable[[FloatArray], FloatArray]

@@ -70,7 +70,7 @@ def validation_mask(
         if count > 0:
             mask[members] = shuffled[members] <= distinct[count - 1]
     if not mask.any():
-        # too few rows for the share: one row of the largest stratum that can spare it
+        # no stratum has rows enough to give its share: the largest one gives one row
         counts = {s: len(np.unique(shuffled[strata == s])) for s in np.unique(strata)}
         largest = max(counts, key=lambda s: counts[s])
         if counts[largest] > 1:
