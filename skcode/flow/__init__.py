@@ -3,7 +3,7 @@
 from skcode.flow._batched import BatchedFlows
 from skcode.flow._flow import as_float, flow, sweep_flow, trajectory
 from skcode.flow._sweep import Sweep, block_size
-from skcode.flow._tableau import TABLEAUS, Tableau, get_tableau
+from skcode.flow._tableau import TABLEAUS, Tableau, get_tableau, runge_kutta
 
 __all__ = [
     "TABLEAUS",
@@ -14,6 +14,7 @@ __all__ = [
     "block_size",
     "flow",
     "get_tableau",
+    "runge_kutta",
     "sweep_flow",
     "trajectory",
 ]

@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 from scipy.integrate import DOP853
 
+from skcode.flow import runge_kutta
+from skcode.geometry.interpolation._tuning import CACHE
 from skcode.utils._typing import FloatArray, IntArray
 
 #: the scheme of Dormand and Prince of order 8
 _A, _B, ORDER = DOP853.A, DOP853.B, 8
-#: floats in the arrays of one chunk of groups, which stay in the cache, and how many stages' arrays
-#: of derivatives are worth it
-_CHUNK, _IN_USE = 2**18, 3
 
 
-class Bundle(ABC):
+class BatchedFields(ABC):
     """V_w(x) = sum_i w^i V_i(x) for G groups of N points, each group with its own w.
 
     Shapes: w (G, d), x (G, N, m).
@@ -35,7 +34,7 @@ class Bundle(ABC):
     #: what velocities and derivatives are computed in; flows sum velocities in double precision
     dtype: Any = np.float64
 
-    def single(self) -> Bundle:
+    def single(self) -> BatchedFields:
         """The same fields in single precision, where that is faster."""
         return self
 
@@ -78,7 +77,7 @@ class Bundle(ABC):
     def tangent_flow(self, w: FloatArray, x: FloatArray, n_steps: int | IntArray) -> FloatArray:
         """The derivative of `flow` in x (G, N, m, m) alone."""
         A = np.empty((*x.shape, self.n_states))
-        for s, n in self._chunks(x, n_steps, self.width + _IN_USE * self.n_states**2):
+        for s, n in self._chunks(x, n_steps, self.width + CACHE.stages_in_use * self.n_states**2):
             bound, y, D = self.bind(w[s] / n[:, None]), x[s], _identities(x[s])
             for g in _going(n):
                 dx, step = self._tangent_step(_first(bound, g), y[:g])
@@ -93,7 +92,7 @@ class Bundle(ABC):
         """Derivatives of `flow` in x (G, N, m, m) and in w (G, N, m, d)."""
         m, d = self.n_states, self.n_fields
         A, B = np.empty((*x.shape, m)), np.empty((*x.shape, d))
-        for s, n in self._chunks(x, n_steps, _IN_USE * (self.width + m * (m + d))):
+        for s, n in self._chunks(x, n_steps, CACHE.stages_in_use * (self.width + m * (m + d))):
             bound, y, D = self.bind(w[s] / n[:, None]), x[s], _identities(x[s])
             P = np.zeros((*y.shape, d), self.dtype)
             for g in _going(n):
@@ -109,7 +108,7 @@ class Bundle(ABC):
     ) -> Iterator[tuple[IntArray, IntArray]]:
         """Few enough groups that their arrays stay small, and their steps: the most come first."""
         G, N, _ = x.shape
-        size = max(1, _CHUNK // (N * width))
+        size = max(1, CACHE.chunk // (N * width))
         steps = np.broadcast_to(n_steps, G)
         order = np.argsort(-steps, kind="stable")
         for start in range(0, G, size):
@@ -118,21 +117,18 @@ class Bundle(ABC):
 
     def _step(self, bound: Any, x: FloatArray) -> FloatArray:
         """What one step of the scheme adds to x."""
-        k = np.empty((len(_B), x.size))
-        for i, row in enumerate(_A):
-            k[i] = self.velocity(bound, x + (row[:i] @ k[:i]).reshape(x.shape)).ravel()
-        added: FloatArray = (_B @ k).reshape(x.shape)
-        return added
+        return runge_kutta(_A, _B, lambda point: (self.velocity(bound, point),), x)[0]
 
     def _tangent_step(self, bound: Any, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """What one step adds to x, and its derivative in x (G, N, m, m)."""
+
+        def slopes(point: FloatArray, D: FloatArray) -> tuple[FloatArray, FloatArray]:
+            velocity, slope = self.tangent(bound, point)
+            return velocity, slope @ D
+
         one = _identities(x)
-        k, K = np.empty((len(_B), x.size)), np.empty((len(_B), one.size))
-        for i, row in enumerate(_A):
-            velocity, D = self.tangent(bound, x + (row[:i] @ k[:i]).reshape(x.shape))
-            k[i] = velocity.ravel()
-            K[i] = (D @ (one + (row[:i] @ K[:i]).reshape(one.shape))).ravel()
-        return (_B @ k).reshape(x.shape), one + (_B @ K).reshape(one.shape)
+        dx, dD = runge_kutta(_A, _B, slopes, x, one)
+        return dx, one + dD
 
     def _adjoint_step(self, bound: Any, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """What one step adds to x, its derivative in x (G, N, m, m) and in w (G, N, m, d).

@@ -8,38 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from skcode.geometry._bundle import ORDER, Bundle
-from skcode.geometry._continuation import STILL, Report, Segment, Start, draw_start
-from skcode.geometry._loops import LoopDesign
-from skcode.geometry._paths import plan_paths
-from skcode.geometry._shooting import Iterate, Linearisation, composed, settle
+from skcode.geometry.interpolation._batched_fields import ORDER, BatchedFields
+from skcode.geometry.interpolation._continuation import Report, Segment, Start, draw_start
+from skcode.geometry.interpolation._loops import LoopDesign
+from skcode.geometry.interpolation._paths import plan_paths
+from skcode.geometry.interpolation._shooting import Iterate, Linearisation, composed, settle
+from skcode.geometry.interpolation._tuning import CHAIN, CLOSING, NEWTON, PATHS
 from skcode.utils._typing import FloatArray
 
-#: the smallest part of a path that one loop is to carry the points
-_SMALLEST_PART = 2e-5
-#: parts that fail are cut by the first factor; in the next loop points may move further on the way
-#: by the second one, the first loop's by the last number, in spreads
-_CUT, _MORE, _FIRST = 1.5, 1.4, 0.7
-#: how well loops are closed within the chain, in spreads, and when Newton's method may stop there,
-#: in units of its first step: the next loop starts where this one really ends
-_CLOSED, _SLACK = 1e-6, 0.03
-#: steps of the scheme by which it would be closed up to this, in spreads, tell where it really
-#: ends. Relative defects of the second size at coarse steps, and of the third at finer ones, are
-#: small once they are corrected: what is left the last pass corrects
-_CONVERGED, _NEARLY, _ENOUGH = 1e-8, 1e-4, 1e-5
-#: how much the flow of one loop may stretch what is around a point, and how much it may do so
-#: even where the whole chain stretches more than the tolerance bears
-_STEEP, _MILD = 3.0, 1.3
-#: the flow of the chain may amplify errors of this size up to the tolerance, or by the second
-#: number; half of that, in digits, from the start, the rest in proportion to the way
-_ROUNDING, _BEARABLE = 3e-12, 50.0
-#: around at most this share of the points, where the flow of the chain has stretched by this share
-#: of what is bearable, a companion at this distance, in spreads, is to come closer at this rate;
-#: where little is bearable, less than the last number, all of it
-_GUARDED, _GUARD, _NEAR, _RELIEF, _LITTLE = 0.25, 0.2, 0.02, 4.0, 1000.0
-#: loops double their intervals after parts below the first size, up to the last factor in all, and
-#: halve them after parts above the second one
-_SMALL_PART, _LARGE_PART, _MOST_INTERVALS = 0.003, 0.01, 4
 #: designs of loops, and their shares of the intervals: many fields that vary from point to point
 #: do best with loops that are short in every way, in ten dimensions a little less so; five or seven
 #: with long legs and excursions, chosen from more candidates
@@ -49,20 +25,14 @@ _DESIGNS = (
     (LoopDesign(excursion=50, leg=3, n_candidates=32), 1.0),
     (LoopDesign(excursion=100, leg=5, n_candidates=32), 1.0),
 )
-#: what an interval costs in steps of Newton's method for each candidate; the share of a design's
-#: rate that its last loop makes, how the rates of those that rest grow until they are tried, for
-#: each loop that costs as much as theirs, and the part of the path that is expected before
-_DRAW, _FRESH, _FORGET, _EXPECTED = 0.06, 0.5, 1.05, 0.003
-#: widths of the kernel for planned paths, in units of the distance of neighbours in a cube, the
-#: sizes of the bends that the plans start from, where paths are probed, and by what
-_WIDTHS, _BENDS, _PROBES = (0.55, 0.8), (0.0, 0.25, 0.25, 0.5), (0.1, 0.5, 0.9)
+#: the loops that are tried in order to compare paths
 _PROBED = LoopDesign(excursion=50)
 
 
 class Setting(NamedTuple):
     """What all loops of a chain share: fields, unit of length, intervals of a loop, and so on."""
 
-    bundle: Bundle
+    batched: BatchedFields
     spread: float
     n_intervals: int
     rng: np.random.Generator
@@ -70,9 +40,9 @@ class Setting(NamedTuple):
 
     def start(self, X: FloatArray, design: LoopDesign) -> Start | None:
         """A loop at the points X; None on explosion."""
-        quick = self.bundle.single()
+        quick = self.batched.single()
         shared = (X, self.spread, self.n_intervals, self.rng, self.report, design)
-        return draw_start(self.bundle, *shared, _CLOSED, quick)
+        return draw_start(self.batched, *shared, CLOSING.in_chain, quick)
 
 
 def _response(start: Start, velocity: FloatArray) -> tuple[float, float]:
@@ -85,16 +55,16 @@ def easiest_path(setting: Setting, X: FloatArray, Y: FloatArray) -> CubicSpline:
     """Of planned paths the one along which loops have to change least for the velocities."""
     neighbours = 2 * setting.spread * len(X) ** (-1 / X.shape[1])
     if len(X) == 1:
-        return plan_paths(X, Y, _WIDTHS[0] * neighbours, [np.zeros_like(X)])
-    bends = [bend * setting.spread * setting.rng.standard_normal(X.shape) for bend in _BENDS]
-    paths = [plan_paths(X, Y, width * neighbours, bends) for width in _WIDTHS]
+        return plan_paths(X, Y, PATHS.widths[0] * neighbours, [np.zeros_like(X)])
+    bends = [bend * setting.spread * setting.rng.standard_normal(X.shape) for bend in PATHS.bends]
+    paths = [plan_paths(X, Y, width * neighbours, bends) for width in PATHS.widths]
     return min(paths, key=lambda path: _hardness(setting, path))
 
 
 def _hardness(setting: Setting, path: Any) -> float:
     """How much the controls of loops have to change for the velocities along the path."""
     total = 0.0
-    for s in _PROBES:
+    for s in PATHS.probes:
         start = setting.start(path(s), _PROBED)
         total += np.inf if start is None else _response(start, path(s, 1))[0]
     return total
@@ -109,7 +79,7 @@ class _Option:
     #: the intervals are this many times as many now
     times: int = 1
     #: how far points may move on the way, in spreads
-    far: float = _FIRST
+    far: float = CHAIN.first_reach
     #: the part of the path for the cost, and what a loop costs; unknown in the beginning
     rate: float = np.inf
     cost: float = np.inf
@@ -123,11 +93,11 @@ class _Option:
         self.cost = self._cost(newton)
         rate = ds / self.cost
         known = self.rate if np.isfinite(self.rate) else rate
-        self.rate = _FRESH * rate + (1 - _FRESH) * known
-        self.far = _MORE * ds * travel if ds > 0 else self.far / 2
-        if ds < _SMALL_PART:
-            self.times = min(2 * self.times, _MOST_INTERVALS)
-        elif ds > _LARGE_PART:
+        self.rate = CHAIN.fresh * rate + (1 - CHAIN.fresh) * known
+        self.far = CHAIN.grow * ds * travel if ds > 0 else self.far / 2
+        if ds < CHAIN.small_part:
+            self.times = min(2 * self.times, CHAIN.most_times)
+        elif ds > CHAIN.large_part:
             self.times = max(self.times // 2, 1)
 
     def rested(self, ds: float, cost: float, newton: float) -> None:
@@ -137,14 +107,14 @@ class _Option:
         """
         if self.rate == np.inf:
             self.cost = self._cost(newton)
-            self.rate = _EXPECTED / self.cost
+            self.rate = CHAIN.expected / self.cost
         else:
-            self.rate *= _FORGET ** min(cost / self.cost, 1.0)
+            self.rate *= CHAIN.forget ** min(cost / self.cost, 1.0)
             if ds > 0 and self.times > 1:
                 self.times, self.cost = self.times // 2, self.cost / 2
 
     def _cost(self, newton: float) -> float:
-        return self.size() * (_DRAW * self.design.n_candidates + newton)
+        return self.size() * (CHAIN.draw_cost * self.design.n_candidates + newton)
 
 
 def chain(
@@ -164,7 +134,7 @@ def chain(
         _Option(design, max(1, int(share * setting.n_intervals))) for design, share in _DESIGNS
     ]
     turned = np.tile(np.eye(X.shape[1]), (len(X), 1, 1))
-    bearable = max(tol / _ROUNDING, _BEARABLE)
+    bearable = max(tol / CHAIN.rounding, CHAIN.bearable)
     report = setting.report
     while s < 1 and misses < 3 * len(options) and report.n_loops < max_loops:
         option = max(options, key=lambda option: option.rate)
@@ -206,7 +176,7 @@ class _Guarded(NamedTuple):
 
     def __call__(self, t: float, order: int = 0) -> FloatArray:
         x = self.path(t, order)
-        closer = (-_RELIEF) ** order * np.exp(-_RELIEF * (t - self.s)) * self.offsets
+        closer = (-CHAIN.relief) ** order * np.exp(-CHAIN.relief * (t - self.s)) * self.offsets
         return np.concatenate([x, x[self.points] + closer])
 
 
@@ -216,10 +186,10 @@ def _guard(path: Any, s: float, turned: FloatArray, bearable: float, spread: flo
     A companion lies where the stretch points: a flow that brings it closer takes the stretch back.
     """
     U, sizes, _ = np.linalg.svd(turned)
-    points = np.argsort(-sizes[:, 0])[: int(np.ceil(_GUARDED * len(turned)))]
-    share = _GUARD if bearable > _LITTLE else 1.0
-    points = points[sizes[points, 0] > share * _STEEP * bearable ** (0.5 + 0.5 * s)]
-    return _Guarded(path, s, points, _NEAR * spread * U[points, :, 0])
+    points = np.argsort(-sizes[:, 0])[: int(np.ceil(CHAIN.guarded * len(turned)))]
+    share = CHAIN.guard if bearable > CHAIN.little else 1.0
+    points = points[sizes[points, 0] > share * CHAIN.steep * bearable ** (0.5 + 0.5 * s)]
+    return _Guarded(path, s, points, CHAIN.near * spread * U[points, :, 0])
 
 
 def _link(
@@ -236,40 +206,45 @@ def _link(
     The flow up to the loop has the derivatives `turned` at the points; what the path holds beyond
     these are companions, which the segment leaves out.
     """
-    while ds > _SMALLEST_PART:
+    while ds > CHAIN.smallest_part:
         t = min(s + ds, 1.0)
         last = t == 1.0
         solver = start.solver if last else start.quick
         z, line, arrived = solver.newton(
-            start.z, start.line, path(t), 0.1 * tol if last else 0.0, 8, 0.0 if last else _SLACK
+            start.z,
+            start.line,
+            path(t),
+            0.1 * tol if last else 0.0,
+            8,
+            0.0 if last else CHAIN.slack,
         )
         if arrived:
             N = len(turned)
             z = Iterate(z.w, z.x[:, :N])
-            A = solver.bundle.tangent_flow(z.w, z.x[:-1], solver.n_steps)
+            A = solver.batched.tangent_flow(z.w, z.x[:-1], solver.n_steps)
             whole = composed(A)
             steepness = _steepness(whole)
-            if steepness <= _MILD or (
-                steepness <= _STEEP
-                and _steepness(whole @ turned) <= _STEEP * bearable ** (0.5 + 0.5 * t)
+            if steepness <= CHAIN.mild or (
+                steepness <= CHAIN.steep
+                and _steepness(whole @ turned) <= CHAIN.steep * bearable ** (0.5 + 0.5 * t)
             ):
                 kept = line if last and line.B.shape[1] == N else None
                 return _settled(start, z, A, kept), ds
-        ds /= _CUT
+        ds /= CHAIN.cut
     return None
 
 
 def _settled(start: Start, z: Iterate, A: FloatArray, line: Linearisation | None) -> Segment:
     """The segment with states at finer steps, which tell what the errors of the scheme are."""
     solver = start.solver
-    gaps = start.gaps * solver.mu / STILL / _CONVERGED
+    gaps = start.gaps * solver.mu / NEWTON.still / CHAIN.converged
     refine = np.maximum(2, np.ceil(gaps ** (1 / ORDER))).astype(int)
     finer = replace(solver, n_steps=refine * solver.n_steps)
     # first to where coarse steps lead, which cost less
-    x = settle(start.quick.bundle, z, A, solver.n_steps, enough=_NEARLY)
-    coarse, ends = (solver.bundle.flow(z.w, x[:-1], each.n_steps) for each in (solver, finer))
+    x = settle(start.quick.batched, z, A, solver.n_steps, enough=CHAIN.nearly)
+    coarse, ends = (solver.batched.flow(z.w, x[:-1], each.n_steps) for each in (solver, finer))
     errors = abs(ends - coarse).max(axis=2) / refine[:, None] ** ORDER
-    x = settle(solver.bundle, Iterate(z.w, x), A, finer.n_steps, enough=_ENOUGH, ends=ends)
+    x = settle(solver.batched, Iterate(z.w, x), A, finer.n_steps, enough=CHAIN.enough, ends=ends)
     return Segment(finer, Iterate(z.w, x), A, errors, line)
 
 

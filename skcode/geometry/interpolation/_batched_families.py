@@ -1,4 +1,4 @@
-"""The kinds of bundles: each family of fields under many controls in its own fast way."""
+"""The kinds of batched fields: each family of fields under many controls in its own fast way."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from autograd import make_jvp
 from skcode.fields import DrawnFields
 from skcode.fields._neural import DrawnNeural
 from skcode.fields._polynomial import Monomials, without
-from skcode.geometry._bundle import Bundle
-from skcode.geometry._vector_field import Exponent, PolynomialField, all_polynomial, vector_fields
+from skcode.geometry.brackets import Exponent, PolynomialField, all_polynomial, vector_fields
+from skcode.geometry.interpolation._batched_fields import BatchedFields
+from skcode.geometry.interpolation._tuning import CACHE
 from skcode.utils._tracing import tracing
 from skcode.utils._typing import FloatArray
-
-#: fields of full rank with more states have their derivatives component by component
-_FEW_STATES = 4
 
 
 class _BoundPolynomials(NamedTuple):
@@ -25,7 +23,7 @@ class _BoundPolynomials(NamedTuple):
     dC: FloatArray  # (G, D, m m): the coefficients of its derivatives
 
 
-class PolynomialBundle(Bundle):
+class BatchedPolynomials(BatchedFields):
     """Polynomial fields: the controls are contracted with the coefficients first."""
 
     def __init__(self, Vs: list[PolynomialField]):
@@ -95,7 +93,7 @@ def _divisors(exponents: set[Exponent]) -> list[Exponent]:
     return sorted(found, key=lambda alpha: (len(alpha), alpha))
 
 
-class _ValueBundle(Bundle):
+class _BatchedValues(BatchedFields):
     """Fields by their values, which are contracted with the controls."""
 
     def __init__(self, fields: DrawnFields):
@@ -119,7 +117,7 @@ def _contract(values: FloatArray, w: FloatArray) -> FloatArray:
     return (values @ w[:, None, :, None])[..., 0]
 
 
-class GeneralBundle(_ValueBundle):
+class BatchedGeneral(_BatchedValues):
     """Any fields; the derivative is autograd's forward mode."""
 
     def derivative(self, bound: FloatArray, x: FloatArray) -> FloatArray:
@@ -140,7 +138,7 @@ class _BoundRows(NamedTuple):
     dC: Any  # (G, r d, m m): the products of its entries with those of A; None where they are many
 
 
-class NeuralBundle(_ValueBundle):
+class BatchedNeural(_BatchedValues):
     """Neural fields: V_w = sum_r w_r B_r sigma_r and DV_w = sum_r w_r B_r sigma'_r A_r over rows r.
 
     The controls are contracted with the matrices first: one product of matrices for each group.
@@ -162,11 +160,11 @@ class NeuralBundle(_ValueBundle):
         rows = np.repeat(np.eye(m), d, axis=0) if self.B is None else self.B.transpose(1, 0, 2)
         self.rows = rows.reshape(r * d, m)
         self.BA = None
-        if self.B is not None or m <= _FEW_STATES:
+        if self.B is not None or m <= CACHE.few_states:
             A = self.A.reshape(r * d, 1, m)
             self.BA = (self.rows[:, :, None] * A).reshape(r * d, m * m)
 
-    def single(self) -> NeuralBundle:
+    def single(self) -> BatchedNeural:
         other = copy(self)
         other.dtype = np.float32
         for name in ("columns", "A", "B", "rows", "BA"):
@@ -229,9 +227,9 @@ class NeuralBundle(_ValueBundle):
         return np.swapaxes(values[..., 0, :], -1, -2)
 
 
-def bundle(fields: DrawnFields) -> Bundle:
+def batched_fields(fields: DrawnFields) -> BatchedFields:
     """The fields for many controls at once."""
     Vs = vector_fields(fields)
     if all_polynomial(Vs):
-        return PolynomialBundle(Vs)
-    return NeuralBundle(fields) if isinstance(fields, DrawnNeural) else GeneralBundle(fields)
+        return BatchedPolynomials(Vs)
+    return BatchedNeural(fields) if isinstance(fields, DrawnNeural) else BatchedGeneral(fields)

@@ -18,14 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular, svdvals
 
-from skcode.geometry._bundle import Bundle
+from skcode.geometry.interpolation._batched_fields import BatchedFields
+from skcode.geometry.interpolation._tuning import NEWTON
 from skcode.utils._typing import FloatArray, IntArray
-
-#: largest defects, in units of the largest state, that count as rounding: at once, and where they
-#: no longer shrink
-_SETTLED, _STAGNANT = 4 * np.finfo(float).eps, 32 * np.finfo(float).eps
-#: intervals of a block, at least
-_BLOCK = 10
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class Linearisation:
 
     Parameters
     ----------
-    bundle : Bundle
+    batched : BatchedFields
         The fields.
     z : Iterate
         Where to linearise.
@@ -65,15 +60,15 @@ class Linearisation:
         The weight of the states.
     """
 
-    def __init__(self, bundle: Bundle, z: Iterate, n_steps: int | IntArray, mu: float):
-        self.A, self.B = bundle.linearised_flow(z.w, z.x[:-1], n_steps)
+    def __init__(self, batched: BatchedFields, z: Iterate, n_steps: int | IntArray, mu: float):
+        self.A, self.B = batched.linearised_flow(z.w, z.x[:-1], n_steps)
         M, N, m, d = self.B.shape
         self.P = products(self.A)
         self.finite = bool(np.isfinite(self.P).all() and np.isfinite(self.B).all())
         self.shape = (M, d)
         self.condition = np.inf
         if self.finite and N * m <= M * d:
-            self._factor(mu, max(_BLOCK, N * m // (2 * d)))
+            self._factor(mu, max(NEWTON.block, N * m // (2 * d)))
             s = svdvals(self.R)
             self.condition = float(s[0] / s[-1]) if s[-1] > 0 else np.inf
 
@@ -154,7 +149,9 @@ def carried(x: FloatArray, A: FloatArray, start: FloatArray) -> FloatArray:
     return np.concatenate([start[None], x[1:] + _respond(A, push)])
 
 
-def propagate(bundle: Bundle, w: FloatArray, X: FloatArray, n_steps: int | IntArray) -> FloatArray:
+def propagate(
+    batched: BatchedFields, w: FloatArray, X: FloatArray, n_steps: int | IntArray
+) -> FloatArray:
     """States (G, M + 1, N, m) under w (G, M, d) from X (N, m), interval after interval.
 
     n_steps is one number or those of all intervals (G, M).
@@ -164,12 +161,12 @@ def propagate(bundle: Bundle, w: FloatArray, X: FloatArray, n_steps: int | IntAr
     x = np.empty((G, M + 1, *X.shape))
     x[:, 0] = X
     for t in range(M):
-        x[:, t + 1] = bundle.flow(w[:, t], x[:, t], steps[:, t])
+        x[:, t + 1] = batched.flow(w[:, t], x[:, t], steps[:, t])
     return x
 
 
 def settle(
-    bundle: Bundle,
+    batched: BatchedFields,
     z: Iterate,
     A: FloatArray,
     n_steps: int | IntArray,
@@ -185,11 +182,11 @@ def settle(
     """
     x, smallest = z.x, np.inf
     for _ in range(max_iter):
-        defects = (bundle.flow(z.w, x[:-1], n_steps) if ends is None else ends) - x[1:]
+        defects = (batched.flow(z.w, x[:-1], n_steps) if ends is None else ends) - x[1:]
         ends = None
         size = np.max(abs(defects)) / np.max(abs(x))
         stagnant = not size < 0.5 * smallest
-        if size <= (_STAGNANT if stagnant else _SETTLED):
+        if size <= (NEWTON.stagnant if stagnant else NEWTON.settled):
             return x
         if stagnant:
             break
@@ -197,12 +194,12 @@ def settle(
         x = np.concatenate([x[:1], x[1:] + _respond(A, defects)])
         if size <= enough:
             return x
-    states: FloatArray = propagate(bundle, z.w[None], z.x[0], n_steps)[0]
+    states: FloatArray = propagate(batched, z.w[None], z.x[0], n_steps)[0]
     return states
 
 
 def closed_excursions(
-    bundle: Bundle, forth: FloatArray, X: FloatArray, allowed: float, doublings: int
+    batched: BatchedFields, forth: FloatArray, X: FloatArray, allowed: float, doublings: int
 ) -> tuple[FloatArray, IntArray, FloatArray]:
     """States (E, half + 1, N, m) on the ways out (E, half, d), which the ways back pass again.
 
@@ -219,9 +216,9 @@ def closed_excursions(
             break
         if doubling:
             steps[loose] *= 2
-        out[s] = propagate(bundle, forth[s], X, steps[s])
+        out[s] = propagate(batched, forth[s], X, steps[s])
         starts = out[s, 1:].reshape(-1, *X.shape)
-        ends = bundle.flow(-forth[s].reshape(-1, d), starts, steps[s].ravel())
+        ends = batched.flow(-forth[s].reshape(-1, d), starts, steps[s].ravel())
         misses[s] = abs(ends.reshape(-1, half, *X.shape) - out[s, :-1]).max(axis=(2, 3))
         loose = ~(misses < allowed)
     return out, steps, misses
