@@ -22,12 +22,13 @@ from skcode.flow._tableau import Tableau
 from skcode.utils._blocks import odd_block
 from skcode.utils._typing import FloatArray
 
-#: tapes of one block are kept between the sweeps up to this size, else recomputed
+#: bytes of tapes of one block that are kept between the sweeps. Beyond, tapes are recomputed: that
+#: costs a forward step for each step back, and keeping more takes memory in every thread
 _TAPE_BYTES = 32 * 2**20
-#: what the arrays of one step may take, so that a step stays in the caches: smaller blocks save
-#: less in memory traffic than their calls cost
+#: bytes of the arrays of one step, which sets the size of blocks. Larger blocks fall out of the
+#: caches, and smaller ones save less in memory traffic than their calls from Python cost
 _CACHE_BYTES = 4 * 2**20
-#: a step of the sweep back: bound, x, tape, adjoint, x_bar, interval
+#: what the sweep back does in a stage, given bound, x, tape, adjoint, x_bar and the interval
 _Pull = Callable[[Any, FloatArray, Any, FloatArray, FloatArray | None, int], None]
 
 

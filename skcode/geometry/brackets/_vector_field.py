@@ -12,10 +12,16 @@ import autograd.numpy as anp
 import numpy as np
 from autograd import make_jvp
 
-from skcode.fields import DrawnFields, DrawnPolynomial, DrawnStack, DrawnSum
-from skcode.fields._activations import PolynomialActivation
-from skcode.fields._linear import DrawnAffine, DrawnDiagonal
-from skcode.fields._neural import DrawnNeural
+from skcode.fields import (
+    DrawnAffine,
+    DrawnDiagonal,
+    DrawnFields,
+    DrawnNeural,
+    DrawnPolynomial,
+    DrawnStack,
+    DrawnSum,
+    PolynomialActivation,
+)
 from skcode.utils._tracing import tracing
 from skcode.utils._typing import Array, Traced
 
@@ -146,6 +152,8 @@ class BracketField(VectorField):
 
 
 class _Component:
+    """Field i of drawn fields, as a function of rows."""
+
     def __init__(self, fields: DrawnFields, i: int):
         self.fields = fields
         self.i = i

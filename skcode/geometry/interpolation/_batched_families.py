@@ -1,4 +1,4 @@
-"""The kinds of batched fields: each family of fields under many controls in its own fast way."""
+"""Polynomial, neural and other fields under many controls at once, each in its own fast way."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from autograd import make_jvp
 
-from skcode.fields import DrawnFields
-from skcode.fields._neural import DrawnNeural
-from skcode.fields._polynomial import Monomials, without
+from skcode.fields import DrawnFields, DrawnNeural, Monomials
 from skcode.geometry.brackets import Exponent, PolynomialField, all_polynomial, vector_fields
-from skcode.geometry.interpolation._batched_fields import BatchedFields
+from skcode.geometry.interpolation._batched_fields import B, BatchedFields
 from skcode.geometry.interpolation._tuning import CACHE
 from skcode.utils._tracing import tracing
 from skcode.utils._typing import FloatArray
@@ -22,8 +20,11 @@ class _BoundPolynomials(NamedTuple):
     C: FloatArray  # (G, D, m): w^i c_i
     dC: FloatArray  # (G, D, m m): the coefficients of its derivatives
 
+    def first(self, g: int) -> _BoundPolynomials:
+        return _BoundPolynomials(self.C[:g], self.dC[:g])
 
-class BatchedPolynomials(BatchedFields):
+
+class BatchedPolynomials(BatchedFields[_BoundPolynomials]):
     """Polynomial fields: the controls are contracted with the coefficients first."""
 
     def __init__(self, Vs: list[PolynomialField]):
@@ -89,27 +90,22 @@ def _divisors(exponents: set[Exponent]) -> list[Exponent]:
     fresh = set(exponents)
     while fresh:
         found |= fresh
-        fresh = {without(alpha, j) for alpha in fresh for j in alpha} - found
+        # a divisor of one degree less for each place of the sorted exponent
+        fresh = {alpha[:k] + alpha[k + 1 :] for alpha in fresh for k in range(len(alpha))} - found
     return sorted(found, key=lambda alpha: (len(alpha), alpha))
 
 
-class _BatchedValues(BatchedFields):
-    """Fields by their values, which are contracted with the controls."""
+class _BatchedValues(BatchedFields[B]):
+    """Fields that are known by their values."""
 
     def __init__(self, fields: DrawnFields):
         self.fields = fields
         self.n_fields, self.n_states = fields.n_fields, fields.n_states
         self.width = fields.tape_width + self.n_fields * self.n_states
 
-    def bind(self, w: FloatArray) -> Any:
-        return w
-
     def values(self, x: FloatArray) -> FloatArray:
         flat: FloatArray = self.fields.value(x.reshape(-1, self.n_states))
         return np.swapaxes(flat.reshape(*x.shape[:-1], self.n_fields, self.n_states), -1, -2)
-
-    def velocity(self, bound: Any, x: FloatArray) -> FloatArray:
-        return _contract(self.values(x), bound)
 
 
 def _contract(values: FloatArray, w: FloatArray) -> FloatArray:
@@ -117,10 +113,23 @@ def _contract(values: FloatArray, w: FloatArray) -> FloatArray:
     return (values @ w[:, None, :, None])[..., 0]
 
 
-class BatchedGeneral(_BatchedValues):
-    """Any fields; the derivative is autograd's forward mode."""
+class _BoundControls(NamedTuple):
+    w: FloatArray  # (G, d)
 
-    def derivative(self, bound: FloatArray, x: FloatArray) -> FloatArray:
+    def first(self, g: int) -> _BoundControls:
+        return _BoundControls(self.w[:g])
+
+
+class BatchedGeneral(_BatchedValues[_BoundControls]):
+    """Any fields: values are contracted with the controls, derivatives are autograd's."""
+
+    def bind(self, w: FloatArray) -> _BoundControls:
+        return _BoundControls(w)
+
+    def velocity(self, bound: _BoundControls, x: FloatArray) -> FloatArray:
+        return _contract(self.values(x), bound.w)
+
+    def derivative(self, bound: _BoundControls, x: FloatArray) -> FloatArray:
         rows = x.reshape(-1, self.n_states)
         columns = []
         with tracing():
@@ -128,17 +137,21 @@ class BatchedGeneral(_BatchedValues):
             for e in np.eye(self.n_states):
                 tangent = jvp(np.broadcast_to(e, rows.shape))[1]
                 slopes = tangent.reshape(*x.shape[:-1], -1, x.shape[-1])
-                columns.append(_contract(np.swapaxes(slopes, -1, -2), bound))
+                columns.append(_contract(np.swapaxes(slopes, -1, -2), bound.w))
         return np.stack(columns, axis=-1)
 
 
 class _BoundRows(NamedTuple):
     w: FloatArray  # (G, d)
     C: FloatArray  # (G, r d, m): w^i B_i
-    dC: Any  # (G, r d, m m): the products of its entries with those of A; None where they are many
+    #: (G, r d, m m): the products of its entries with those of A; None where they are too many
+    dC: FloatArray | None
+
+    def first(self, g: int) -> _BoundRows:
+        return _BoundRows(self.w[:g], self.C[:g], None if self.dC is None else self.dC[:g])
 
 
-class BatchedNeural(_BatchedValues):
+class BatchedNeural(_BatchedValues[_BoundRows]):
     """Neural fields: V_w = sum_r w_r B_r sigma_r and DV_w = sum_r w_r B_r sigma'_r A_r over rows r.
 
     The controls are contracted with the matrices first: one product of matrices for each group.
@@ -227,7 +240,7 @@ class BatchedNeural(_BatchedValues):
         return np.swapaxes(values[..., 0, :], -1, -2)
 
 
-def batched_fields(fields: DrawnFields) -> BatchedFields:
+def batched_fields(fields: DrawnFields) -> BatchedFields[Any]:
     """The fields for many controls at once."""
     Vs = vector_fields(fields)
     if all_polynomial(Vs):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy.integrate import DOP853
 
 from skcode.flow import runge_kutta
@@ -21,7 +22,18 @@ from skcode.utils._typing import FloatArray, IntArray
 _A, _B, ORDER = DOP853.A, DOP853.B, 8
 
 
-class BatchedFields(ABC):
+class Bound(Protocol):
+    """What a kind of fields made of the controls of all groups."""
+
+    def first(self, g: int) -> Self:
+        """The same for the first g groups."""
+
+
+#: of one kind of fields: whoever calls `bind` hands the result on and does not look inside
+B = TypeVar("B", bound=Bound)
+
+
+class BatchedFields(ABC, Generic[B]):
     """V_w(x) = sum_i w^i V_i(x) for G groups of N points, each group with its own w.
 
     Shapes: w (G, d), x (G, N, m).
@@ -29,36 +41,36 @@ class BatchedFields(ABC):
 
     n_fields: int
     n_states: int
-    #: floats that one point costs
+    #: floats in the intermediate arrays of one point, by which groups are put into chunks
     width: int
-    #: what velocities and derivatives are computed in; flows sum velocities in double precision
-    dtype: Any = np.float64
+    #: precision of velocities and derivatives; flows sum them up in double precision in any case
+    dtype: DTypeLike = np.float64
 
-    def single(self) -> BatchedFields:
+    def single(self) -> Self:
         """The same fields in single precision, where that is faster."""
         return self
 
     @abstractmethod
-    def bind(self, w: FloatArray) -> Any:
-        """What the methods need of w; its parts are arrays with a first axis G."""
+    def bind(self, w: FloatArray) -> B:
+        """Contract the controls with the coefficients, once for all evaluations under them."""
 
     @abstractmethod
     def values(self, x: FloatArray) -> FloatArray:
         """All fields at each point (G, N, m, d)."""
 
     @abstractmethod
-    def velocity(self, bound: Any, x: FloatArray) -> FloatArray:
+    def velocity(self, bound: B, x: FloatArray) -> FloatArray:
         """V_w(x) as (G, N, m)."""
 
     @abstractmethod
-    def derivative(self, bound: Any, x: FloatArray) -> FloatArray:
+    def derivative(self, bound: B, x: FloatArray) -> FloatArray:
         """DV_w(x) as (G, N, m, m), with the direction last."""
 
-    def local(self, bound: Any, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def local(self, bound: B, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Velocity, derivative and values at once."""
         return self.velocity(bound, x), self.derivative(bound, x), self.values(x)
 
-    def tangent(self, bound: Any, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def tangent(self, bound: B, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Velocity and derivative at once."""
         return self.local(bound, x)[:2]
 
@@ -70,7 +82,7 @@ class BatchedFields(ABC):
         for s, n in self._chunks(x, n_steps, self.width):
             bound, y = self.bind(w[s] / n[:, None]), x[s]
             for g in _going(n):
-                y[:g] += self._step(_first(bound, g), y[:g])
+                y[:g] += self._step(bound.first(g), y[:g])
             out[s] = y
         return out
 
@@ -80,7 +92,7 @@ class BatchedFields(ABC):
         for s, n in self._chunks(x, n_steps, self.width + CACHE.stages_in_use * self.n_states**2):
             bound, y, D = self.bind(w[s] / n[:, None]), x[s], _identities(x[s])
             for g in _going(n):
-                dx, step = self._tangent_step(_first(bound, g), y[:g])
+                dx, step = self._tangent_step(bound.first(g), y[:g])
                 y[:g] += dx
                 D[:g] = step @ D[:g]
             A[s] = D
@@ -96,7 +108,7 @@ class BatchedFields(ABC):
             bound, y, D = self.bind(w[s] / n[:, None]), x[s], _identities(x[s])
             P = np.zeros((*y.shape, d), self.dtype)
             for g in _going(n):
-                dx, step, push = self._adjoint_step(_first(bound, g), y[:g])
+                dx, step, push = self._adjoint_step(bound.first(g), y[:g])
                 y[:g] += dx
                 D[:g] = step @ D[:g]
                 P[:g] = step.astype(self.dtype, copy=False) @ P[:g] + push
@@ -106,7 +118,7 @@ class BatchedFields(ABC):
     def _chunks(
         self, x: FloatArray, n_steps: int | IntArray, width: int
     ) -> Iterator[tuple[IntArray, IntArray]]:
-        """Few enough groups that their arrays stay small, and their steps: the most come first."""
+        """Groups that fit the cache together, and their steps; those of most steps come first."""
         G, N, _ = x.shape
         size = max(1, CACHE.chunk // (N * width))
         steps = np.broadcast_to(n_steps, G)
@@ -115,11 +127,11 @@ class BatchedFields(ABC):
             groups = order[start : start + size]
             yield groups, steps[groups]
 
-    def _step(self, bound: Any, x: FloatArray) -> FloatArray:
+    def _step(self, bound: B, x: FloatArray) -> FloatArray:
         """What one step of the scheme adds to x."""
         return runge_kutta(_A, _B, lambda point: (self.velocity(bound, point),), x)[0]
 
-    def _tangent_step(self, bound: Any, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _tangent_step(self, bound: B, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """What one step adds to x, and its derivative in x (G, N, m, m)."""
 
         def slopes(point: FloatArray, D: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -130,7 +142,7 @@ class BatchedFields(ABC):
         dx, dD = runge_kutta(_A, _B, slopes, x, one)
         return dx, one + dD
 
-    def _adjoint_step(self, bound: Any, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def _adjoint_step(self, bound: B, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """What one step adds to x, its derivative in x (G, N, m, m) and in w (G, N, m, d).
 
         They are those of the discrete adjoint: with the derivative L_i = dx_1 / dk_i of the step
@@ -139,7 +151,7 @@ class BatchedFields(ABC):
         """
         m, stages, one = self.n_states, len(_B), np.eye(self.n_states)
         k, LD = np.empty((stages, x.size)), np.empty((stages, x.size * m))
-        # stage i is in columns and rows i m .. (i + 1) m
+        # stage i takes the columns of L and the rows of V from i m to (i + 1) m
         L = np.empty((*x.shape, stages * m), self.dtype)
         V = np.empty((*x.shape[:2], stages * m, self.n_fields), self.dtype)
         at = [slice(i * m, (i + 1) * m) for i in range(stages)]
@@ -158,15 +170,8 @@ class BatchedFields(ABC):
 
 
 def _going(n_steps: IntArray) -> list[int]:
-    """For each step, how many groups take it: those of the most steps come first."""
+    """How many of the groups, sorted by their steps, take the first step, the second, ..."""
     return [int(np.sum(n_steps > taken)) for taken in range(n_steps[0])]
-
-
-def _first(bound: Any, g: int) -> Any:
-    """What is bound of the first g groups."""
-    if isinstance(bound, np.ndarray):
-        return bound[:g]
-    return bound._make(None if part is None else part[:g] for part in bound)
 
 
 def _identities(x: FloatArray) -> FloatArray:

@@ -6,19 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from skcode.geometry.interpolation._batched_fields import ORDER, BatchedFields
 from skcode.geometry.interpolation._continuation import Report, Segment, Start, draw_start
 from skcode.geometry.interpolation._loops import LoopDesign
-from skcode.geometry.interpolation._paths import plan_paths
+from skcode.geometry.interpolation._paths import Path, plan_paths
 from skcode.geometry.interpolation._shooting import Iterate, Linearisation, composed, settle
 from skcode.geometry.interpolation._tuning import CHAIN, CLOSING, NEWTON, PATHS
-from skcode.utils._typing import FloatArray
+from skcode.utils._typing import FloatArray, IntArray
 
-#: designs of loops, and their shares of the intervals: many fields that vary from point to point
-#: do best with loops that are short in every way, in ten dimensions a little less so; five or seven
-#: with long legs and excursions, chosen from more candidates
+#: designs of loops, and which part of the intervals each has. Many fields that vary from point to
+#: point do best with short excursions and few candidates (the first design; the second in ten
+#: dimensions), five or seven fields with long legs and many candidates (the last two)
 _DESIGNS = (
     (LoopDesign(excursion=10, leg=1, n_candidates=8), 0.15),
     (LoopDesign(excursion=20, leg=2, n_candidates=8), 0.4),
@@ -32,7 +31,7 @@ _PROBED = LoopDesign(excursion=50)
 class Setting(NamedTuple):
     """What all loops of a chain share: fields, unit of length, intervals of a loop, and so on."""
 
-    batched: BatchedFields
+    batched: BatchedFields[Any]
     spread: float
     n_intervals: int
     rng: np.random.Generator
@@ -51,7 +50,7 @@ def _response(start: Start, velocity: FloatArray) -> tuple[float, float]:
     return float(np.linalg.norm(dw)), float(np.max(abs(dx)))
 
 
-def easiest_path(setting: Setting, X: FloatArray, Y: FloatArray) -> CubicSpline:
+def easiest_path(setting: Setting, X: FloatArray, Y: FloatArray) -> Path:
     """Of planned paths the one along which loops have to change least for the velocities."""
     neighbours = 2 * setting.spread * len(X) ** (-1 / X.shape[1])
     if len(X) == 1:
@@ -61,7 +60,7 @@ def easiest_path(setting: Setting, X: FloatArray, Y: FloatArray) -> CubicSpline:
     return min(paths, key=lambda path: _hardness(setting, path))
 
 
-def _hardness(setting: Setting, path: Any) -> float:
+def _hardness(setting: Setting, path: Path) -> float:
     """How much the controls of loops have to change for the velocities along the path."""
     total = 0.0
     for s in PATHS.probes:
@@ -72,16 +71,17 @@ def _hardness(setting: Setting, path: Any) -> float:
 
 @dataclass
 class _Option:
-    """A design of loops, and how it did so far."""
+    """A design of loops, and how far its loops came for what they cost."""
 
     design: LoopDesign
     n_intervals: int
-    #: the intervals are this many times as many now
+    #: factor by which the intervals have grown
     times: int = 1
-    #: how far points may move on the way, in spreads
+    #: how far points may move on the way of the next loop, in spreads
     far: float = CHAIN.first_reach
-    #: the part of the path for the cost, and what a loop costs; unknown in the beginning
+    #: part of the path for each unit of cost; infinite until known, so that every design is tried
     rate: float = np.inf
+    #: what a loop costs, in Newton steps times intervals
     cost: float = np.inf
 
     def size(self) -> int:
@@ -118,15 +118,16 @@ class _Option:
 
 
 def chain(
-    setting: Setting, path: Any, X: FloatArray, tol: float, max_loops: int
+    setting: Setting, path: Path, X: FloatArray, tol: float, max_loops: int
 ) -> tuple[list[Segment], float]:
     """Loops that carry X along the path, a small part each, and how far along they came.
 
     The flow of a loop that moves the points far is steep between them, and the flow of the chain is
-    as steep as the product: it would amplify rounding beyond all bounds. Companions of the points
-    around which it has stretched most take the stretch back. Each loop starts where the one before
-    really ends. Of the designs that one makes the next loop whose loops came furthest for what they
-    cost; the others are tried again from time to time.
+    as steep as the product of all: it would amplify rounding beyond all bounds. So loops are
+    bounded in steepness, and companions (points beside those around which the flow has stretched
+    most) have to come closer, which takes the stretch back. Each loop starts where the one before
+    really ends. The next loop is of the design whose loops came furthest for what they cost;
+    designs that rest gain slowly, until they are tried again.
     """
     segments: list[Segment] = []
     s, x, misses = 0.0, X, 0
@@ -165,9 +166,9 @@ def chain(
 class _Guarded(NamedTuple):
     """A path together with companions of some of its points, which come closer from s on."""
 
-    path: Any
+    path: Path
     s: float
-    points: Any
+    points: IntArray
     offsets: FloatArray
 
     def extended(self, x: FloatArray) -> FloatArray:
@@ -180,7 +181,7 @@ class _Guarded(NamedTuple):
         return np.concatenate([x, x[self.points] + closer])
 
 
-def _guard(path: Any, s: float, turned: FloatArray, bearable: float, spread: float) -> _Guarded:
+def _guard(path: Path, s: float, turned: FloatArray, bearable: float, spread: float) -> _Guarded:
     """The path together with companions of the points around which the flow has stretched most.
 
     A companion lies where the stretch points: a flow that brings it closer takes the stretch back.
@@ -188,13 +189,13 @@ def _guard(path: Any, s: float, turned: FloatArray, bearable: float, spread: flo
     U, sizes, _ = np.linalg.svd(turned)
     points = np.argsort(-sizes[:, 0])[: int(np.ceil(CHAIN.guarded * len(turned)))]
     share = CHAIN.guard if bearable > CHAIN.little else 1.0
-    points = points[sizes[points, 0] > share * CHAIN.steep * bearable ** (0.5 + 0.5 * s)]
+    points = points[sizes[points, 0] > share * _allowed(bearable, s)]
     return _Guarded(path, s, points, CHAIN.near * spread * U[points, :, 0])
 
 
 def _link(
     start: Start,
-    path: Any,
+    path: Path,
     s: float,
     ds: float,
     tol: float,
@@ -225,8 +226,7 @@ def _link(
             whole = composed(A)
             steepness = _steepness(whole)
             if steepness <= CHAIN.mild or (
-                steepness <= CHAIN.steep
-                and _steepness(whole @ turned) <= CHAIN.steep * bearable ** (0.5 + 0.5 * t)
+                steepness <= CHAIN.steep and _steepness(whole @ turned) <= _allowed(bearable, t)
             ):
                 kept = line if last and line.B.shape[1] == N else None
                 return _settled(start, z, A, kept), ds
@@ -246,6 +246,14 @@ def _settled(start: Start, z: Iterate, A: FloatArray, line: Linearisation | None
     errors = abs(ends - coarse).max(axis=2) / refine[:, None] ** ORDER
     x = settle(solver.batched, Iterate(z.w, x), A, finer.n_steps, enough=CHAIN.enough, ends=ends)
     return Segment(finer, Iterate(z.w, x), A, errors, line)
+
+
+def _allowed(bearable: float, s: float) -> float:
+    """The largest stretch that a chain may have at s.
+
+    Half of what is bearable, in digits, from the start, and the rest in proportion to the way.
+    """
+    return float(CHAIN.steep * bearable ** (0.5 + 0.5 * s))
 
 
 def _steepness(D: FloatArray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from skcode.utils._typing import FloatArray, IntArray
 
 @dataclass
 class Report:
-    """What was seen on the way, for the message."""
+    """Counts and notes of a run, for the message at its end."""
 
     n_iter: int = 0
     n_loops: int = 0
@@ -37,7 +38,7 @@ class Report:
 class Solver:
     """Newton's method for given fields at given numbers of steps in each interval (M,)."""
 
-    batched: BatchedFields
+    batched: BatchedFields[Any]
     n_steps: IntArray
     mu: float
     report: Report
@@ -109,9 +110,9 @@ class Solver:
 
 @dataclass(frozen=True)
 class Start:
-    """A loop that is ready for Newton's method, and by how much intervals (M,) miss their ends.
+    """A loop that is ready for Newton's method, and by how much its intervals (M,) miss their ends.
 
-    The quick solver is for targets that need not be met to more than some digits.
+    `quick` solves in single precision, for targets within a chain that need few digits.
     """
 
     solver: Solver
@@ -122,7 +123,7 @@ class Start:
 
 
 def draw_start(
-    batched: BatchedFields,
+    batched: BatchedFields[Any],
     X: FloatArray,
     spread: float,
     n_intervals: int,
@@ -130,7 +131,7 @@ def draw_start(
     report: Report,
     design: LoopDesign,
     closed: float = CLOSING.alone,
-    quick: BatchedFields | None = None,
+    quick: BatchedFields[Any] | None = None,
 ) -> Start | None:
     """A loop at the points X and the equations linearised there; None on explosion.
 
@@ -150,7 +151,7 @@ def draw_start(
     ):
         sketch = solver
         line = solver.linearise(z)
-    # Newton's method moves the idle ones too
+    # idle intervals have no gap yet, and get one when Newton's method moves them
     gaps = of_both_ways(misses, n_intervals, float(np.max(misses, initial=0.0)))
     return None if line is None else Start(solver, sketch, z, line, gaps)
 
@@ -188,7 +189,7 @@ def fine_steps(segments: list[Segment], accuracy: float) -> list[IntArray]:
 
 
 def follow(
-    batched: BatchedFields,
+    batched: BatchedFields[Any],
     path: Callable[[float], FloatArray],
     X: FloatArray,
     spread: float,

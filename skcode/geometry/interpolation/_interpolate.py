@@ -175,7 +175,7 @@ def interpolate(
 
 
 def _displacement(
-    batched: BatchedFields,
+    batched: BatchedFields[Any],
     X: FloatArray,
     Y: FloatArray,
     M: int,
@@ -201,7 +201,7 @@ def _displacement(
 
 
 def _identity(
-    batched: BatchedFields,
+    batched: BatchedFields[Any],
     X: FloatArray,
     Y: FloatArray,
     M: int,
@@ -232,9 +232,9 @@ def _finish(
 ) -> InterpolationResult:
     """Make the chain accurate, and say what is reached."""
     shift = X if readout == "displacement" else 0.0
-    last = Refinement(segments, X, shift + Y / scale, tol / scale)
-    residual = scale * (last.run() - shift) - Y
-    w = np.concatenate([z.w for z in last.parts])
+    refinement = Refinement(segments, X, shift + Y / scale, tol / scale)
+    residual = scale * (refinement.run() - shift) - Y
+    w = np.concatenate([z.w for z in refinement.parts])
     error = np.max(abs(residual))
     success = bool(error <= tol)
     reached = f"largest error {error:.1e}, tol {tol:.1e}"
@@ -252,7 +252,7 @@ def _finish(
         message,
         report.n_iter,
         report.n_loops,
-        max(int(n.max()) for n in last.steps),
+        max(int(n.max()) for n in refinement.steps),
         report.condition,
     )
 

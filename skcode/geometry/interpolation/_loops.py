@@ -12,6 +12,7 @@ Control Signals Systems 5, 1992.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
@@ -67,7 +68,9 @@ class LoopBuilder:
         How to draw.
     """
 
-    def __init__(self, batched: BatchedFields, X: FloatArray, spread: float, design: LoopDesign):
+    def __init__(
+        self, batched: BatchedFields[Any], X: FloatArray, spread: float, design: LoopDesign
+    ):
         self.batched = batched
         self.X = X
         self.centre = X.mean(axis=0)
@@ -100,7 +103,7 @@ class LoopBuilder:
                 i = self._choose(xs, inverses)
                 legs.append(w[i])
             else:
-                # stuck at the bounds: go back along the last leg and try other ways
+                # no candidate keeps the bounds: back along the last leg, and on from there
                 i = 0
                 legs.append(-legs[-1] if legs else np.zeros(self.batched.n_fields))
                 xs, Ds = self._run(legs[-1][None], x, D)
@@ -108,7 +111,7 @@ class LoopBuilder:
         return np.repeat(legs, self.design.leg, axis=0)[:half]
 
     def _directions(self, rng: np.random.Generator) -> FloatArray:
-        """Candidates (c, d): one field alone, or all of them; both kinds of leg are needed."""
+        """Controls (c, d) of candidates: half of them use one field alone, half use all of them."""
         c, d = self.design.n_candidates, self.batched.n_fields
         w = rng.standard_normal((c, d))
         alone = rng.random(c) < 0.5
@@ -146,7 +149,7 @@ class LoopBuilder:
         near = abs(xs - self.centre).max(axis=(1, 2, 3)) <= design.reach * self.spread
         admissible: BoolArray = finite & near
         admissible[admissible] = (np.linalg.det(Ds[admissible]) != 0).all(axis=(1, 2))
-        # Frobenius norms, which are largest singular values where the others are 1
+        # norms that are those of stretch along one axis, the bound of the design (see LoopDesign)
         D = Ds[admissible]
         inverses = np.linalg.inv(D)
         squares = [np.sum(E**2, axis=(3, 4)) for E in (D, inverses)]
@@ -166,7 +169,7 @@ class LoopBuilder:
         floor = 1e-13 * (np.trace(self.gramian) + np.mean(np.sum(P**2, axis=(1, 2)))) / self.X.size
         L = cholesky(self.gramian + floor * np.eye(self.X.size), lower=True)
         W = solve_triangular(L, np.eye(self.X.size), lower=True) @ P
-        # the smaller one of 1 + W^T W and 1 + W W^T, whose determinants are equal
+        # 1 + W^T W and 1 + W W^T have the same determinant: take the smaller matrix
         W = W if W.shape[1] <= W.shape[2] else np.swapaxes(W, -1, -2)
         gains = np.linalg.slogdet(np.eye(W.shape[1]) + W @ np.swapaxes(W, -1, -2))[1]
         i = int(np.argmax(gains))

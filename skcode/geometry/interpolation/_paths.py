@@ -11,19 +11,23 @@ Image Processing 9(8), 2000.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from scipy.interpolate import CubicSpline
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
 from skcode.geometry.interpolation._tuning import PATHS
 from skcode.utils._typing import FloatArray
 
 
-def plan_paths(
-    X: FloatArray, Y: FloatArray, width: float, bends: Sequence[FloatArray]
-) -> CubicSpline:
+class Path(Protocol):
+    """Points (N, m) at each s in [0, 1], or their derivative of an order in s."""
+
+    def __call__(self, s: float, order: int = 0, /) -> FloatArray: ...
+
+
+def plan_paths(X: FloatArray, Y: FloatArray, width: float, bends: Sequence[FloatArray]) -> Path:
     r"""Paths x(s), one for each point, with x(0) = X and x(1) = Y.
 
     They minimise the energy :math:`\int_0^1 \langle \dot x, K(x)^{-1} \dot x \rangle\, ds` with the
@@ -60,7 +64,7 @@ def plan_paths(
         gradient = values.T @ to_x.reshape(x.shape) + slopes.T @ to_v.reshape(v.shape)
         return value, gradient[1:-1].ravel()
 
-    def descend(z: FloatArray, n_steps: int) -> Any:
+    def descend(z: FloatArray, n_steps: int) -> OptimizeResult:
         options = {"maxiter": n_steps, "maxfun": 2 * n_steps}
         return minimize(energy, z, jac=True, method="L-BFGS-B", options=options)
 
@@ -69,7 +73,8 @@ def plan_paths(
     if len(starts) > 1:
         first = [descend(z, PATHS.few_steps) for z in starts]
         starts = [min(first, key=lambda found: found.fun).x]
-    return CubicSpline(s, knots(descend(starts[0], PATHS.n_steps).x))
+    path: Path = CubicSpline(s, knots(descend(starts[0], PATHS.n_steps).x))
+    return path
 
 
 def _energy(x: FloatArray, v: FloatArray) -> tuple[float, FloatArray, FloatArray]:

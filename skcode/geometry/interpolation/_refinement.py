@@ -1,4 +1,4 @@
-"""The last pass over a chain of loops: at steps of the scheme that are fine enough."""
+"""Refinement of a chain of loops: the same controls at finer steps, corrected where they drift."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Refinement:
         self.parts[i] = Iterate(z.w, x)
 
     def _keep_to_plan(self, i: int, n_steps: IntArray) -> None:
-        """Correct a loop that ends where it was not to end."""
+        """Correct a loop whose end is further from the plan than later loops can take back."""
         segment, planned = self.segments[i], self.segments[i].z.x[-1]
         move = np.max(abs(planned - segment.z.x[0]))
         allowed = min(
@@ -131,7 +131,7 @@ class Refinement:
 
 
 def _rounding(segments: list[Segment]) -> float:
-    """What roundings of the states amount to at the end: nothing comes closer."""
+    """Largest error at the end that rounding the states causes: no target is met more closely."""
     to_end, largest = np.eye(segments[-1].A.shape[-1]), 1.0
     for segment in reversed(segments):
         to_end = to_end @ composed(segment.A)

@@ -60,7 +60,7 @@ class Linearisation:
         The weight of the states.
     """
 
-    def __init__(self, batched: BatchedFields, z: Iterate, n_steps: int | IntArray, mu: float):
+    def __init__(self, batched: BatchedFields[Any], z: Iterate, n_steps: int | IntArray, mu: float):
         self.A, self.B = batched.linearised_flow(z.w, z.x[:-1], n_steps)
         M, N, m, d = self.B.shape
         self.P = products(self.A)
@@ -150,7 +150,7 @@ def carried(x: FloatArray, A: FloatArray, start: FloatArray) -> FloatArray:
 
 
 def propagate(
-    batched: BatchedFields, w: FloatArray, X: FloatArray, n_steps: int | IntArray
+    batched: BatchedFields[Any], w: FloatArray, X: FloatArray, n_steps: int | IntArray
 ) -> FloatArray:
     """States (G, M + 1, N, m) under w (G, M, d) from X (N, m), interval after interval.
 
@@ -166,7 +166,7 @@ def propagate(
 
 
 def settle(
-    batched: BatchedFields,
+    batched: BatchedFields[Any],
     z: Iterate,
     A: FloatArray,
     n_steps: int | IntArray,
@@ -177,8 +177,9 @@ def settle(
     """The states (M + 1, N, m) that belong to the controls, from nearby ones, all at once.
 
     Newton's method for x_{t+1} = F_t(x_t, w_t) with the derivatives A, down to rounding; where it
-    fails, interval after interval. Relative defects of the size `enough` are corrected once more,
-    and the outcome is not looked at. Where the intervals of z end need not be computed if given.
+    fails, the flows of the intervals one after another. Once relative defects are at most `enough`
+    one more correction ends it, without a look at what it leaves. `ends` are the points at which
+    the flows of the intervals arrive from z, where they are known already.
     """
     x, smallest = z.x, np.inf
     for _ in range(max_iter):
@@ -199,12 +200,12 @@ def settle(
 
 
 def closed_excursions(
-    batched: BatchedFields, forth: FloatArray, X: FloatArray, allowed: float, doublings: int
+    batched: BatchedFields[Any], forth: FloatArray, X: FloatArray, allowed: float, doublings: int
 ) -> tuple[FloatArray, IntArray, FloatArray]:
     """States (E, half + 1, N, m) on the ways out (E, half, d), which the ways back pass again.
 
-    Also the steps of the scheme (E, half), doubled where an interval of a way back misses its end
-    by more than allowed, and by how much it misses.
+    Also the steps of the scheme (E, half), which are doubled for intervals whose way back misses
+    the start of the way out by more than `allowed`, and by how much each misses it.
     """
     E, half, d = forth.shape
     steps = np.ones((E, half), dtype=int)
@@ -236,6 +237,6 @@ def there_and_back(out: FloatArray, forth: FloatArray, X: FloatArray, n_interval
 
 
 def of_both_ways(forth: NDArray[Any], n_intervals: int, idle: float) -> NDArray[Any]:
-    """What holds for the intervals (E, half) of the ways out, for all of the loop (M,)."""
+    """Numbers (E, half) of the ways out, as those of all intervals of the loop (M,)."""
     both = np.concatenate([forth, forth[:, ::-1]], axis=1).ravel()
     return np.pad(both, (0, n_intervals - both.size), constant_values=idle)
