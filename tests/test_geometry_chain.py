@@ -6,11 +6,8 @@ from numpy.testing import assert_allclose
 from scipy.interpolate import CubicSpline
 
 from skcode.fields import UniversalFields
-from skcode.geometry._bundle_kinds import bundle
-from skcode.geometry._chain import (
-    _MILD,
-    _RELIEF,
-    _STEEP,
+from skcode.geometry.interpolation._batched_families import batched_fields
+from skcode.geometry.interpolation._chain import (
     Setting,
     _guard,
     _link,
@@ -19,21 +16,22 @@ from skcode.geometry._chain import (
     chain,
     easiest_path,
 )
-from skcode.geometry._continuation import Report, fine_steps
-from skcode.geometry._loops import LoopDesign
-from skcode.geometry._paths import _energy, plan_paths
-from skcode.geometry._shooting import composed, propagate
+from skcode.geometry.interpolation._continuation import Report, fine_steps
+from skcode.geometry.interpolation._loops import LoopDesign
+from skcode.geometry.interpolation._paths import _energy, plan_paths
+from skcode.geometry.interpolation._shooting import composed, propagate
+from skcode.geometry.interpolation._tuning import CHAIN
 
 
 def setting(N, n_intervals):
-    many = bundle(UniversalFields().draw(2, rng=0))
+    many = batched_fields(UniversalFields().draw(2, rng=0))
     X, Y = np.random.default_rng(0).random((2, N, 2))
     return Setting(many, 0.5, n_intervals, np.random.default_rng(1), Report()), X, Y
 
 
 def test_a_chain_starts_each_loop_where_the_one_before_ends():
     shared, X, Y = setting(7, 100)
-    many, tol = shared.bundle, 1e-8
+    many, tol = shared.batched, 1e-8
     path = plan_paths(X, Y, 0.5, [np.zeros_like(X)])
     with np.errstate(all="ignore"):  # of the candidates for a loop some explode
         segments, s = chain(shared, path, X, tol, 200)
@@ -57,7 +55,7 @@ def test_a_chain_starts_each_loop_where_the_one_before_ends():
 
 def test_errors_of_segments_tell_at_which_steps_the_end_of_a_chain_is_accurate():
     shared, X, Y = setting(5, 100)
-    many = shared.bundle
+    many = shared.batched
     path = plan_paths(X, Y, 0.5, [np.zeros_like(X)])
     with np.errstate(all="ignore"):
         segments, s = chain(shared, path, X, 1e-8, 200)
@@ -153,7 +151,7 @@ def test_companions_take_the_stretch_back():
             assert list(guarded.points) == [2]
             assert_allclose(guarded.offsets[0] @ [0.8, -0.6], 0, atol=1e-15)
             stretched = np.linalg.norm(composed(segment.A)[2] @ u)
-            assert stretched == pytest.approx(np.exp(-_RELIEF * ds), abs=0.05)
+            assert stretched == pytest.approx(np.exp(-CHAIN.relief * ds), abs=0.05)
     assert sizes == [1, 0]
 
 
@@ -167,7 +165,7 @@ def test_links_are_cut_until_their_flow_is_mild():
         turned = 1e6 * np.tile(np.eye(2), (4, 1, 1))
         mild = _link(start, path, 0.0, 0.2, 1e-8, turned, 1.0)
     steep = [_steepness(composed(segment.A)) for segment, _ in (free, mild)]
-    assert steep[1] <= _MILD < steep[0] <= _STEEP
+    assert steep[1] <= CHAIN.mild < steep[0] <= CHAIN.steep
     assert mild[1] < free[1]
     for segment, ds in (free, mild):
         assert np.max(abs(segment.z.x[-1] - path(ds))) < 0.05 * np.max(abs(path(ds) - X))

@@ -239,8 +239,10 @@ def test_the_best_attempt_is_kept_and_an_explosion_gives_way(monkeypatch, errors
         residual = np.full(Y.shape, next(outcomes))
         return InterpolationResult(np.zeros((3, 5)), 1.0, residual, False, "", 0, 1, 1, 1.0)
 
-    monkeypatch.setattr("skcode.geometry._interpolate._identity", lambda *_: ([], 1.0))
-    monkeypatch.setattr("skcode.geometry._interpolate._finish", finish)
+    monkeypatch.setattr(
+        "skcode.geometry.interpolation._interpolate._identity", lambda *_: ([], 1.0)
+    )
+    monkeypatch.setattr("skcode.geometry.interpolation._interpolate._finish", finish)
     assert interpolate(UNIVERSAL, X, Y, n_intervals=3).error == kept
 
 

@@ -1,19 +1,28 @@
 """Loops, linearised flows over all intervals, and Newton steps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import relative_error
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skcode.fields import NeuralFields, UniversalFields
-from skcode.geometry._bundle_kinds import bundle
-from skcode.geometry._continuation import Report, Solver, draw_start
-from skcode.geometry._loops import LoopBuilder, LoopDesign
-from skcode.geometry._shooting import Iterate, Linearisation, carried, propagate, there_and_back
+from skcode.geometry.interpolation._batched_families import batched_fields
+from skcode.geometry.interpolation._continuation import Report, Solver, draw_start
+from skcode.geometry.interpolation._loops import LoopBuilder, LoopDesign
+from skcode.geometry.interpolation._shooting import (
+    Iterate,
+    Linearisation,
+    carried,
+    propagate,
+    there_and_back,
+)
+from skcode.geometry.interpolation._tuning import NEWTON
 
 
 def start(n_intervals=35, N=5):
-    many = bundle(UniversalFields().draw(2, rng=0))
+    many = batched_fields(UniversalFields().draw(2, rng=0))
     rng = np.random.default_rng(0)
     X, w = rng.random((N, 2)), 0.03 * rng.standard_normal((n_intervals, 5))
     return many, Iterate(w, propagate(many, w[None], X, 1)[0])
@@ -81,7 +90,7 @@ def test_newton_may_stop_where_its_steps_are_small():
 
 
 def test_a_loop_comes_home():
-    many = bundle(UniversalFields().draw(3, rng=1))
+    many = batched_fields(UniversalFields().draw(3, rng=1))
     X = np.random.default_rng(0).random((4, 3))
     design = LoopDesign(excursion=20, n_candidates=4)
     forth = LoopBuilder(many, X, 0.5, design).draw(50, np.random.default_rng(1))
@@ -96,7 +105,7 @@ def test_a_loop_comes_home():
 
 
 def test_loops_respect_their_bounds():
-    many = bundle(UniversalFields().draw(2, rng=0))
+    many = batched_fields(UniversalFields().draw(2, rng=0))
     X = np.random.default_rng(0).random((4, 2))
     design = LoopDesign(reach=2.0, stretch=5.0)
     forth = LoopBuilder(many, X, 0.5, design).draw(100, np.random.default_rng(1))
@@ -112,7 +121,7 @@ def test_loops_respect_their_bounds():
 
 
 def test_legs_that_collapse_or_explode_are_not_admitted():
-    many = bundle(UniversalFields().draw(2, rng=0))
+    many = batched_fields(UniversalFields().draw(2, rng=0))
     X = np.random.default_rng(0).random((4, 2))
     builder = LoopBuilder(many, X, 0.5, LoopDesign())
     xs, Ds = np.tile(X, (4, 3, 1, 1)), np.tile(np.eye(2), (4, 3, 4, 1, 1))
@@ -123,7 +132,7 @@ def test_legs_that_collapse_or_explode_are_not_admitted():
 
 
 def test_loops_are_linearised_in_single_precision_where_they_are_regular(monkeypatch):
-    many = bundle(NeuralFields(rank=None).draw(2, 20, rng=0))
+    many = batched_fields(NeuralFields(rank=None).draw(2, 20, rng=0))
     X = np.random.default_rng(0).random((5, 2))
 
     def drawn(quick):
@@ -132,15 +141,16 @@ def test_loops_are_linearised_in_single_precision_where_they_are_regular(monkeyp
 
     single = many.single()
     rough = drawn(single)
-    assert (rough.solver.bundle, rough.quick.bundle) == (many, single)
+    assert (rough.solver.batched, rough.quick.batched) == (many, single)
     assert rough.line.condition < 1e5
     exact = Linearisation(many, rough.z, rough.solver.n_steps, rough.solver.mu)
     assert 0 < relative_error(rough.line.B, exact.B) < 1e-5
-    monkeypatch.setattr("skcode.geometry._continuation._REGULAR", 1.0)
+    strict = replace(NEWTON, single_precision=1.0)
+    monkeypatch.setattr("skcode.geometry.interpolation._continuation.NEWTON", strict)
     fallen_back = drawn(single)
-    assert fallen_back.quick.bundle is many
+    assert fallen_back.quick.batched is many
     assert_array_equal(fallen_back.line.B, exact.B)
-    assert drawn(None).quick.bundle is many
+    assert drawn(None).quick.batched is many
 
 
 def test_states_are_carried_to_first_order_where_the_start_moves():
@@ -157,7 +167,7 @@ def test_states_are_carried_to_first_order_where_the_start_moves():
 
 def test_a_loop_takes_more_steps_only_where_it_does_not_close():
     rng = np.random.default_rng(0)
-    many = bundle(NeuralFields(rank=None, scale=4.0).draw(2, 10, rng=0))
+    many = batched_fields(NeuralFields(rank=None, scale=4.0).draw(2, 10, rng=0))
     X = rng.random((5, 2))
     start = draw_start(many, X, 0.5, 44, rng, Report(), LoopDesign(excursion=20), 1e-6)
     steps = start.solver.n_steps

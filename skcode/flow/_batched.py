@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from skcode.fields import DrawnFields
-from skcode.flow._tableau import Tableau
+from skcode.flow._tableau import Tableau, runge_kutta
 from skcode.utils._typing import FloatArray, Velocities
 
 
@@ -65,23 +65,14 @@ class BatchedFlows:
 
     def __call__(self, x0: FloatArray) -> FloatArray:
         """X_1 (E, m, n) from rows x0 (n, m)."""
-        a, b = self.tableau.a, self.tableau.b
-        x = np.ones((self.n_flows, x0.shape[1] + 1, x0.shape[0]), x0.dtype)
-        x[:, :-1] = x0.T
+        x = np.empty((self.n_flows, x0.shape[1], x0.shape[0]), x0.dtype)
+        x[...] = x0.T
+        point = np.ones((self.n_flows, x.shape[1] + 1, x.shape[2]), x.dtype)
         for velocities in self.velocities:
-            k: list[FloatArray] = []
-            for row in a:
-                point = x
-                if k:
-                    point = x.copy()
-                    point[:, :-1] += _weighted(row, k)
-                k.append(velocities(point))
-            x[:, :-1] += _weighted(b, k)
-        return x[:, :-1]
 
+            def slopes(y: FloatArray, velocities: Velocities = velocities) -> tuple[FloatArray]:
+                point[:, :-1] = y
+                return (velocities(point),)
 
-def _weighted(weights: Sequence[float], k: list[FloatArray]) -> FloatArray:
-    """Sum_j weights_j k_j."""
-    if len(k) == 1 and weights[0] == 1:
-        return k[0]
-    return np.tensordot(weights[: len(k)], k, axes=1)
+            x += runge_kutta(self.tableau.a, self.tableau.b, slopes, x)[0]
+        return x

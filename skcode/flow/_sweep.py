@@ -11,7 +11,7 @@ and the control of field l gathers h <kappa_i, V_l(X_i)>.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,13 @@ from skcode.flow._tableau import Tableau
 from skcode.utils._blocks import odd_block
 from skcode.utils._typing import FloatArray
 
-#: tapes of one block are kept between the sweeps up to this size, else recomputed
+#: bytes of tapes of one block that are kept between the sweeps. Beyond, tapes are recomputed: that
+#: costs a forward step for each step back, and keeping more takes memory in every thread
 _TAPE_BYTES = 32 * 2**20
-#: what the arrays of one step may take, so that a step stays in the caches: smaller blocks save
-#: less in memory traffic than their calls cost
+#: bytes of the arrays of one step, which sets the size of blocks. Larger blocks fall out of the
+#: caches, and smaller ones save less in memory traffic than their calls from Python cost
 _CACHE_BYTES = 4 * 2**20
-#: a step of the sweep back: bound, x, tape, adjoint, x_bar, interval
+#: what the sweep back does in a stage, given bound, x, tape, adjoint, x_bar and the interval
 _Pull = Callable[[Any, FloatArray, Any, FloatArray, FloatArray | None, int], None]
 
 
@@ -178,19 +179,35 @@ class Sweep:
 
     def _step(self, bound: Any, x: FloatArray, x_next: FloatArray, record: _Record) -> None:
         """One step of the scheme; the stage states and tapes stay in the record."""
-        k, a, b = self._stages, self.tableau.a, self.tableau.b
-        if b == (1,):
-            # Euler's scheme, without the calls that the loops below make
-            record.points[0] = x
+        k = self._stages
+        record.points[0] = x
+        if self.tableau.b == (1,):
+            # Euler's scheme, without the calls that the others make
             self.kernel.forward(bound, x, k[0], record.tapes[0])
             np.add(x[:-1], k[0], out=x_next[:-1])
             return
-        for i in range(self.tableau.n_stages):
-            point = record.enter_stage(i, x)
+
+        def slope(i: int) -> None:
+            self.kernel.forward(bound, record.points[i], k[i], record.tapes[i])
+
+        self._advance([point[:-1] for point in record.points], k, slope, x_next[:-1])
+
+    def _advance(
+        self,
+        points: Sequence[FloatArray],
+        k: FloatArray,
+        slope: Callable[[int], None],
+        out: FloatArray,
+    ) -> None:
+        """One step of the scheme, in place: `runge_kutta` without an allocation.
+
+        Stage i moves points[i], which slope(i) turns into k[i]; points[0] is the state itself.
+        """
+        for i, row in enumerate(self.tableau.a):
             if i:
-                self._combine(x[:-1], a[i], k, point[:-1])
-            self.kernel.forward(bound, point, k[i], record.tapes[i])
-        self._combine(x[:-1], b, k, x_next[:-1])
+                self._combine(points[0], row, k, points[i])
+            slope(i)
+        self._combine(points[0], self.tableau.b, k, out)
 
     def _combine(
         self, x: FloatArray, weights: tuple[float, ...], k: FloatArray, out: FloatArray
@@ -300,19 +317,21 @@ class Sweep:
         h = 1.0 / self.n_total_steps
         bound_du = [self.fields.bind((h * row).astype(self.dtype)) for row in du]
         dx = np.array(dx, dtype=self.dtype)
-        dk, tableau = np.empty_like(self._stages), self.tableau
-        point = np.empty(self.shape, self.dtype)
+        dk = np.empty_like(self._stages)
+        # later stages may share an array: each is used up before the next one begins
+        points = [dx] + [np.empty(self.shape, self.dtype)] * (self.tableau.n_stages - 1)
         for step in range(self.n_total_steps):
             t = step // self.n_steps
             record = self._record(step)
             if not self.keeps_tapes:
                 self._replay(step)
-            for i in range(tableau.n_stages):
-                self._combine(dx, tableau.a[i], dk, point)
+
+            def slope(i: int, t: int = t, record: _Record = record) -> None:
                 self.kernel.pushforward(
-                    self._bound[t], record.points[i], record.tapes[i], point, bound_du[t], dk[i]
+                    self._bound[t], record.points[i], record.tapes[i], points[i], bound_du[t], dk[i]
                 )
-            self._combine(dx, tableau.b, dk, dx)
+
+            self._advance(points, dk, slope, dx)
         return dx
 
 
@@ -323,13 +342,7 @@ class _Record:
         self, kernel: Kernel[Any, Any], n_stages: int, shape: tuple[int, int], dtype: DTypeLike
     ):
         self.tapes = [kernel.new_tape() for _ in range(n_stages)]
-        # the first stage state is the state itself
-        self.points: list[Any] = [None] + [
+        # the first stage state is the state itself, which the step puts there
+        self.points = [np.empty((shape[0] + 1, 0), dtype)] + [
             np.ones((shape[0] + 1, shape[1]), dtype) for _ in range(n_stages - 1)
         ]
-
-    def enter_stage(self, i: int, x: FloatArray) -> FloatArray:
-        if i == 0:
-            self.points[0] = x
-        point: FloatArray = self.points[i]
-        return point

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+
+from skcode.utils._typing import FloatArray
+
+#: maps the parts of a state to h times their velocities, one array for each part
+Slopes = Callable[..., tuple[FloatArray, ...]]
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,7 @@ HEUN = Tableau("heun", 2, ((), (1.0,)), (1 / 2, 1 / 2))
 #       | 1/6  1/3  1/3  1/6
 RK4 = Tableau("rk4", 4, ((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6))
 
+#: the schemes by their names
 TABLEAUS: dict[str, Tableau] = {t.name: t for t in (EULER, MIDPOINT, HEUN, RK4)}
 
 
@@ -143,3 +152,57 @@ def get_tableau(integrator: str | Tableau) -> Tableau:
     if integrator not in TABLEAUS:
         raise ValueError(f"integrator={integrator!r} must be one of {sorted(TABLEAUS)}.")
     return TABLEAUS[integrator]
+
+
+def runge_kutta(
+    a: Sequence[Sequence[float]], b: Sequence[float], slopes: Slopes, *parts: FloatArray
+) -> tuple[FloatArray, ...]:
+    r"""What one step of an explicit scheme adds to a state that consists of one or more arrays.
+
+    .. math:: k_i = h V\Big(x + \sum_{j < i} a_{ij} k_j\Big), \qquad \sum_i b_i k_i
+
+    The one place where stages are combined, but for `Sweep`, which does it in buffers of its own.
+    A state in parts is, for instance, points together with derivatives of the flow at them.
+
+    Parameters
+    ----------
+    a : sequence of sequence of float
+        The matrix of the scheme; of row i the first i entries are read.
+    b : sequence of float
+        The weights.
+    slopes : callable
+        Maps arrays of the shapes of `parts` to a tuple of h times their velocities.
+    *parts : ndarray
+        The state at the beginning of the step.
+
+    Returns
+    -------
+    tuple of ndarray
+        The increments, in double precision unless the scheme is Euler's.
+
+    Examples
+    --------
+    One step of Heun's method for x' = x:
+
+    >>> import numpy as np
+    >>> from skcode.flow import get_tableau, runge_kutta
+    >>> heun, h = get_tableau("heun"), 0.1
+    >>> runge_kutta(heun.a, heun.b, lambda x: (h * x,), np.ones(1))
+    (array([0.105]),)
+    """
+    n_stages = len(b)
+    first = slopes(*parts)
+    if n_stages == 1 and b[0] == 1:
+        return first
+    ks = [np.empty((n_stages, part.size)) for part in parts]
+    for i in range(n_stages):
+        if i:
+            row = np.asarray(a[i][:i])
+            points = [
+                (part + (row @ k[:i]).reshape(part.shape)).astype(part.dtype, copy=False)
+                for part, k in zip(parts, ks, strict=True)
+            ]
+        for k, value in zip(ks, slopes(*points) if i else first, strict=True):
+            k[i] = value.ravel()
+    weights = np.asarray(b)
+    return tuple((weights @ k).reshape(part.shape) for part, k in zip(parts, ks, strict=True))

@@ -10,20 +10,16 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
 from skcode.fields import DrawnFields, FunctionFields
-from skcode.geometry._bundle import Bundle
-from skcode.geometry._bundle_kinds import bundle
-from skcode.geometry._chain import Setting, chain, easiest_path
-from skcode.geometry._continuation import Report, Segment, follow
-from skcode.geometry._last_pass import LastPass
-from skcode.geometry._vector_field import drawn_fields, vector_fields
+from skcode.geometry.brackets import drawn_fields, vector_fields
+from skcode.geometry.interpolation._batched_families import batched_fields
+from skcode.geometry.interpolation._batched_fields import BatchedFields
+from skcode.geometry.interpolation._chain import Setting, chain, easiest_path
+from skcode.geometry.interpolation._continuation import Report, Segment, follow
+from skcode.geometry.interpolation._refinement import Refinement
+from skcode.geometry.interpolation._tuning import ATTEMPTS
 from skcode.utils._memory import keep_freed_memory
 from skcode.utils._random import RandomSource, as_generator
 from skcode.utils._typing import FloatArray
-
-#: with the displacement readout errors of the flow, about 1 / _DIGITS, are worth lambda as much
-_DIGITS = 1e10
-#: n_intervals=None tries these multiples of the smallest sensible number, in turn
-_GROWTH = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -157,11 +153,11 @@ def interpolate(
         return _order_failure(fields, X, Y)
     keep_freed_memory()
     report = Report()
-    many = bundle(fields)
+    many = batched_fields(fields)
     rng = as_generator(random_state)
     attempts = [
         n_intervals * k if n_intervals is not None else k * _least_intervals(fields, X, readout)
-        for k in ((1, 1, 1) if n_intervals is not None else _GROWTH)
+        for k in ((1, 1, 1) if n_intervals is not None else ATTEMPTS.growth)
     ]
     best = None
     with np.errstate(all="ignore"):
@@ -179,7 +175,7 @@ def interpolate(
 
 
 def _displacement(
-    bundle: Bundle,
+    batched: BatchedFields[Any],
     X: FloatArray,
     Y: FloatArray,
     M: int,
@@ -191,12 +187,12 @@ def _displacement(
     """One loop, followed along the ray X + Y / lambda as far as it goes."""
     spread = _spread(X)
     unit = np.max(abs(Y), initial=1e-300) / spread
-    least = unit * np.clip(_DIGITS * tol / np.max(abs(Y), initial=1e-300), 1.0, 1e3)
+    least = unit * np.clip(ATTEMPTS.digits * tol / np.max(abs(Y), initial=1e-300), 1.0, 1e3)
 
     def path(s: float) -> FloatArray:
         return X + (s / least) * Y
 
-    found = follow(bundle, path, X, spread, M, float(0.1 * tol / least), rng, report)
+    found = follow(batched, path, X, spread, M, float(0.1 * tol / least), rng, report)
     if found is None:
         return None
     segment, s = found
@@ -205,7 +201,7 @@ def _displacement(
 
 
 def _identity(
-    bundle: Bundle,
+    batched: BatchedFields[Any],
     X: FloatArray,
     Y: FloatArray,
     M: int,
@@ -216,7 +212,7 @@ def _identity(
 ) -> tuple[list[Segment], float] | None:
     """A chain of loops along paths from X to Y."""
     spread = _spread(np.vstack([X, Y]))
-    setting = Setting(bundle, spread, M, rng, report)
+    setting = Setting(batched, spread, M, rng, report)
     path = easiest_path(setting, X, Y)
     segments, s = chain(setting, path, X, tol, max_loops)
     if not segments:
@@ -236,9 +232,9 @@ def _finish(
 ) -> InterpolationResult:
     """Make the chain accurate, and say what is reached."""
     shift = X if readout == "displacement" else 0.0
-    last = LastPass(segments, X, shift + Y / scale, tol / scale)
-    residual = scale * (last.run() - shift) - Y
-    w = np.concatenate([z.w for z in last.parts])
+    refinement = Refinement(segments, X, shift + Y / scale, tol / scale)
+    residual = scale * (refinement.run() - shift) - Y
+    w = np.concatenate([z.w for z in refinement.parts])
     error = np.max(abs(residual))
     success = bool(error <= tol)
     reached = f"largest error {error:.1e}, tol {tol:.1e}"
@@ -256,7 +252,7 @@ def _finish(
         message,
         report.n_iter,
         report.n_loops,
-        max(int(n.max()) for n in last.steps),
+        max(int(n.max()) for n in refinement.steps),
         report.condition,
     )
 

@@ -8,21 +8,32 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy.integrate import DOP853
 
+from skcode.flow import runge_kutta
+from skcode.geometry.interpolation._tuning import CACHE
 from skcode.utils._typing import FloatArray, IntArray
 
 #: the scheme of Dormand and Prince of order 8
 _A, _B, ORDER = DOP853.A, DOP853.B, 8
-#: floats in the arrays of one chunk of groups, which stay in the cache, and how many stages' arrays
-#: of derivatives are worth it
-_CHUNK, _IN_USE = 2**18, 3
 
 
-class Bundle(ABC):
+class Bound(Protocol):
+    """What a kind of fields made of the controls of all groups."""
+
+    def first(self, g: int) -> Self:
+        """The same for the first g groups."""
+
+
+#: of one kind of fields: whoever calls `bind` hands the result on and does not look inside
+B = TypeVar("B", bound=Bound)
+
+
+class BatchedFields(ABC, Generic[B]):
     """V_w(x) = sum_i w^i V_i(x) for G groups of N points, each group with its own w.
 
     Shapes: w (G, d), x (G, N, m).
@@ -30,36 +41,36 @@ class Bundle(ABC):
 
     n_fields: int
     n_states: int
-    #: floats that one point costs
+    #: floats in the intermediate arrays of one point, by which groups are put into chunks
     width: int
-    #: what velocities and derivatives are computed in; flows sum velocities in double precision
-    dtype: Any = np.float64
+    #: precision of velocities and derivatives; flows sum them up in double precision in any case
+    dtype: DTypeLike = np.float64
 
-    def single(self) -> Bundle:
+    def single(self) -> Self:
         """The same fields in single precision, where that is faster."""
         return self
 
     @abstractmethod
-    def bind(self, w: FloatArray) -> Any:
-        """What the methods need of w; its parts are arrays with a first axis G."""
+    def bind(self, w: FloatArray) -> B:
+        """Contract the controls with the coefficients, once for all evaluations under them."""
 
     @abstractmethod
     def values(self, x: FloatArray) -> FloatArray:
         """All fields at each point (G, N, m, d)."""
 
     @abstractmethod
-    def velocity(self, bound: Any, x: FloatArray) -> FloatArray:
+    def velocity(self, bound: B, x: FloatArray) -> FloatArray:
         """V_w(x) as (G, N, m)."""
 
     @abstractmethod
-    def derivative(self, bound: Any, x: FloatArray) -> FloatArray:
+    def derivative(self, bound: B, x: FloatArray) -> FloatArray:
         """DV_w(x) as (G, N, m, m), with the direction last."""
 
-    def local(self, bound: Any, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def local(self, bound: B, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Velocity, derivative and values at once."""
         return self.velocity(bound, x), self.derivative(bound, x), self.values(x)
 
-    def tangent(self, bound: Any, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def tangent(self, bound: B, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Velocity and derivative at once."""
         return self.local(bound, x)[:2]
 
@@ -71,17 +82,17 @@ class Bundle(ABC):
         for s, n in self._chunks(x, n_steps, self.width):
             bound, y = self.bind(w[s] / n[:, None]), x[s]
             for g in _going(n):
-                y[:g] += self._step(_first(bound, g), y[:g])
+                y[:g] += self._step(bound.first(g), y[:g])
             out[s] = y
         return out
 
     def tangent_flow(self, w: FloatArray, x: FloatArray, n_steps: int | IntArray) -> FloatArray:
         """The derivative of `flow` in x (G, N, m, m) alone."""
         A = np.empty((*x.shape, self.n_states))
-        for s, n in self._chunks(x, n_steps, self.width + _IN_USE * self.n_states**2):
+        for s, n in self._chunks(x, n_steps, self.width + CACHE.stages_in_use * self.n_states**2):
             bound, y, D = self.bind(w[s] / n[:, None]), x[s], _identities(x[s])
             for g in _going(n):
-                dx, step = self._tangent_step(_first(bound, g), y[:g])
+                dx, step = self._tangent_step(bound.first(g), y[:g])
                 y[:g] += dx
                 D[:g] = step @ D[:g]
             A[s] = D
@@ -93,11 +104,11 @@ class Bundle(ABC):
         """Derivatives of `flow` in x (G, N, m, m) and in w (G, N, m, d)."""
         m, d = self.n_states, self.n_fields
         A, B = np.empty((*x.shape, m)), np.empty((*x.shape, d))
-        for s, n in self._chunks(x, n_steps, _IN_USE * (self.width + m * (m + d))):
+        for s, n in self._chunks(x, n_steps, CACHE.stages_in_use * (self.width + m * (m + d))):
             bound, y, D = self.bind(w[s] / n[:, None]), x[s], _identities(x[s])
             P = np.zeros((*y.shape, d), self.dtype)
             for g in _going(n):
-                dx, step, push = self._adjoint_step(_first(bound, g), y[:g])
+                dx, step, push = self._adjoint_step(bound.first(g), y[:g])
                 y[:g] += dx
                 D[:g] = step @ D[:g]
                 P[:g] = step.astype(self.dtype, copy=False) @ P[:g] + push
@@ -107,34 +118,31 @@ class Bundle(ABC):
     def _chunks(
         self, x: FloatArray, n_steps: int | IntArray, width: int
     ) -> Iterator[tuple[IntArray, IntArray]]:
-        """Few enough groups that their arrays stay small, and their steps: the most come first."""
+        """Groups that fit the cache together, and their steps; those of most steps come first."""
         G, N, _ = x.shape
-        size = max(1, _CHUNK // (N * width))
+        size = max(1, CACHE.chunk // (N * width))
         steps = np.broadcast_to(n_steps, G)
         order = np.argsort(-steps, kind="stable")
         for start in range(0, G, size):
             groups = order[start : start + size]
             yield groups, steps[groups]
 
-    def _step(self, bound: Any, x: FloatArray) -> FloatArray:
+    def _step(self, bound: B, x: FloatArray) -> FloatArray:
         """What one step of the scheme adds to x."""
-        k = np.empty((len(_B), x.size))
-        for i, row in enumerate(_A):
-            k[i] = self.velocity(bound, x + (row[:i] @ k[:i]).reshape(x.shape)).ravel()
-        added: FloatArray = (_B @ k).reshape(x.shape)
-        return added
+        return runge_kutta(_A, _B, lambda point: (self.velocity(bound, point),), x)[0]
 
-    def _tangent_step(self, bound: Any, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _tangent_step(self, bound: B, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """What one step adds to x, and its derivative in x (G, N, m, m)."""
-        one = _identities(x)
-        k, K = np.empty((len(_B), x.size)), np.empty((len(_B), one.size))
-        for i, row in enumerate(_A):
-            velocity, D = self.tangent(bound, x + (row[:i] @ k[:i]).reshape(x.shape))
-            k[i] = velocity.ravel()
-            K[i] = (D @ (one + (row[:i] @ K[:i]).reshape(one.shape))).ravel()
-        return (_B @ k).reshape(x.shape), one + (_B @ K).reshape(one.shape)
 
-    def _adjoint_step(self, bound: Any, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        def slopes(point: FloatArray, D: FloatArray) -> tuple[FloatArray, FloatArray]:
+            velocity, slope = self.tangent(bound, point)
+            return velocity, slope @ D
+
+        one = _identities(x)
+        dx, dD = runge_kutta(_A, _B, slopes, x, one)
+        return dx, one + dD
+
+    def _adjoint_step(self, bound: B, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """What one step adds to x, its derivative in x (G, N, m, m) and in w (G, N, m, d).
 
         They are those of the discrete adjoint: with the derivative L_i = dx_1 / dk_i of the step
@@ -143,7 +151,7 @@ class Bundle(ABC):
         """
         m, stages, one = self.n_states, len(_B), np.eye(self.n_states)
         k, LD = np.empty((stages, x.size)), np.empty((stages, x.size * m))
-        # stage i is in columns and rows i m .. (i + 1) m
+        # stage i takes the columns of L and the rows of V from i m to (i + 1) m
         L = np.empty((*x.shape, stages * m), self.dtype)
         V = np.empty((*x.shape[:2], stages * m, self.n_fields), self.dtype)
         at = [slice(i * m, (i + 1) * m) for i in range(stages)]
@@ -162,15 +170,8 @@ class Bundle(ABC):
 
 
 def _going(n_steps: IntArray) -> list[int]:
-    """For each step, how many groups take it: those of the most steps come first."""
+    """How many of the groups, sorted by their steps, take the first step, the second, ..."""
     return [int(np.sum(n_steps > taken)) for taken in range(n_steps[0])]
-
-
-def _first(bound: Any, g: int) -> Any:
-    """What is bound of the first g groups."""
-    if isinstance(bound, np.ndarray):
-        return bound[:g]
-    return bound._make(None if part is None else part[:g] for part in bound)
 
 
 def _identities(x: FloatArray) -> FloatArray:

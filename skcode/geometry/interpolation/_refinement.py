@@ -1,4 +1,4 @@
-"""The last pass over a chain of loops: at steps of the scheme that are fine enough."""
+"""Refinement of a chain of loops: the same controls at finer steps, corrected where they drift."""
 
 from __future__ import annotations
 
@@ -7,25 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from skcode.geometry._bundle import ORDER
-from skcode.geometry._continuation import STILL, Segment, fine_steps
-from skcode.geometry._shooting import Iterate, Linearisation, carried, composed, settle
+from skcode.geometry.interpolation._batched_fields import ORDER
+from skcode.geometry.interpolation._continuation import Segment, fine_steps
+from skcode.geometry.interpolation._shooting import (
+    Iterate,
+    Linearisation,
+    carried,
+    composed,
+    settle,
+)
+from skcode.geometry.interpolation._tuning import NEWTON, REFINEMENT
 from skcode.utils._typing import FloatArray, IntArray
 
-#: relative defects of this size, once corrected, are small
-_SETTLED = 1e-10
-#: the errors of the scheme are to be this share of the tolerance; rounds of ever finer steps
-_SHARE, _ROUNDS = 0.2, 5
-#: how far, in spreads, the points may be from where a loop was to bring them, and in units of how
-#: far it moves them: more it might not take back; and the part that is left by a correction
-_DRIFT, _OF_MOVE, _LEFT = 1e-3, 0.03, 0.1
-#: where loops begin further than this, in spreads, from where they did, derivatives are renewed
-_MOVED = 1e-5
-#: roundings that the flow of a chain amplifies
-_ROUNDINGS = 8
 
-
-class LastPass:
+class Refinement:
     """A chain whose loops have to meet their targets, the last one within the tolerance.
 
     Within the chain loops are computed at coarse steps of the scheme. At fine ones they end
@@ -58,7 +53,7 @@ class LastPass:
         self.tol = max(tol, _rounding(segments))
         self.parts = [segment.z for segment in segments]
         self.A = [segment.A for segment in segments]
-        self.steps = fine_steps(segments, _SHARE * self.tol)
+        self.steps = fine_steps(segments, REFINEMENT.share * self.tol)
 
     def run(self) -> FloatArray:
         """Correct the chain at finer steps until more of them change nothing; where it ends.
@@ -67,7 +62,7 @@ class LastPass:
         more is tried.
         """
         steps, line, change = self.steps, self.segments[-1].line, np.inf
-        for _ in range(_ROUNDS):
+        for _ in range(REFINEMENT.rounds):
             end = self._settle(steps)
             if not np.isfinite(end).all():
                 break
@@ -85,7 +80,9 @@ class LastPass:
             # a scheme of order 8 that gains less than a factor of 2 meets rounding
             if not change > 0.1 * self.tol or change > before / 2:
                 break
-            growth = np.clip((change / (0.1 * _SHARE * self.tol)) ** (1 / ORDER), 1.375, 2.5)
+            growth = np.clip(
+                (change / (0.1 * REFINEMENT.share * self.tol)) ** (1 / ORDER), 1.375, 2.5
+            )
             steps = [np.ceil(growth * n).astype(int) for n in steps]
         return end
 
@@ -102,22 +99,24 @@ class LastPass:
         solver, z = self.segments[i].solver, self.parts[i]
         start = self.parts[i - 1].x[-1] if i else self.X
         x = carried(z.x, self.A[i], start)
-        if np.max(abs(start - z.x[0])) > _MOVED * STILL / solver.mu:
+        if np.max(abs(start - z.x[0])) > REFINEMENT.moved * NEWTON.still / solver.mu:
             coarse = np.maximum(solver.n_steps // 2, 1)
-            self.A[i] = solver.bundle.single().tangent_flow(z.w, x[:-1], coarse)
-        x = settle(solver.bundle, Iterate(z.w, x), self.A[i], n_steps, enough=_SETTLED)
+            self.A[i] = solver.batched.single().tangent_flow(z.w, x[:-1], coarse)
+        x = settle(solver.batched, Iterate(z.w, x), self.A[i], n_steps, enough=REFINEMENT.settled)
         self.parts[i] = Iterate(z.w, x)
 
     def _keep_to_plan(self, i: int, n_steps: IntArray) -> None:
-        """Correct a loop that ends where it was not to end."""
+        """Correct a loop whose end is further from the plan than later loops can take back."""
         segment, planned = self.segments[i], self.segments[i].z.x[-1]
         move = np.max(abs(planned - segment.z.x[0]))
-        allowed = min(_DRIFT * STILL / segment.solver.mu, _OF_MOVE * move)
+        allowed = min(
+            REFINEMENT.drift * NEWTON.still / segment.solver.mu, REFINEMENT.of_move * move
+        )
         if not np.max(abs(self.parts[i].x[-1] - planned)) > allowed:
             return
         line = self._linearised(i)
         if line is not None:
-            self._steer(i, line, n_steps, planned, _LEFT * allowed)
+            self._steer(i, line, n_steps, planned, REFINEMENT.left * allowed)
             self._settle_loop(i, n_steps)
 
     def _linearised(self, i: int) -> Linearisation | None:
@@ -132,9 +131,11 @@ class LastPass:
 
 
 def _rounding(segments: list[Segment]) -> float:
-    """What roundings of the states amount to at the end: nothing comes closer."""
+    """Largest error at the end that rounding the states causes: no target is met more closely."""
     to_end, largest = np.eye(segments[-1].A.shape[-1]), 1.0
     for segment in reversed(segments):
         to_end = to_end @ composed(segment.A)
         largest = max(largest, float(np.nan_to_num(np.linalg.norm(to_end, axis=(1, 2)).max())))
-    return float(_ROUNDINGS * np.finfo(float).eps * largest * np.max(abs(segments[-1].z.x[-1])))
+    return float(
+        REFINEMENT.roundings * np.finfo(float).eps * largest * np.max(abs(segments[-1].z.x[-1]))
+    )

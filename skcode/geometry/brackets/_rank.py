@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import svdvals
 
-from skcode.geometry._bracket import lie_bracket
-from skcode.geometry._vector_field import (
+from skcode.geometry.brackets._bracket import lie_bracket
+from skcode.geometry.brackets._lyndon import Bracket, bracket_basis
+from skcode.geometry.brackets._vector_field import (
     BracketField,
     PolynomialField,
     VectorField,
     all_polynomial,
     vector_fields,
 )
-from skcode.geometry._words import Bracket, bracket_basis
 from skcode.utils._typing import FloatArray, Traced
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from skcode.fields import DrawnFields, UniversalFields
-from skcode.geometry._bracket import lie_bracket
-from skcode.geometry._vector_field import PolynomialField, vector_fields
+from skcode.geometry.brackets._bracket import lie_bracket
+from skcode.geometry.brackets._vector_field import PolynomialField, vector_fields
 from skcode.utils._random import RandomSource
 from skcode.utils._typing import IntArray
 

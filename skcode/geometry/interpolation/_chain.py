@@ -6,63 +6,32 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
-from skcode.geometry._bundle import ORDER, Bundle
-from skcode.geometry._continuation import STILL, Report, Segment, Start, draw_start
-from skcode.geometry._loops import LoopDesign
-from skcode.geometry._paths import plan_paths
-from skcode.geometry._shooting import Iterate, Linearisation, composed, settle
-from skcode.utils._typing import FloatArray
+from skcode.geometry.interpolation._batched_fields import ORDER, BatchedFields
+from skcode.geometry.interpolation._continuation import Report, Segment, Start, draw_start
+from skcode.geometry.interpolation._loops import LoopDesign
+from skcode.geometry.interpolation._paths import Path, plan_paths
+from skcode.geometry.interpolation._shooting import Iterate, Linearisation, composed, settle
+from skcode.geometry.interpolation._tuning import CHAIN, CLOSING, NEWTON, PATHS
+from skcode.utils._typing import FloatArray, IntArray
 
-#: the smallest part of a path that one loop is to carry the points
-_SMALLEST_PART = 2e-5
-#: parts that fail are cut by the first factor; in the next loop points may move further on the way
-#: by the second one, the first loop's by the last number, in spreads
-_CUT, _MORE, _FIRST = 1.5, 1.4, 0.7
-#: how well loops are closed within the chain, in spreads, and when Newton's method may stop there,
-#: in units of its first step: the next loop starts where this one really ends
-_CLOSED, _SLACK = 1e-6, 0.03
-#: steps of the scheme by which it would be closed up to this, in spreads, tell where it really
-#: ends. Relative defects of the second size at coarse steps, and of the third at finer ones, are
-#: small once they are corrected: what is left the last pass corrects
-_CONVERGED, _NEARLY, _ENOUGH = 1e-8, 1e-4, 1e-5
-#: how much the flow of one loop may stretch what is around a point, and how much it may do so
-#: even where the whole chain stretches more than the tolerance bears
-_STEEP, _MILD = 3.0, 1.3
-#: the flow of the chain may amplify errors of this size up to the tolerance, or by the second
-#: number; half of that, in digits, from the start, the rest in proportion to the way
-_ROUNDING, _BEARABLE = 3e-12, 50.0
-#: around at most this share of the points, where the flow of the chain has stretched by this share
-#: of what is bearable, a companion at this distance, in spreads, is to come closer at this rate;
-#: where little is bearable, less than the last number, all of it
-_GUARDED, _GUARD, _NEAR, _RELIEF, _LITTLE = 0.25, 0.2, 0.02, 4.0, 1000.0
-#: loops double their intervals after parts below the first size, up to the last factor in all, and
-#: halve them after parts above the second one
-_SMALL_PART, _LARGE_PART, _MOST_INTERVALS = 0.003, 0.01, 4
-#: designs of loops, and their shares of the intervals: many fields that vary from point to point
-#: do best with loops that are short in every way, in ten dimensions a little less so; five or seven
-#: with long legs and excursions, chosen from more candidates
+#: designs of loops, and which part of the intervals each has. Many fields that vary from point to
+#: point do best with short excursions and few candidates (the first design; the second in ten
+#: dimensions), five or seven fields with long legs and many candidates (the last two)
 _DESIGNS = (
     (LoopDesign(excursion=10, leg=1, n_candidates=8), 0.15),
     (LoopDesign(excursion=20, leg=2, n_candidates=8), 0.4),
     (LoopDesign(excursion=50, leg=3, n_candidates=32), 1.0),
     (LoopDesign(excursion=100, leg=5, n_candidates=32), 1.0),
 )
-#: what an interval costs in steps of Newton's method for each candidate; the share of a design's
-#: rate that its last loop makes, how the rates of those that rest grow until they are tried, for
-#: each loop that costs as much as theirs, and the part of the path that is expected before
-_DRAW, _FRESH, _FORGET, _EXPECTED = 0.06, 0.5, 1.05, 0.003
-#: widths of the kernel for planned paths, in units of the distance of neighbours in a cube, the
-#: sizes of the bends that the plans start from, where paths are probed, and by what
-_WIDTHS, _BENDS, _PROBES = (0.55, 0.8), (0.0, 0.25, 0.25, 0.5), (0.1, 0.5, 0.9)
+#: the loops that are tried in order to compare paths
 _PROBED = LoopDesign(excursion=50)
 
 
 class Setting(NamedTuple):
     """What all loops of a chain share: fields, unit of length, intervals of a loop, and so on."""
 
-    bundle: Bundle
+    batched: BatchedFields[Any]
     spread: float
     n_intervals: int
     rng: np.random.Generator
@@ -70,9 +39,9 @@ class Setting(NamedTuple):
 
     def start(self, X: FloatArray, design: LoopDesign) -> Start | None:
         """A loop at the points X; None on explosion."""
-        quick = self.bundle.single()
+        quick = self.batched.single()
         shared = (X, self.spread, self.n_intervals, self.rng, self.report, design)
-        return draw_start(self.bundle, *shared, _CLOSED, quick)
+        return draw_start(self.batched, *shared, CLOSING.in_chain, quick)
 
 
 def _response(start: Start, velocity: FloatArray) -> tuple[float, float]:
@@ -81,20 +50,20 @@ def _response(start: Start, velocity: FloatArray) -> tuple[float, float]:
     return float(np.linalg.norm(dw)), float(np.max(abs(dx)))
 
 
-def easiest_path(setting: Setting, X: FloatArray, Y: FloatArray) -> CubicSpline:
+def easiest_path(setting: Setting, X: FloatArray, Y: FloatArray) -> Path:
     """Of planned paths the one along which loops have to change least for the velocities."""
     neighbours = 2 * setting.spread * len(X) ** (-1 / X.shape[1])
     if len(X) == 1:
-        return plan_paths(X, Y, _WIDTHS[0] * neighbours, [np.zeros_like(X)])
-    bends = [bend * setting.spread * setting.rng.standard_normal(X.shape) for bend in _BENDS]
-    paths = [plan_paths(X, Y, width * neighbours, bends) for width in _WIDTHS]
+        return plan_paths(X, Y, PATHS.widths[0] * neighbours, [np.zeros_like(X)])
+    bends = [bend * setting.spread * setting.rng.standard_normal(X.shape) for bend in PATHS.bends]
+    paths = [plan_paths(X, Y, width * neighbours, bends) for width in PATHS.widths]
     return min(paths, key=lambda path: _hardness(setting, path))
 
 
-def _hardness(setting: Setting, path: Any) -> float:
+def _hardness(setting: Setting, path: Path) -> float:
     """How much the controls of loops have to change for the velocities along the path."""
     total = 0.0
-    for s in _PROBES:
+    for s in PATHS.probes:
         start = setting.start(path(s), _PROBED)
         total += np.inf if start is None else _response(start, path(s, 1))[0]
     return total
@@ -102,16 +71,17 @@ def _hardness(setting: Setting, path: Any) -> float:
 
 @dataclass
 class _Option:
-    """A design of loops, and how it did so far."""
+    """A design of loops, and how far its loops came for what they cost."""
 
     design: LoopDesign
     n_intervals: int
-    #: the intervals are this many times as many now
+    #: factor by which the intervals have grown
     times: int = 1
-    #: how far points may move on the way, in spreads
-    far: float = _FIRST
-    #: the part of the path for the cost, and what a loop costs; unknown in the beginning
+    #: how far points may move on the way of the next loop, in spreads
+    far: float = CHAIN.first_reach
+    #: part of the path for each unit of cost; infinite until known, so that every design is tried
     rate: float = np.inf
+    #: what a loop costs, in Newton steps times intervals
     cost: float = np.inf
 
     def size(self) -> int:
@@ -123,11 +93,11 @@ class _Option:
         self.cost = self._cost(newton)
         rate = ds / self.cost
         known = self.rate if np.isfinite(self.rate) else rate
-        self.rate = _FRESH * rate + (1 - _FRESH) * known
-        self.far = _MORE * ds * travel if ds > 0 else self.far / 2
-        if ds < _SMALL_PART:
-            self.times = min(2 * self.times, _MOST_INTERVALS)
-        elif ds > _LARGE_PART:
+        self.rate = CHAIN.fresh * rate + (1 - CHAIN.fresh) * known
+        self.far = CHAIN.grow * ds * travel if ds > 0 else self.far / 2
+        if ds < CHAIN.small_part:
+            self.times = min(2 * self.times, CHAIN.most_times)
+        elif ds > CHAIN.large_part:
             self.times = max(self.times // 2, 1)
 
     def rested(self, ds: float, cost: float, newton: float) -> None:
@@ -137,26 +107,27 @@ class _Option:
         """
         if self.rate == np.inf:
             self.cost = self._cost(newton)
-            self.rate = _EXPECTED / self.cost
+            self.rate = CHAIN.expected / self.cost
         else:
-            self.rate *= _FORGET ** min(cost / self.cost, 1.0)
+            self.rate *= CHAIN.forget ** min(cost / self.cost, 1.0)
             if ds > 0 and self.times > 1:
                 self.times, self.cost = self.times // 2, self.cost / 2
 
     def _cost(self, newton: float) -> float:
-        return self.size() * (_DRAW * self.design.n_candidates + newton)
+        return self.size() * (CHAIN.draw_cost * self.design.n_candidates + newton)
 
 
 def chain(
-    setting: Setting, path: Any, X: FloatArray, tol: float, max_loops: int
+    setting: Setting, path: Path, X: FloatArray, tol: float, max_loops: int
 ) -> tuple[list[Segment], float]:
     """Loops that carry X along the path, a small part each, and how far along they came.
 
     The flow of a loop that moves the points far is steep between them, and the flow of the chain is
-    as steep as the product: it would amplify rounding beyond all bounds. Companions of the points
-    around which it has stretched most take the stretch back. Each loop starts where the one before
-    really ends. Of the designs that one makes the next loop whose loops came furthest for what they
-    cost; the others are tried again from time to time.
+    as steep as the product of all: it would amplify rounding beyond all bounds. So loops are
+    bounded in steepness, and companions (points beside those around which the flow has stretched
+    most) have to come closer, which takes the stretch back. Each loop starts where the one before
+    really ends. The next loop is of the design whose loops came furthest for what they cost;
+    designs that rest gain slowly, until they are tried again.
     """
     segments: list[Segment] = []
     s, x, misses = 0.0, X, 0
@@ -164,7 +135,7 @@ def chain(
         _Option(design, max(1, int(share * setting.n_intervals))) for design, share in _DESIGNS
     ]
     turned = np.tile(np.eye(X.shape[1]), (len(X), 1, 1))
-    bearable = max(tol / _ROUNDING, _BEARABLE)
+    bearable = max(tol / CHAIN.rounding, CHAIN.bearable)
     report = setting.report
     while s < 1 and misses < 3 * len(options) and report.n_loops < max_loops:
         option = max(options, key=lambda option: option.rate)
@@ -195,9 +166,9 @@ def chain(
 class _Guarded(NamedTuple):
     """A path together with companions of some of its points, which come closer from s on."""
 
-    path: Any
+    path: Path
     s: float
-    points: Any
+    points: IntArray
     offsets: FloatArray
 
     def extended(self, x: FloatArray) -> FloatArray:
@@ -206,25 +177,25 @@ class _Guarded(NamedTuple):
 
     def __call__(self, t: float, order: int = 0) -> FloatArray:
         x = self.path(t, order)
-        closer = (-_RELIEF) ** order * np.exp(-_RELIEF * (t - self.s)) * self.offsets
+        closer = (-CHAIN.relief) ** order * np.exp(-CHAIN.relief * (t - self.s)) * self.offsets
         return np.concatenate([x, x[self.points] + closer])
 
 
-def _guard(path: Any, s: float, turned: FloatArray, bearable: float, spread: float) -> _Guarded:
+def _guard(path: Path, s: float, turned: FloatArray, bearable: float, spread: float) -> _Guarded:
     """The path together with companions of the points around which the flow has stretched most.
 
     A companion lies where the stretch points: a flow that brings it closer takes the stretch back.
     """
     U, sizes, _ = np.linalg.svd(turned)
-    points = np.argsort(-sizes[:, 0])[: int(np.ceil(_GUARDED * len(turned)))]
-    share = _GUARD if bearable > _LITTLE else 1.0
-    points = points[sizes[points, 0] > share * _STEEP * bearable ** (0.5 + 0.5 * s)]
-    return _Guarded(path, s, points, _NEAR * spread * U[points, :, 0])
+    points = np.argsort(-sizes[:, 0])[: int(np.ceil(CHAIN.guarded * len(turned)))]
+    share = CHAIN.guard if bearable > CHAIN.little else 1.0
+    points = points[sizes[points, 0] > share * _allowed(bearable, s)]
+    return _Guarded(path, s, points, CHAIN.near * spread * U[points, :, 0])
 
 
 def _link(
     start: Start,
-    path: Any,
+    path: Path,
     s: float,
     ds: float,
     tol: float,
@@ -236,41 +207,53 @@ def _link(
     The flow up to the loop has the derivatives `turned` at the points; what the path holds beyond
     these are companions, which the segment leaves out.
     """
-    while ds > _SMALLEST_PART:
+    while ds > CHAIN.smallest_part:
         t = min(s + ds, 1.0)
         last = t == 1.0
         solver = start.solver if last else start.quick
         z, line, arrived = solver.newton(
-            start.z, start.line, path(t), 0.1 * tol if last else 0.0, 8, 0.0 if last else _SLACK
+            start.z,
+            start.line,
+            path(t),
+            0.1 * tol if last else 0.0,
+            8,
+            0.0 if last else CHAIN.slack,
         )
         if arrived:
             N = len(turned)
             z = Iterate(z.w, z.x[:, :N])
-            A = solver.bundle.tangent_flow(z.w, z.x[:-1], solver.n_steps)
+            A = solver.batched.tangent_flow(z.w, z.x[:-1], solver.n_steps)
             whole = composed(A)
             steepness = _steepness(whole)
-            if steepness <= _MILD or (
-                steepness <= _STEEP
-                and _steepness(whole @ turned) <= _STEEP * bearable ** (0.5 + 0.5 * t)
+            if steepness <= CHAIN.mild or (
+                steepness <= CHAIN.steep and _steepness(whole @ turned) <= _allowed(bearable, t)
             ):
                 kept = line if last and line.B.shape[1] == N else None
                 return _settled(start, z, A, kept), ds
-        ds /= _CUT
+        ds /= CHAIN.cut
     return None
 
 
 def _settled(start: Start, z: Iterate, A: FloatArray, line: Linearisation | None) -> Segment:
     """The segment with states at finer steps, which tell what the errors of the scheme are."""
     solver = start.solver
-    gaps = start.gaps * solver.mu / STILL / _CONVERGED
+    gaps = start.gaps * solver.mu / NEWTON.still / CHAIN.converged
     refine = np.maximum(2, np.ceil(gaps ** (1 / ORDER))).astype(int)
     finer = replace(solver, n_steps=refine * solver.n_steps)
     # first to where coarse steps lead, which cost less
-    x = settle(start.quick.bundle, z, A, solver.n_steps, enough=_NEARLY)
-    coarse, ends = (solver.bundle.flow(z.w, x[:-1], each.n_steps) for each in (solver, finer))
+    x = settle(start.quick.batched, z, A, solver.n_steps, enough=CHAIN.nearly)
+    coarse, ends = (solver.batched.flow(z.w, x[:-1], each.n_steps) for each in (solver, finer))
     errors = abs(ends - coarse).max(axis=2) / refine[:, None] ** ORDER
-    x = settle(solver.bundle, Iterate(z.w, x), A, finer.n_steps, enough=_ENOUGH, ends=ends)
+    x = settle(solver.batched, Iterate(z.w, x), A, finer.n_steps, enough=CHAIN.enough, ends=ends)
     return Segment(finer, Iterate(z.w, x), A, errors, line)
+
+
+def _allowed(bearable: float, s: float) -> float:
+    """The largest stretch that a chain may have at s.
+
+    Half of what is bearable, in digits, from the start, and the rest in proportion to the way.
+    """
+    return float(CHAIN.steep * bearable ** (0.5 + 0.5 * s))
 
 
 def _steepness(D: FloatArray) -> float:

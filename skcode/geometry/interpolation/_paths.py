@@ -11,25 +11,23 @@ Image Processing 9(8), 2000.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from scipy.interpolate import CubicSpline
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
+from skcode.geometry.interpolation._tuning import PATHS
 from skcode.utils._typing import FloatArray
 
-#: pieces of a path, and times for each of them at which points must not run into each other
-_N_PIECES, _DENSE = 24, 4
-#: steps of L-BFGS for each start of the descent, and for the best one
-_FEW_STEPS, _N_STEPS = 50, 300
-#: keeps the kernel matrix regular where points are close
-_RIDGE = 1e-6
+
+class Path(Protocol):
+    """Points (N, m) at each s in [0, 1], or their derivative of an order in s."""
+
+    def __call__(self, s: float, order: int = 0, /) -> FloatArray: ...
 
 
-def plan_paths(
-    X: FloatArray, Y: FloatArray, width: float, bends: Sequence[FloatArray]
-) -> CubicSpline:
+def plan_paths(X: FloatArray, Y: FloatArray, width: float, bends: Sequence[FloatArray]) -> Path:
     r"""Paths x(s), one for each point, with x(0) = X and x(1) = Y.
 
     They minimise the energy :math:`\int_0^1 \langle \dot x, K(x)^{-1} \dot x \rangle\, ds` with the
@@ -48,9 +46,11 @@ def plan_paths(
         some steps only the one of least energy goes on.
     """
     N, m = X.shape
-    s = np.linspace(0, 1, _N_PIECES + 1)
+    s = np.linspace(0, 1, PATHS.n_pieces + 1)
     inner = s[1:-1, None, None]
-    times = (np.arange(_DENSE * _N_PIECES) + 0.5) / (_DENSE * _N_PIECES)
+    times = (np.arange(PATHS.times_a_piece * PATHS.n_pieces) + 0.5) / (
+        PATHS.times_a_piece * PATHS.n_pieces
+    )
     basis = CubicSpline(s, np.eye(len(s)))
     values, slopes = (basis(times, order) / width for order in (0, 1))
 
@@ -64,16 +64,17 @@ def plan_paths(
         gradient = values.T @ to_x.reshape(x.shape) + slopes.T @ to_v.reshape(v.shape)
         return value, gradient[1:-1].ravel()
 
-    def descend(z: FloatArray, n_steps: int) -> Any:
+    def descend(z: FloatArray, n_steps: int) -> OptimizeResult:
         options = {"maxiter": n_steps, "maxfun": 2 * n_steps}
         return minimize(energy, z, jac=True, method="L-BFGS-B", options=options)
 
     straight = (1 - inner) * X + inner * Y
     starts = [(straight + inner * (1 - inner) * bend).ravel() for bend in bends]
     if len(starts) > 1:
-        first = [descend(z, _FEW_STEPS) for z in starts]
+        first = [descend(z, PATHS.few_steps) for z in starts]
         starts = [min(first, key=lambda found: found.fun).x]
-    return CubicSpline(s, knots(descend(starts[0], _N_STEPS).x))
+    path: Path = CubicSpline(s, knots(descend(starts[0], PATHS.n_steps).x))
+    return path
 
 
 def _energy(x: FloatArray, v: FloatArray) -> tuple[float, FloatArray, FloatArray]:
@@ -82,7 +83,7 @@ def _energy(x: FloatArray, v: FloatArray) -> tuple[float, FloatArray, FloatArray
     squares = np.sum(x**2, axis=2)
     inner = x @ x.transpose(0, 2, 1)
     K = np.exp(inner - (squares[:, :, None] + squares[:, None, :]) / 2)
-    p = np.linalg.solve(K + _RIDGE * np.eye(N), v)
+    p = np.linalg.solve(K + PATHS.ridge * np.eye(N), v)
     W = K * (p @ p.transpose(0, 2, 1))
     to_x = 2 * (W.sum(axis=2, keepdims=True) * x - W @ x) / T
     return float(np.sum(v * p) / T), to_x, 2 * p / T

@@ -18,14 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular, svdvals
 
-from skcode.geometry._bundle import Bundle
+from skcode.geometry.interpolation._batched_fields import BatchedFields
+from skcode.geometry.interpolation._tuning import NEWTON
 from skcode.utils._typing import FloatArray, IntArray
-
-#: largest defects, in units of the largest state, that count as rounding: at once, and where they
-#: no longer shrink
-_SETTLED, _STAGNANT = 4 * np.finfo(float).eps, 32 * np.finfo(float).eps
-#: intervals of a block, at least
-_BLOCK = 10
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class Linearisation:
 
     Parameters
     ----------
-    bundle : Bundle
+    batched : BatchedFields
         The fields.
     z : Iterate
         Where to linearise.
@@ -65,15 +60,15 @@ class Linearisation:
         The weight of the states.
     """
 
-    def __init__(self, bundle: Bundle, z: Iterate, n_steps: int | IntArray, mu: float):
-        self.A, self.B = bundle.linearised_flow(z.w, z.x[:-1], n_steps)
+    def __init__(self, batched: BatchedFields[Any], z: Iterate, n_steps: int | IntArray, mu: float):
+        self.A, self.B = batched.linearised_flow(z.w, z.x[:-1], n_steps)
         M, N, m, d = self.B.shape
         self.P = products(self.A)
         self.finite = bool(np.isfinite(self.P).all() and np.isfinite(self.B).all())
         self.shape = (M, d)
         self.condition = np.inf
         if self.finite and N * m <= M * d:
-            self._factor(mu, max(_BLOCK, N * m // (2 * d)))
+            self._factor(mu, max(NEWTON.block, N * m // (2 * d)))
             s = svdvals(self.R)
             self.condition = float(s[0] / s[-1]) if s[-1] > 0 else np.inf
 
@@ -154,7 +149,9 @@ def carried(x: FloatArray, A: FloatArray, start: FloatArray) -> FloatArray:
     return np.concatenate([start[None], x[1:] + _respond(A, push)])
 
 
-def propagate(bundle: Bundle, w: FloatArray, X: FloatArray, n_steps: int | IntArray) -> FloatArray:
+def propagate(
+    batched: BatchedFields[Any], w: FloatArray, X: FloatArray, n_steps: int | IntArray
+) -> FloatArray:
     """States (G, M + 1, N, m) under w (G, M, d) from X (N, m), interval after interval.
 
     n_steps is one number or those of all intervals (G, M).
@@ -164,12 +161,12 @@ def propagate(bundle: Bundle, w: FloatArray, X: FloatArray, n_steps: int | IntAr
     x = np.empty((G, M + 1, *X.shape))
     x[:, 0] = X
     for t in range(M):
-        x[:, t + 1] = bundle.flow(w[:, t], x[:, t], steps[:, t])
+        x[:, t + 1] = batched.flow(w[:, t], x[:, t], steps[:, t])
     return x
 
 
 def settle(
-    bundle: Bundle,
+    batched: BatchedFields[Any],
     z: Iterate,
     A: FloatArray,
     n_steps: int | IntArray,
@@ -180,16 +177,17 @@ def settle(
     """The states (M + 1, N, m) that belong to the controls, from nearby ones, all at once.
 
     Newton's method for x_{t+1} = F_t(x_t, w_t) with the derivatives A, down to rounding; where it
-    fails, interval after interval. Relative defects of the size `enough` are corrected once more,
-    and the outcome is not looked at. Where the intervals of z end need not be computed if given.
+    fails, the flows of the intervals one after another. Once relative defects are at most `enough`
+    one more correction ends it, without a look at what it leaves. `ends` are the points at which
+    the flows of the intervals arrive from z, where they are known already.
     """
     x, smallest = z.x, np.inf
     for _ in range(max_iter):
-        defects = (bundle.flow(z.w, x[:-1], n_steps) if ends is None else ends) - x[1:]
+        defects = (batched.flow(z.w, x[:-1], n_steps) if ends is None else ends) - x[1:]
         ends = None
         size = np.max(abs(defects)) / np.max(abs(x))
         stagnant = not size < 0.5 * smallest
-        if size <= (_STAGNANT if stagnant else _SETTLED):
+        if size <= (NEWTON.stagnant if stagnant else NEWTON.settled):
             return x
         if stagnant:
             break
@@ -197,17 +195,17 @@ def settle(
         x = np.concatenate([x[:1], x[1:] + _respond(A, defects)])
         if size <= enough:
             return x
-    states: FloatArray = propagate(bundle, z.w[None], z.x[0], n_steps)[0]
+    states: FloatArray = propagate(batched, z.w[None], z.x[0], n_steps)[0]
     return states
 
 
 def closed_excursions(
-    bundle: Bundle, forth: FloatArray, X: FloatArray, allowed: float, doublings: int
+    batched: BatchedFields[Any], forth: FloatArray, X: FloatArray, allowed: float, doublings: int
 ) -> tuple[FloatArray, IntArray, FloatArray]:
     """States (E, half + 1, N, m) on the ways out (E, half, d), which the ways back pass again.
 
-    Also the steps of the scheme (E, half), doubled where an interval of a way back misses its end
-    by more than allowed, and by how much it misses.
+    Also the steps of the scheme (E, half), which are doubled for intervals whose way back misses
+    the start of the way out by more than `allowed`, and by how much each misses it.
     """
     E, half, d = forth.shape
     steps = np.ones((E, half), dtype=int)
@@ -219,9 +217,9 @@ def closed_excursions(
             break
         if doubling:
             steps[loose] *= 2
-        out[s] = propagate(bundle, forth[s], X, steps[s])
+        out[s] = propagate(batched, forth[s], X, steps[s])
         starts = out[s, 1:].reshape(-1, *X.shape)
-        ends = bundle.flow(-forth[s].reshape(-1, d), starts, steps[s].ravel())
+        ends = batched.flow(-forth[s].reshape(-1, d), starts, steps[s].ravel())
         misses[s] = abs(ends.reshape(-1, half, *X.shape) - out[s, :-1]).max(axis=(2, 3))
         loose = ~(misses < allowed)
     return out, steps, misses
@@ -239,6 +237,6 @@ def there_and_back(out: FloatArray, forth: FloatArray, X: FloatArray, n_interval
 
 
 def of_both_ways(forth: NDArray[Any], n_intervals: int, idle: float) -> NDArray[Any]:
-    """What holds for the intervals (E, half) of the ways out, for all of the loop (M,)."""
+    """Numbers (E, half) of the ways out, as those of all intervals of the loop (M,)."""
     both = np.concatenate([forth, forth[:, ::-1]], axis=1).ravel()
     return np.pad(both, (0, n_intervals - both.size), constant_values=idle)

@@ -1,4 +1,4 @@
-"""The kinds of bundles: each family of fields under many controls in its own fast way."""
+"""Polynomial, neural and other fields under many controls at once, each in its own fast way."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import numpy as np
 from autograd import make_jvp
 
 from skcode.fields import DrawnFields, DrawnNeural, Monomials
-from skcode.geometry._bundle import Bundle
-from skcode.geometry._vector_field import Exponent, PolynomialField, all_polynomial, vector_fields
+from skcode.geometry.brackets import Exponent, PolynomialField, all_polynomial, vector_fields
+from skcode.geometry.interpolation._batched_fields import B, BatchedFields
+from skcode.geometry.interpolation._tuning import CACHE
 from skcode.utils._tracing import tracing
 from skcode.utils._typing import FloatArray
-
-#: fields of full rank with more states have their derivatives component by component
-_FEW_STATES = 4
 
 
 class _BoundPolynomials(NamedTuple):
     C: FloatArray  # (G, D, m): w^i c_i
     dC: FloatArray  # (G, D, m m): the coefficients of its derivatives
 
+    def first(self, g: int) -> _BoundPolynomials:
+        return _BoundPolynomials(self.C[:g], self.dC[:g])
 
-class PolynomialBundle(Bundle):
+
+class BatchedPolynomials(BatchedFields[_BoundPolynomials]):
     """Polynomial fields: the controls are contracted with the coefficients first."""
 
     def __init__(self, Vs: list[PolynomialField]):
@@ -93,23 +94,17 @@ def _divisors(exponents: set[Exponent]) -> list[Exponent]:
     return sorted(found, key=lambda alpha: (len(alpha), alpha))
 
 
-class _ValueBundle(Bundle):
-    """Fields by their values, which are contracted with the controls."""
+class _BatchedValues(BatchedFields[B]):
+    """Fields that are known by their values."""
 
     def __init__(self, fields: DrawnFields):
         self.fields = fields
         self.n_fields, self.n_states = fields.n_fields, fields.n_states
         self.width = fields.tape_width + self.n_fields * self.n_states
 
-    def bind(self, w: FloatArray) -> Any:
-        return w
-
     def values(self, x: FloatArray) -> FloatArray:
         flat: FloatArray = self.fields.value(x.reshape(-1, self.n_states))
         return np.swapaxes(flat.reshape(*x.shape[:-1], self.n_fields, self.n_states), -1, -2)
-
-    def velocity(self, bound: Any, x: FloatArray) -> FloatArray:
-        return _contract(self.values(x), bound)
 
 
 def _contract(values: FloatArray, w: FloatArray) -> FloatArray:
@@ -117,10 +112,23 @@ def _contract(values: FloatArray, w: FloatArray) -> FloatArray:
     return (values @ w[:, None, :, None])[..., 0]
 
 
-class GeneralBundle(_ValueBundle):
-    """Any fields; the derivative is autograd's forward mode."""
+class _BoundControls(NamedTuple):
+    w: FloatArray  # (G, d)
 
-    def derivative(self, bound: FloatArray, x: FloatArray) -> FloatArray:
+    def first(self, g: int) -> _BoundControls:
+        return _BoundControls(self.w[:g])
+
+
+class BatchedGeneral(_BatchedValues[_BoundControls]):
+    """Any fields: values are contracted with the controls, derivatives are autograd's."""
+
+    def bind(self, w: FloatArray) -> _BoundControls:
+        return _BoundControls(w)
+
+    def velocity(self, bound: _BoundControls, x: FloatArray) -> FloatArray:
+        return _contract(self.values(x), bound.w)
+
+    def derivative(self, bound: _BoundControls, x: FloatArray) -> FloatArray:
         rows = x.reshape(-1, self.n_states)
         columns = []
         with tracing():
@@ -128,17 +136,21 @@ class GeneralBundle(_ValueBundle):
             for e in np.eye(self.n_states):
                 tangent = jvp(np.broadcast_to(e, rows.shape))[1]
                 slopes = tangent.reshape(*x.shape[:-1], -1, x.shape[-1])
-                columns.append(_contract(np.swapaxes(slopes, -1, -2), bound))
+                columns.append(_contract(np.swapaxes(slopes, -1, -2), bound.w))
         return np.stack(columns, axis=-1)
 
 
 class _BoundRows(NamedTuple):
     w: FloatArray  # (G, d)
     C: FloatArray  # (G, r d, m): w^i B_i
-    dC: Any  # (G, r d, m m): the products of its entries with those of A; None where they are many
+    #: (G, r d, m m): the products of its entries with those of A; None where they are too many
+    dC: FloatArray | None
+
+    def first(self, g: int) -> _BoundRows:
+        return _BoundRows(self.w[:g], self.C[:g], None if self.dC is None else self.dC[:g])
 
 
-class NeuralBundle(_ValueBundle):
+class BatchedNeural(_BatchedValues[_BoundRows]):
     """Neural fields: V_w = sum_r w_r B_r sigma_r and DV_w = sum_r w_r B_r sigma'_r A_r over rows r.
 
     The controls are contracted with the matrices first: one product of matrices for each group.
@@ -160,11 +172,11 @@ class NeuralBundle(_ValueBundle):
         rows = np.repeat(np.eye(m), d, axis=0) if self.B is None else self.B.transpose(1, 0, 2)
         self.rows = rows.reshape(r * d, m)
         self.BA = None
-        if self.B is not None or m <= _FEW_STATES:
+        if self.B is not None or m <= CACHE.few_states:
             A = self.A.reshape(r * d, 1, m)
             self.BA = (self.rows[:, :, None] * A).reshape(r * d, m * m)
 
-    def single(self) -> NeuralBundle:
+    def single(self) -> BatchedNeural:
         other = copy(self)
         other.dtype = np.float32
         for name in ("columns", "A", "B", "rows", "BA"):
@@ -227,9 +239,9 @@ class NeuralBundle(_ValueBundle):
         return np.swapaxes(values[..., 0, :], -1, -2)
 
 
-def bundle(fields: DrawnFields) -> Bundle:
+def batched_fields(fields: DrawnFields) -> BatchedFields[Any]:
     """The fields for many controls at once."""
     Vs = vector_fields(fields)
     if all_polynomial(Vs):
-        return PolynomialBundle(Vs)
-    return NeuralBundle(fields) if isinstance(fields, DrawnNeural) else GeneralBundle(fields)
+        return BatchedPolynomials(Vs)
+    return BatchedNeural(fields) if isinstance(fields, DrawnNeural) else BatchedGeneral(fields)

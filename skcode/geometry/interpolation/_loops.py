@@ -12,12 +12,16 @@ Control Signals Systems 5, 1992.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from skcode.geometry._bundle import Bundle
+from skcode.flow import get_tableau, runge_kutta
+from skcode.geometry.interpolation._batched_fields import BatchedFields
 from skcode.utils._typing import BoolArray, FloatArray
+
+_RK4 = get_tableau("rk4")
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class LoopBuilder:
 
     Parameters
     ----------
-    bundle : Bundle
+    batched : BatchedFields
         The fields.
     X : ndarray of shape (N, m)
         The points.
@@ -64,13 +68,15 @@ class LoopBuilder:
         How to draw.
     """
 
-    def __init__(self, bundle: Bundle, X: FloatArray, spread: float, design: LoopDesign):
-        self.bundle = bundle
+    def __init__(
+        self, batched: BatchedFields[Any], X: FloatArray, spread: float, design: LoopDesign
+    ):
+        self.batched = batched
         self.X = X
         self.centre = X.mean(axis=0)
         self.spread = spread
         self.design = design
-        size = np.sqrt(np.mean(np.sum(bundle.values(X[None])[0] ** 2, axis=1), axis=0))
+        size = np.sqrt(np.mean(np.sum(batched.values(X[None])[0] ** 2, axis=1), axis=0))
         #: controls in these units displace the points by about one
         self.units = 1 / np.maximum(size, 1e-3 * max(size.max(), 1e-300))
         self.gramian = np.zeros((X.size, X.size))
@@ -81,7 +87,7 @@ class LoopBuilder:
         half = min(self.design.excursion, n_intervals) // 2
         n_excursions = n_intervals // (2 * half) if half else 0
         forth = [self._excursion(half, rng) for _ in range(n_excursions)]
-        return np.reshape(forth, (n_excursions, half, self.bundle.n_fields))
+        return np.reshape(forth, (n_excursions, half, self.batched.n_fields))
 
     def _excursion(self, half: int, rng: np.random.Generator) -> FloatArray:
         """The way out (half, d)."""
@@ -97,16 +103,16 @@ class LoopBuilder:
                 i = self._choose(xs, inverses)
                 legs.append(w[i])
             else:
-                # stuck at the bounds: go back along the last leg and try other ways
+                # no candidate keeps the bounds: back along the last leg, and on from there
                 i = 0
-                legs.append(-legs[-1] if legs else np.zeros(self.bundle.n_fields))
+                legs.append(-legs[-1] if legs else np.zeros(self.batched.n_fields))
                 xs, Ds = self._run(legs[-1][None], x, D)
             x, D = xs[i, -1], Ds[i, -1]
         return np.repeat(legs, self.design.leg, axis=0)[:half]
 
     def _directions(self, rng: np.random.Generator) -> FloatArray:
-        """Candidates (c, d): one field alone, or all of them; both kinds of leg are needed."""
-        c, d = self.design.n_candidates, self.bundle.n_fields
+        """Controls (c, d) of candidates: half of them use one field alone, half use all of them."""
+        c, d = self.design.n_candidates, self.batched.n_fields
         w = rng.standard_normal((c, d))
         alone = rng.random(c) < 0.5
         w[alone] *= np.arange(d) == rng.integers(d, size=c)[alone, None]
@@ -121,21 +127,17 @@ class LoopBuilder:
         One RK4 step an interval: the choice of a loop need not be exact.
         """
         c = len(w)
-        bound = self.bundle.bind(w)
+        bound = self.batched.bind(w)
         x, D = np.tile(x, (c, 1, 1)), np.tile(D, (c, 1, 1, 1))
         xs, Ds = [], []
 
-        def velocity(x: FloatArray, D: FloatArray) -> tuple[FloatArray, FloatArray]:
-            v, J = self.bundle.tangent(bound, x)
+        def slopes(x: FloatArray, D: FloatArray) -> tuple[FloatArray, FloatArray]:
+            v, J = self.batched.tangent(bound, x)
             return v, J @ D
 
         for _ in range(self.design.leg):
-            k1, K1 = velocity(x, D)
-            k2, K2 = velocity(x + k1 / 2, D + K1 / 2)
-            k3, K3 = velocity(x + k2 / 2, D + K2 / 2)
-            k4, K4 = velocity(x + k3, D + K3)
-            x = x + (k1 + 2 * k2 + 2 * k3 + k4) / 6
-            D = D + (K1 + 2 * K2 + 2 * K3 + K4) / 6
+            dx, dD = runge_kutta(_RK4.a, _RK4.b, slopes, x, D)
+            x, D = x + dx, D + dD
             xs.append(x)
             Ds.append(D)
         return np.stack(xs, axis=1), np.stack(Ds, axis=1)
@@ -147,7 +149,7 @@ class LoopBuilder:
         near = abs(xs - self.centre).max(axis=(1, 2, 3)) <= design.reach * self.spread
         admissible: BoolArray = finite & near
         admissible[admissible] = (np.linalg.det(Ds[admissible]) != 0).all(axis=(1, 2))
-        # Frobenius norms, which are largest singular values where the others are 1
+        # norms that are those of stretch along one axis, the bound of the design (see LoopDesign)
         D = Ds[admissible]
         inverses = np.linalg.inv(D)
         squares = [np.sum(E**2, axis=(3, 4)) for E in (D, inverses)]
@@ -161,13 +163,13 @@ class LoopBuilder:
 
         det(G + P P^T) = det(G) det(1 + P^T G^{-1} P), with one factorisation for all.
         """
-        V = self.bundle.values(xs.reshape(-1, *self.X.shape)) * self.units
+        V = self.batched.values(xs.reshape(-1, *self.X.shape)) * self.units
         pulled = inverses @ V.reshape(*xs.shape, -1)  # (c, leg, N, m, d)
         P = np.moveaxis(pulled, 1, 3).reshape(len(xs), self.X.size, -1)
         floor = 1e-13 * (np.trace(self.gramian) + np.mean(np.sum(P**2, axis=(1, 2)))) / self.X.size
         L = cholesky(self.gramian + floor * np.eye(self.X.size), lower=True)
         W = solve_triangular(L, np.eye(self.X.size), lower=True) @ P
-        # the smaller one of 1 + W^T W and 1 + W W^T, whose determinants are equal
+        # 1 + W^T W and 1 + W W^T have the same determinant: take the smaller matrix
         W = W if W.shape[1] <= W.shape[2] else np.swapaxes(W, -1, -2)
         gains = np.linalg.slogdet(np.eye(W.shape[1]) + W @ np.swapaxes(W, -1, -2))[1]
         i = int(np.argmax(gains))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from skcode.geometry._bundle import ORDER, Bundle
-from skcode.geometry._loops import LoopBuilder, LoopDesign
-from skcode.geometry._shooting import (
+from skcode.geometry.interpolation._batched_fields import ORDER, BatchedFields
+from skcode.geometry.interpolation._loops import LoopBuilder, LoopDesign
+from skcode.geometry.interpolation._shooting import (
     Iterate,
     Linearisation,
     closed_excursions,
@@ -18,29 +19,13 @@ from skcode.geometry._shooting import (
     products,
     there_and_back,
 )
+from skcode.geometry.interpolation._tuning import CLOSING, CONTINUATION, NEWTON
 from skcode.utils._typing import FloatArray, IntArray
-
-#: steps of the scheme in an interval, doubled this often where a loop does not close
-_DOUBLINGS = 3
-#: how well the intervals of a loop with one target are closed, in spreads: all of them sit near it
-_CLOSED = 1e-11
-#: weight of the points' moves, in units of their spread, against that of the controls
-STILL = 0.3
-#: steps have to shrink by this factor, and by the second one to keep the linearisation
-_CONVERGES, _KEEP = 0.5, 0.1
-#: how far along its path one loop is carried, and by how many targets at most
-_ENOUGH, _MOST_TARGETS = 0.05, 12
-#: the smallest part of a path that is tried
-_SMALLEST = 1e-6
-#: beyond this the smallest singular value is rounding
-_SINGULAR = 1e14
-#: up to this condition number single precision will do
-_REGULAR = 1e5
 
 
 @dataclass
 class Report:
-    """What was seen on the way, for the message."""
+    """Counts and notes of a run, for the message at its end."""
 
     n_iter: int = 0
     n_loops: int = 0
@@ -53,19 +38,19 @@ class Report:
 class Solver:
     """Newton's method for given fields at given numbers of steps in each interval (M,)."""
 
-    bundle: Bundle
+    batched: BatchedFields[Any]
     n_steps: IntArray
     mu: float
     report: Report
 
     def linearise(self, z: Iterate) -> Linearisation | None:
         """The equations linearised at z; None on explosion or where they are singular."""
-        line = Linearisation(self.bundle, z, self.n_steps, self.mu)
+        line = Linearisation(self.batched, z, self.n_steps, self.mu)
         if not line.finite:
             self.report.explosions += 1
             return None
         self.report.condition = line.condition
-        return line if line.condition < _SINGULAR else None
+        return line if line.condition < NEWTON.singular else None
 
     def newton(
         self,
@@ -100,12 +85,12 @@ class Solver:
                 break
             dw_t, dx_t = line.solve(miss, defects)
             shrinks = np.linalg.norm(dw_t) / np.linalg.norm(dw)
-            if not shrinks < _CONVERGES:
+            if not shrinks < NEWTON.converges:
                 break
             z, error, dw, dx = trial, error_t, dw_t, dx_t
             if np.linalg.norm(dw) <= slack * first:
                 return z.plus(dw, dx), line, True
-            if error > tol and shrinks > _KEEP:
+            if error > tol and shrinks > NEWTON.keeps_line:
                 renewed = self.linearise(z)
                 if renewed is None:
                     break
@@ -117,7 +102,7 @@ class Solver:
         self, z: Iterate, line: Linearisation, target: FloatArray
     ) -> tuple[FloatArray, FloatArray, float]:
         """Defects, what misses at the end in all, and its largest entry; inf on explosion."""
-        defects = self.bundle.flow(z.w, z.x[:-1], self.n_steps) - z.x[1:]
+        defects = self.batched.flow(z.w, z.x[:-1], self.n_steps) - z.x[1:]
         miss = target - z.x[-1] - line.arrival(defects)
         error = np.max(abs(miss))
         return defects, miss, float(error) if np.isfinite(error) else np.inf
@@ -125,9 +110,9 @@ class Solver:
 
 @dataclass(frozen=True)
 class Start:
-    """A loop that is ready for Newton's method, and by how much intervals (M,) miss their ends.
+    """A loop that is ready for Newton's method, and by how much its intervals (M,) miss their ends.
 
-    The quick solver is for targets that need not be met to more than some digits.
+    `quick` solves in single precision, for targets within a chain that need few digits.
     """
 
     solver: Solver
@@ -138,33 +123,35 @@ class Start:
 
 
 def draw_start(
-    bundle: Bundle,
+    batched: BatchedFields[Any],
     X: FloatArray,
     spread: float,
     n_intervals: int,
     rng: np.random.Generator,
     report: Report,
     design: LoopDesign,
-    closed: float = _CLOSED,
-    quick: Bundle | None = None,
+    closed: float = CLOSING.alone,
+    quick: BatchedFields[Any] | None = None,
 ) -> Start | None:
     """A loop at the points X and the equations linearised there; None on explosion.
 
     Each interval of it is closed up to `closed` in units of the spread. It is drawn and linearised
-    by the quick bundle, if there is one and the equations are regular enough.
+    by the quick batched, if there is one and the equations are regular enough.
     """
-    forth = LoopBuilder(quick or bundle, X, spread, design).draw(n_intervals, rng)
+    forth = LoopBuilder(quick or batched, X, spread, design).draw(n_intervals, rng)
     report.n_loops += 1
-    out, steps, misses = closed_excursions(bundle, forth, X, closed * spread, _DOUBLINGS)
+    out, steps, misses = closed_excursions(batched, forth, X, closed * spread, CLOSING.doublings)
     z = there_and_back(out, forth, X, n_intervals)
     n_steps = of_both_ways(steps, n_intervals, 1)
-    solver = Solver(bundle, n_steps, STILL / spread, report)
-    sketch = replace(solver, bundle=quick or bundle)
+    solver = Solver(batched, n_steps, NEWTON.still / spread, report)
+    sketch = replace(solver, batched=quick or batched)
     line = sketch.linearise(z)
-    if sketch.bundle is not bundle and not (line is not None and line.condition < _REGULAR):
+    if sketch.batched is not batched and not (
+        line is not None and line.condition < NEWTON.single_precision
+    ):
         sketch = solver
         line = solver.linearise(z)
-    # Newton's method moves the idle ones too
+    # idle intervals have no gap yet, and get one when Newton's method moves them
     gaps = of_both_ways(misses, n_intervals, float(np.max(misses, initial=0.0)))
     return None if line is None else Start(solver, sketch, z, line, gaps)
 
@@ -202,7 +189,7 @@ def fine_steps(segments: list[Segment], accuracy: float) -> list[IntArray]:
 
 
 def follow(
-    bundle: Bundle,
+    batched: BatchedFields[Any],
     path: Callable[[float], FloatArray],
     X: FloatArray,
     spread: float,
@@ -215,13 +202,13 @@ def follow(
 
     Returns the segment and how far along it came, or None where the loop was of no use.
     """
-    start = draw_start(bundle, X, spread, n_intervals, rng, report, LoopDesign())
+    start = draw_start(batched, X, spread, n_intervals, rng, report, LoopDesign())
     if start is None:
         return None
     z, line, solver = start.z, start.line, start.solver
     s, ds, best = 0.0, 1.0, 0.0
-    for _ in range(_MOST_TARGETS):
-        while ds > _SMALLEST:
+    for _ in range(CONTINUATION.most_targets):
+        while ds > CONTINUATION.smallest:
             t = min(s + ds, 1.0)
             accuracy = tol if t == 1.0 else min(1e-3 * ds * spread, 1e-6)
             trial, trial_line, arrived = solver.newton(z, line, path(t), accuracy, max_iter=8)
@@ -235,10 +222,10 @@ def follow(
         if renewed is None:
             break
         line = renewed
-        if s >= _ENOUGH or ds < best / 9:
+        if s >= CONTINUATION.enough or ds < best / 9:
             break
         ds *= 2
     if s == 0:
         return None
-    flows = [bundle.flow(z.w, z.x[:-1], k * solver.n_steps) for k in (1, 2)]
+    flows = [batched.flow(z.w, z.x[:-1], k * solver.n_steps) for k in (1, 2)]
     return Segment(solver, z, line.A, abs(flows[1] - flows[0]).max(axis=2), line), s

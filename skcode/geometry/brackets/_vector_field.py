@@ -152,6 +152,8 @@ class BracketField(VectorField):
 
 
 class _Component:
+    """Field i of drawn fields, as a function of rows."""
+
     def __init__(self, fields: DrawnFields, i: int):
         self.fields = fields
         self.i = i

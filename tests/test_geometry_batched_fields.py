@@ -1,12 +1,20 @@
 """Fields under many controls at once: values, flows and their derivatives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import EVERY_FAMILY, draw, relative_error
 from numpy.testing import assert_allclose
 
 from skcode.fields import UniversalFields
-from skcode.geometry._bundle_kinds import GeneralBundle, NeuralBundle, PolynomialBundle, bundle
+from skcode.geometry.interpolation._batched_families import (
+    BatchedGeneral,
+    BatchedNeural,
+    BatchedPolynomials,
+    batched_fields,
+)
+from skcode.geometry.interpolation._tuning import CACHE
 
 SMOOTH = [name for name in EVERY_FAMILY if "relu" not in name]
 N_GROUPS, N_POINTS = 3, 4
@@ -23,7 +31,7 @@ def test_groups_agree_with_the_fields(family):
     fields = draw(family)
     x, w = groups(fields)
     direction = np.random.default_rng(1).standard_normal(x.shape[1:])
-    for many in (bundle(fields), GeneralBundle(fields)):
+    for many in (batched_fields(fields), BatchedGeneral(fields)):
         bound = many.bind(w)
         velocity, derivative = many.velocity(bound, x), many.derivative(bound, x)
         for one, other in zip(
@@ -41,7 +49,7 @@ def test_groups_agree_with_the_fields(family):
 @pytest.mark.parametrize("family", ["universal", "polynomial activation", "full rank", "functions"])
 def test_linearised_flow_against_differences(family):
     fields = draw(family)
-    many = bundle(fields)
+    many = batched_fields(fields)
     x, w = groups(fields)
     rng = np.random.default_rng(2)
     dx, dw, eps = rng.standard_normal(x.shape), rng.standard_normal(w.shape), 1e-6
@@ -54,15 +62,15 @@ def test_linearised_flow_against_differences(family):
 
 
 def test_each_kind_takes_its_fast_path():
-    assert isinstance(bundle(draw("universal")), PolynomialBundle)
-    assert isinstance(bundle(draw("full rank")), NeuralBundle)
-    assert isinstance(bundle(draw("functions")), GeneralBundle)
+    assert isinstance(batched_fields(draw("universal")), BatchedPolynomials)
+    assert isinstance(batched_fields(draw("full rank")), BatchedNeural)
+    assert isinstance(batched_fields(draw("functions")), BatchedGeneral)
 
 
 @pytest.mark.parametrize("family", ["rank 1", "full rank"])
 def test_single_precision_keeps_six_digits(family):
     fields = draw(family)
-    many, single = bundle(fields), bundle(fields).single()
+    many, single = batched_fields(fields), batched_fields(fields).single()
     x, w = groups(fields)
     assert single.velocity(single.bind(w), x).dtype == np.float32
     assert many.velocity(many.bind(w), x).dtype == np.float64
@@ -74,16 +82,17 @@ def test_single_precision_keeps_six_digits(family):
 
 def test_families_without_a_faster_precision_keep_theirs():
     for family in ("universal", "functions"):
-        many = bundle(draw(family))
+        many = batched_fields(draw(family))
         assert many.single() is many
 
 
 def test_chunks_change_nothing(monkeypatch):
     fields = UniversalFields().draw(2, rng=0)
-    many, (x, w) = bundle(fields), groups(fields)
+    many, (x, w) = batched_fields(fields), groups(fields)
     steps = np.array([2, 1, 3])
     whole = many.flow(w, x, steps), *many.linearised_flow(w, x, steps)
-    monkeypatch.setattr("skcode.geometry._bundle._CHUNK", 1)
+    small = replace(CACHE, chunk=1)
+    monkeypatch.setattr("skcode.geometry.interpolation._batched_fields.CACHE", small)
     parts = many.flow(w, x, steps), *many.linearised_flow(w, x, steps)
     for one, other in zip(whole, parts, strict=True):
         assert_allclose(one, other, rtol=1e-13, atol=1e-14)
@@ -92,7 +101,7 @@ def test_chunks_change_nothing(monkeypatch):
 @pytest.mark.parametrize("family", SMOOTH)
 def test_groups_may_have_steps_of_their_own(family):
     fields = draw(family)
-    many = bundle(fields)
+    many = batched_fields(fields)
     x, w = groups(fields)
     steps = np.array([2, 1, 2])
     flows = [many.flow, many.linearised_flow, many.tangent_flow]

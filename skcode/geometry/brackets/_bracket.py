@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, overload
 
-from skcode.geometry._vector_field import (
+from skcode.geometry.brackets._vector_field import (
     BracketField,
     PolynomialField,
     VectorField,

@@ -1,0 +1,243 @@
+"""The numbers that were tuned, in one place: unit, why this value, what goes wrong on either side.
+
+A spread is the unit of length: the largest distance of a coordinate of the points from their mean.
+Numbers quoted for other values were measured, and stand on the page on interpolation under "What
+was tried"; where none is quoted, the reason given is what led to the value, not a measurement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_EPS = float(np.finfo(float).eps)
+
+
+@dataclass(frozen=True)
+class CacheTuning:
+    """How many groups of points are worked on at once."""
+
+    #: floats in the arrays of one chunk: 2 MiB in double precision, which stay in the cache. Fewer
+    #: cost more calls from Python, more go out to memory at each step
+    chunk: int = 2**18
+    #: how many stages' arrays of derivatives count as in use at a time, of the twelve that a step
+    #: has. Counting all makes chunks so small that calls dominate, counting one spills the cache
+    stages_in_use: int = 3
+    #: neural fields of full rank with at most this many states tabulate the products of their
+    #: matrices' entries (m^2 a row). Beyond, the table is larger than the work that it saves
+    few_states: int = 4
+
+
+@dataclass(frozen=True)
+class NewtonTuning:
+    """Newton's method on all intervals at once."""
+
+    #: weight of the points' moves on the way, in units of 1 / spread, against that of the controls.
+    #: At 0.1 flows are steeper; from 1 on a loop carries points 1.3 to 40 times less far
+    still: float = 0.3
+    #: states held still by that weight stand at the ends of blocks of at least so many intervals.
+    #: Shorter blocks cost more factorisations and hold no better, longer ones let points wander
+    block: int = 10
+    #: ratio of a step to the one before that counts as convergence. Larger ones accept steps that
+    #: lead nowhere, smaller ones give up where a renewed derivative would have helped
+    converges: float = 0.5
+    #: ratio up to which the linearisation is kept for the next step. At 0.25 and 0.5 what is saved
+    #: is lost again on additional steps
+    keeps_line: float = 0.1
+    #: condition number beyond which the smallest singular value is rounding. Larger ones let
+    #: Newton's method chase noise, smaller ones refuse loops that still work
+    singular: float = 1e14
+    #: condition number up to which the equations may be linearised in single precision. Beyond,
+    #: its seven digits no longer give a direction in which Newton's method converges
+    single_precision: float = 1e5
+    #: largest defect, in units of the largest state, that counts as rounding at once. At less the
+    #: states are swept through interval by interval although nothing can improve
+    settled: float = 4 * _EPS
+    #: the same where defects have stopped to shrink: what long intervals leave. At more, states
+    #: that Newton's method failed on would be accepted
+    stagnant: float = 32 * _EPS
+
+
+@dataclass(frozen=True)
+class ClosingTuning:
+    """How well the way back of a loop meets the way out."""
+
+    #: how often the steps of an interval that does not close are doubled. Without doublings steep
+    #: loops do not close; more than eight steps an interval cost more than another loop
+    doublings: int = 3
+    #: largest gap of an interval, in spreads, where one loop serves alone: its targets lie close to
+    #: where it begins, and gaps would be errors. Below 1e-12 rounding alone asks for doublings
+    alone: float = 1e-11
+    #: the same within a chain, where the next loop starts at the true end of this one. 1e-4 is
+    #: level, 1e-9 takes more doublings and up to twice the time
+    in_chain: float = 1e-6
+
+
+@dataclass(frozen=True)
+class ContinuationTuning:
+    """One loop, followed along a path of targets (the displacement readout)."""
+
+    #: the part of the path at which it stops: lambda is then twenty times the smallest that is
+    #: tried. Smaller parts leave a large lambda, which multiplies errors; larger ones cost steps
+    enough: float = 0.05
+    #: targets at most. Twelve lower lambda from 1e5 to below 1e3; fewer stop on the way, and with
+    #: more the loops that are no good take most of the time
+    most_targets: int = 12
+    #: the smallest part of the path that is tried. A loop that cannot do even this is replaced
+    smallest: float = 1e-6
+
+
+@dataclass(frozen=True)
+class ChainTuning:
+    """A chain of loops along paths (the identity readout)."""
+
+    #: the smallest part of the path that a loop is to carry the points. Larger bounds give up loops
+    #: that are slow but arrive; smaller ones spend hours on loops that never do
+    smallest_part: float = 2e-5
+    #: factor by which a part is cut that Newton's method does not reach. 1.15 and 1.25 are level:
+    #: more attempts, longer parts; 2 and more leave half of the reach unused
+    cut: float = 1.5
+    #: how much further than the last loop's points the next one's may move on the way. With 1 parts
+    #: never grow again, with 2 most first attempts fail
+    grow: float = 1.4
+    #: how far points may move on the way in the first loop, in spreads. Beyond one spread most
+    #: first attempts fail, far below it parts have to grow first
+    first_reach: float = 0.7
+    #: Newton's method may stop within the chain where its steps are this share of the first: what
+    #: is missed moves the next start. Smaller shares cost steps, larger ones drift off the plan
+    slack: float = 0.03
+    #: gap of an interval, in spreads, to which finer steps would close it. They tell where the loop
+    #: really ends; smaller gaps cost steps, larger ones leave the refinement more to correct
+    converged: float = 1e-8
+    #: relative defects from which one more correction is enough at coarse steps, which only have to
+    #: begin well at the finer ones. A tenth takes a further sweep, ten times more begins badly
+    nearly: float = 1e-4
+    #: the same at the finer steps. A tenth takes a further sweep, ten times as much leaves what the
+    #: refinement has to correct loop by loop
+    enough: float = 1e-5
+    #: largest singular value of a loop's flow. At 2 and 1.4 chains come half of the way; without a
+    #: bound rounding is amplified beyond the tolerance
+    steep: float = 3.0
+    #: the same where the whole chain has stretched more than is bearable: loops below this may go
+    #: on. At 1 there are none, and far above it the chain stretches without a bound
+    mild: float = 1.3
+    #: size of the errors that the flow of the chain amplifies: it may do so up to the tolerance.
+    #: Smaller sizes allow chains that end beside their targets, larger ones stop chains that arrive
+    rounding: float = 3e-12
+    #: what the chain may amplify in any case, however small the tolerance. With less no chain gets
+    #: through, with more it misses tolerances near rounding
+    bearable: float = 50.0
+    #: share of the points, at most, that get a companion. With none chains fall short; half and all
+    #: of them differ by less than seeds do, and each companion costs as much as a point
+    guarded: float = 0.25
+    #: companions appear where the flow has stretched by this share of what is bearable. At the
+    #: bound itself they come too late, from the beginning they slow down what is still harmless
+    guard: float = 0.2
+    #: distance of a companion, in spreads. Nearer it is but a derivative, which rounding blurs;
+    #: further away it is another point, whose way says nothing of the stretch
+    near: float = 0.02
+    #: rate at which companions come closer, in 1 / the whole path. Slower ones do not take back
+    #: what loops stretch, at 10 loops carry the points less far
+    relief: float = 4.0
+    #: where less than this is bearable companions wait for the bound itself. Earlier ones make such
+    #: chains stop at once
+    little: float = 1000.0
+    #: parts of the path below which a design doubles its intervals, and above which it halves them.
+    #: Closer together they alternate; lower ones keep short loops where long ones are needed
+    small_part: float = 0.003
+    large_part: float = 0.01
+    #: by what factor intervals may grow in all. Without a bound one bad place of the path makes
+    #: loops that cost minutes
+    most_times: int = 4
+    #: cost of drawing one candidate for an interval, in steps of Newton's method for it: measured.
+    #: It only matters within a factor of two, for the choice among designs
+    draw_cost: float = 0.06
+    #: share of the last loop in the rate of its design. At 1 a single loop decides, at 0.1 a design
+    #: is kept long after the path has changed
+    fresh: float = 0.5
+    #: growth of the rate of a design that rests, for each loop that costs as much as its own. At 1
+    #: nothing is tried again; from 1.1 on trials of dear designs take half of the time
+    forget: float = 1.05
+    #: part of the path expected of a design before it is tried: a middling one. Much less, and some
+    #: are never tried; much more, and dear ones are tried first
+    expected: float = 0.003
+
+
+@dataclass(frozen=True)
+class PathTuning:
+    """Planned paths, and the choice among them."""
+
+    #: pieces of a path. With fewer the splines cannot bend round each other, with more the descent
+    #: takes longer for the same energy
+    n_pieces: int = 24
+    #: times in a piece at which the energy is taken. At one, points pass through each other in
+    #: between
+    times_a_piece: int = 4
+    #: steps of L-BFGS for each start of the descent: enough to see which one is best
+    few_steps: int = 50
+    #: steps for the best one. Energies then end within a quarter of each other
+    n_steps: int = 300
+    #: added to the diagonal of the kernel matrix, whose entries there are 1. Less leaves it
+    #: singular where points are close, more lets close points move as if they were apart
+    ridge: float = 1e-6
+    #: widths of the kernel, in units of the distance of neighbours in a cube. Narrower ones give
+    #: steep fields, wider ones paths that small moves cannot follow; neither of the two always wins
+    widths: tuple[float, ...] = (0.55, 0.8)
+    #: sizes of the random bends that descents start from, in spreads. Straight starts alone may run
+    #: points into each other, bends of 1 and more end at higher energies
+    bends: tuple[float, ...] = (0.0, 0.25, 0.25, 0.5)
+    #: parts of the path at which loops are tried in order to compare paths. Five say no more
+    probes: tuple[float, ...] = (0.1, 0.5, 0.9)
+
+
+@dataclass(frozen=True)
+class RefinementTuning:
+    """The pass over a chain at fine steps."""
+
+    #: relative defects from which one more correction is enough: it squares them. Less costs
+    #: sweeps, more is seen in the residual
+    settled: float = 1e-10
+    #: share of the tolerance that errors of the scheme may take. The rest is for Newton's method
+    #: and rounding; a smaller share costs steps in every interval
+    share: float = 0.2
+    #: rounds of ever finer steps. Each has a sixth of the error or less: what five do not settle is
+    #: rounding
+    rounds: int = 5
+    #: how far, in spreads, points may be from where a loop was to bring them. More the loops that
+    #: follow stretch beyond what can be taken back; less corrects loops that need it not
+    drift: float = 1e-3
+    #: the same in units of how far the loop moves them: small loops cannot correct large drifts
+    of_move: float = 0.03
+    #: share of the allowed drift that a correction leaves. Less costs Newton steps, more is soon
+    #: used up again
+    left: float = 0.1
+    #: where loops begin further than this, in spreads, from where they did, their derivatives are
+    #: renewed. Less renews all, more makes the settling take additional sweeps
+    moved: float = 1e-5
+    #: machine epsilons of the states that the flow amplifies, by which no residual can be smaller.
+    #: Fewer ask for what rounding forbids, many would stop above tolerances that can be met
+    roundings: int = 8
+
+
+@dataclass(frozen=True)
+class AttemptTuning:
+    """How often `interpolate` begins anew, and with what."""
+
+    #: one over the error of a flow. With the displacement readout lambda multiplies that error, so
+    #: that lambda need not fall below tol times this. Less keeps Newton's method busy for nothing,
+    #: more counts on digits that are not there
+    digits: float = 1e10
+    #: multiples of the smallest sensible number of intervals that are tried in turn. Beyond eight
+    #: times, what failed before fails again
+    growth: tuple[int, ...] = (1, 2, 4, 8)
+
+
+CACHE = CacheTuning()
+NEWTON = NewtonTuning()
+CLOSING = ClosingTuning()
+CONTINUATION = ContinuationTuning()
+CHAIN = ChainTuning()
+PATHS = PathTuning()
+REFINEMENT = RefinementTuning()
+ATTEMPTS = AttemptTuning()
