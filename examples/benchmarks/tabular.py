@@ -1,4 +1,4 @@
-"""Benchmark of skcode against eight common learners on tabular data.
+"""Benchmark of skcode against eleven common learners on tabular data.
 
 Every learner runs at its defaults, on one thread, on the same splits; the linear
 model, the perceptron, the support vector machine and the nearest neighbours see
@@ -9,100 +9,51 @@ interrupted run goes on where it stopped::
     python tabular.py --openml 31 1464 44132 --learners skcode forest lightgbm
     python tabular.py --results results.csv --also baselines.csv --report-only
 
+Raw tables are parquet files with a column ``target``, and categories and missing
+values in the others; ``tabular_learners.py`` tells what each learner makes of them::
+
+    python tabular.py --raw FOLDER --results raw.csv
+
 A variant of skcode is recorded under a name of its own and compared with the same
 baselines::
 
     python tabular.py --data FOLDER --learners skcode --label skcode-lbfgs \\
         --params '{"solver": "lbfgs"}' --also baselines.csv
 
+Defaults that were chosen on some sets look better there than elsewhere. So all sets are
+in two halves, A and B, by their names; choose on ``--half A``, and report ``--half B``.
+
 Measured are accuracy, log-loss and expected calibration error for classification,
 R2 for regression (and, where a learner predicts a standard deviation, how often its
-90 % interval covers the target), and the processor's seconds to fit and to predict.
+90 % interval covers the target, also by quarter of that deviation), and the processor's
+seconds to fit and to predict.
 """
 
 import argparse
+import contextlib
 import csv
-import inspect
 import json
+import os
 import signal
 import sys
 import time
 import warnings
-from dataclasses import dataclass, field
-from importlib import import_module
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.metrics import r2_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from tabular_data import OPENML_PREFIX, list_sets, load, split
-from tabular_report import read_results, report
+from tabular_data import OPENML_PREFIX, half_of, list_sets, list_tables, load, split
+from tabular_learners import BASELINES, LEARNERS, OURS, wake
+from tabular_measures import MEASURES, evaluate
+from tabular_report import SKIPPED, read_results, report
 from threadpoolctl import threadpool_limits
 
 MAX_TEST = 4000
-SMALLEST_PROBABILITY = 1e-7  # log-loss clips here: about float32's resolution
-N_CALIBRATION_BINS = 15
-N_CALIBRATION_FOLDS = 5
-NORMAL_QUANTILE_95 = 1.6448536269514722
 COLUMNS = [
     "set", "task", "seed", "learner", "n_train", "n_test", "n_features", "n_classes",
-    "score", "log_loss", "ece", "coverage", "fit_s", "predict_s", "status", "note",
-    "params",
+    *MEASURES, "status", "note", "params", "max_train",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Learner:
-    """Where a learner comes from and what it needs; imported when it is built."""
-
-    module: str
-    classifier: str
-    regressor: str
-    scaled: bool = False
-    params: dict = field(default_factory=dict)
-
-    def build(self, task, seed, params):
-        """Return an unfitted estimator for the task."""
-        name = self.classifier if task == "classification" else self.regressor
-        estimator = getattr(import_module(self.module), name)(**self.params | params)
-        if "random_state" in estimator.get_params():
-            estimator.set_params(random_state=seed)
-        return make_pipeline(StandardScaler(), estimator) if self.scaled else estimator
-
-
-OURS = "skcode"
-LEARNERS = {
-    OURS: Learner("skcode", "ControlledODEClassifier", "ControlledODERegressor"),
-    "linear": Learner(
-        "sklearn.linear_model", "LogisticRegression", "Ridge", scaled=True
-    ),
-    "mlp": Learner(
-        "sklearn.neural_network", "MLPClassifier", "MLPRegressor",
-        scaled=True, params={"max_iter": 500},
-    ),
-    "svm": Learner("sklearn.svm", "SVC", "SVR", scaled=True),
-    "knn": Learner(
-        "sklearn.neighbors", "KNeighborsClassifier", "KNeighborsRegressor", scaled=True
-    ),
-    "forest": Learner(
-        "sklearn.ensemble", "RandomForestClassifier", "RandomForestRegressor"
-    ),
-    "hist_boosting": Learner(
-        "sklearn.ensemble",
-        "HistGradientBoostingClassifier", "HistGradientBoostingRegressor",
-    ),
-    "xgboost": Learner(
-        "xgboost", "XGBClassifier", "XGBRegressor", params={"n_jobs": 1}
-    ),
-    "lightgbm": Learner(
-        "lightgbm", "LGBMClassifier", "LGBMRegressor",
-        params={"n_jobs": 1, "verbose": -1},
-    ),
-}  # fmt: skip
-BASELINES = [name for name in LEARNERS if name != OURS]
 
 
 @dataclass(frozen=True)
@@ -120,65 +71,9 @@ class Trial:
         return self.set, self.seed, self.label
 
 
-def log_loss(y, proba):
-    """Mean negative log-likelihood with clipped probabilities, in nats."""
-    likelihood = proba[np.arange(len(y)), y]
-    return -np.mean(np.log(np.clip(likelihood, SMALLEST_PROBABILITY, 1.0)))
-
-
-def calibration_error(y, proba):
-    """Expected calibration error of the top probability, equal-width bins."""
-    confidence = proba.max(axis=1)
-    surplus = confidence - (proba.argmax(axis=1) == y)
-    bins = np.minimum(confidence * N_CALIBRATION_BINS, N_CALIBRATION_BINS - 1)
-    return np.abs(np.bincount(bins.astype(int), surplus)).sum() / len(y)
-
-
-def probabilities(model, make_model, X_train, y_train, X_test):
-    """Class probabilities of a fitted model, one column for each training class.
-
-    A model without ``predict_proba`` is calibrated by five-fold cross-validation, with fewer folds
-    where a class is rarer than that; a class of one row is left out and gets probability 0.
-    """
-    proba = np.zeros((len(X_test), y_train.max() + 1))
-    if not hasattr(model, "predict_proba"):
-        class_size = np.bincount(y_train)[y_train]
-        X_train, y_train = X_train[class_size > 1], y_train[class_size > 1]
-        n_folds = min(N_CALIBRATION_FOLDS, class_size[class_size > 1].min())
-        model = CalibratedClassifierCV(make_model(), ensemble=False, cv=int(n_folds))
-        model.fit(X_train, y_train)
-    proba[:, model.classes_] = model.predict_proba(X_test)
-    if not np.isfinite(proba).all():
-        raise ValueError("predict_proba returned non-finite values")
-    return proba
-
-
-def evaluate(make_model, task, X_train, X_test, y_train, y_test):
-    """Fit, predict and score; returns the measured columns of a result."""
-    model = make_model()
-    # seconds of the processor: on one thread they are the time of an idle machine
-    start = time.process_time()
-    model.fit(X_train, y_train)
-    fitted = time.process_time()
-    y_pred = model.predict(X_test)
-    measured = {"fit_s": fitted - start, "predict_s": time.process_time() - fitted}
-    if task == "classification":
-        proba = probabilities(model, make_model, X_train, y_train, X_test)
-        measured["score"] = np.mean(y_pred == y_test)
-        measured["log_loss"] = log_loss(y_test, proba)
-        measured["ece"] = calibration_error(y_test, proba)
-    else:
-        measured["score"] = r2_score(y_test, y_pred)
-        if "return_std" in inspect.signature(model.predict).parameters:
-            y_pred, std = model.predict(X_test, return_std=True)
-            covered = np.abs(y_test - y_pred) <= NORMAL_QUANTILE_95 * std
-            measured["coverage"] = np.mean(covered)
-    return measured
-
-
-def run_trial(trial, folder, max_train):
-    """Run one trial on one thread; a failure is a result too."""
-    data = load(trial.set, folder)
+def run_trial(trial, folders, max_train, max_rows):
+    """Run one trial on one thread; a failure is a result too, and so is a set that is too large."""
+    data = load(trial.set, *folders)
     X_train, X_test, y_train, y_test = split(data, trial.seed, max_train, MAX_TEST)
     result = {
         "set": trial.set,
@@ -190,22 +85,39 @@ def run_trial(trial, folder, max_train):
         "n_features": X_train.shape[1],
         "n_classes": y_train.max() + 1 if data.task == "classification" else "",
         "params": json.dumps(trial.params, sort_keys=True),
+        "max_train": "all" if max_train is None else max_train,
     }
+    if len(y_train) > max_rows.get(trial.learner, np.inf):
+        note = f"more than {max_rows[trial.learner]} training rows"
+        return trial, result | {"status": SKIPPED, "note": note}
 
     def make_model():
-        return LEARNERS[trial.learner].build(data.task, trial.seed, trial.params)
+        return LEARNERS[trial.learner].build(data.task, trial.seed, trial.params, X_train)
 
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, silence():
         warnings.simplefilter("always")
+        np.random.seed(trial.seed)  # noqa: NPY002, for steps that take no seed on every version
         try:
             make_model()  # imports the learner, whose thread pools are limited next
             with threadpool_limits(1):
+                wake(trial.learner, data.task)
                 measured = evaluate(make_model, data.task, X_train, X_test, y_train, y_test)
             result |= {name: f"{value:.6g}" for name, value in measured.items()}
             result |= {"status": "ok", "note": _first_warning(caught)}
         except Exception as error:
             result |= {"status": "failed", "note": _one_line(error)}
     return trial, result
+
+
+@contextlib.contextmanager
+def silence():
+    """Nothing that a learner prints."""
+    with (
+        open(os.devnull, "w") as sink,
+        contextlib.redirect_stdout(sink),
+        contextlib.redirect_stderr(sink),
+    ):
+        yield
 
 
 def _first_warning(caught):
@@ -238,7 +150,8 @@ def run(trials, args):
     start = time.perf_counter()
     try:
         finished = Parallel(n_jobs=args.jobs, return_as="generator_unordered")(
-            delayed(run_trial)(trial, args.data, args.max_train) for trial in trials
+            delayed(run_trial)(trial, (args.data, args.raw), args.max_train, args.max_rows)
+            for trial in trials
         )
         for n_done, (trial, result) in enumerate(finished, start=1):
             if interrupted:
@@ -268,6 +181,8 @@ def progress(trial, result, n_done, n_trials, left):
     name = f"{trial.set} seed {trial.seed} {trial.label}"
     if result["status"] == "failed":
         return f"{place} {name}: FAILED {result['note']}"
+    if result["status"] == SKIPPED:
+        return f"{place} {name}: skipped, {result['note']}"
     text = f"{place} {name}: {float(result['score']):.4f}"
     if "log_loss" in result:
         text += f", log-loss {float(result['log_loss']):.4f}"
@@ -279,19 +194,19 @@ def available(names):
     found = []
     for name in names:
         try:
-            getattr(import_module(LEARNERS[name].module), LEARNERS[name].classifier)
+            LEARNERS[name].load("classification")
             found.append(name)
         except (ImportError, AttributeError) as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
     return found
 
 
-def reachable(names, folder):
+def reachable(names, folders):
     """Of the named data sets those that can be loaded; says which cannot."""
     found = []
     for name in names:
         try:
-            load(name, folder)
+            load(name, *folders)
             found.append(name)
         except Exception as error:
             print(f"{name} is left out: {_one_line(error)}", file=sys.stderr)
@@ -300,32 +215,67 @@ def reachable(names, folder):
 
 def wanted_sets(args):
     """Names of the data sets that the command line asks for."""
-    names = args.sets or (list_sets(args.data) if args.data else [])
-    return [*names, *(f"{OPENML_PREFIX}{data_id}" for data_id in args.openml)]
+    names = args.sets or [
+        *(list_sets(args.data) if args.data else []),
+        *(list_tables(args.raw) if args.raw else []),
+    ]
+    names = [*names, *(f"{OPENML_PREFIX}{data_id}" for data_id in args.openml)]
+    return [name for name in names if args.half in (None, half_of(name))]
 
 
 def plan(args):
     """Trials still to run, seed by seed."""
-    names = reachable(wanted_sets(args), args.data)
+    names = reachable(wanted_sets(args), (args.data, args.raw))
     learners = available(args.learners)
     trials = [
         Trial(name, seed, learner, args.label, args.params)
         if learner == OURS
         else Trial(name, seed, learner, learner, {})
-        for seed in range(args.seeds)
+        for seed in range(args.first_seed, args.first_seed + args.seeds)
         for name in names
         for learner in learners
     ]
     if not args.results.exists():
         return trials
+    with args.results.open(newline="", encoding="utf-8") as file:
+        if next(csv.reader(file), COLUMNS) != COLUMNS:
+            sys.exit(f"{args.results} has other columns: read it by --also, write another file")
     known = read_results([args.results])
+    check_settings(known, args)
+    again = known["status"] == SKIPPED
+    again &= known["n_train"] <= known["learner"].map(args.max_rows).fillna(np.inf)
+    if args.retry_failed:
+        again |= known["status"] == "failed"
+    present = known.loc[~again, ["set", "seed", "learner"]]
+    present = set(present.itertuples(index=False, name=None))
+    return [trial for trial in trials if trial.key not in present]
+
+
+def check_settings(known, args):
+    """Stop where the result file was written with other settings than these."""
     other = known[known["learner"] == args.label]["params"].unique()
     if set(other) - {json.dumps(args.params, sort_keys=True)}:
         sys.exit(f"{args.results} has {args.label!r} with other --params: {other[0]}")
-    if args.retry_failed:
-        known = known[known["status"] == "ok"]
-    present = set(known[["set", "seed", "learner"]].itertuples(index=False, name=None))
-    return [trial for trial in trials if trial.key not in present]
+    max_train = "all" if args.max_train is None else str(args.max_train)
+    other = set(known["max_train"].astype(str)) - {max_train}
+    if other:
+        sys.exit(f"{args.results} has results with --max-train {other.pop()}")
+
+
+def rows_or_all(text):
+    """A number of rows, or None for "all"."""
+    return None if text == "all" else int(text)
+
+
+def limits(texts):
+    """Largest numbers of training rows by learner, from texts like ``svm=5000`` or ``svm=all``."""
+    found = {name: learner.max_rows for name, learner in LEARNERS.items()}
+    for text in texts:
+        name, _, rows = text.partition("=")
+        if name not in LEARNERS:
+            raise ValueError(f"unknown learner: {name}")
+        found[name] = rows_or_all(rows)
+    return {name: rows for name, rows in found.items() if rows is not None}
 
 
 def parse_args(argv=None):
@@ -338,6 +288,8 @@ def parse_args(argv=None):
     )
     add = parser.add_argument
     add("--data", metavar="FOLDER", help="folder of NAME.npz files with X and y")
+    add("--raw", metavar="FOLDER", help="folder of raw tables NAME.parquet, sets raw:NAME")
+    add("--half", choices=["A", "B"], help="only the sets of this half (default: both)")
     add("--sets", nargs="+", metavar="NAME", help="only these sets (default: all)")
     add("--openml", nargs="+", type=int, default=[], metavar="ID", help="OpenML ids")
     add(
@@ -347,7 +299,21 @@ def parse_args(argv=None):
         help=f"of {', '.join(LEARNERS)}; in the report also labels (default: all)",
     )
     add("--seeds", type=int, default=3, help="number of splits (default: 3)")
-    add("--max-train", type=int, default=4000, help="rows to fit on (default: 4000)")
+    add("--first-seed", type=int, default=0, help="the first of them (default: 0)")
+    add(
+        "--max-train",
+        type=rows_or_all,
+        default=4000,
+        metavar="ROWS",
+        help="rows to fit on, or all (default: 4000)",
+    )
+    add(
+        "--max-rows",
+        nargs="+",
+        default=[],
+        metavar="LEARNER=ROWS",
+        help="skip a learner on sets of more training rows (default: realmlp=1000)",
+    )
     add("--results", type=Path, default=Path("results.csv"), metavar="CSV")
     add(
         "--also",
@@ -372,16 +338,20 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)  # fmt: skip
     if args.params and args.label == OURS:
         parser.error("--params needs a --label of its own")
+    try:
+        args.max_rows = limits(args.max_rows)
+    except ValueError as error:
+        parser.error(f"--max-rows: {error}")
     if args.label in BASELINES:
         parser.error(f"--label {args.label} is the name of a baseline")
     if not args.report_only:
         unknown = set(args.learners or []) - set(LEARNERS)
         if unknown:
             parser.error(f"unknown learners: {', '.join(sorted(unknown))}")
-        if not (args.data or args.openml):
-            parser.error("give --data or --openml, or --report-only")
-        if args.sets and not args.data:
-            parser.error("--sets needs --data")
+        if not (args.data or args.raw or args.openml):
+            parser.error("give --data, --raw or --openml, or --report-only")
+        if args.sets and not (args.data or args.raw):
+            parser.error("--sets needs --data or --raw")
     return args
 
 
@@ -397,6 +367,8 @@ def main(argv=None):
     results = read_results(paths)
     if args.sets:
         results = results[results["set"].isin(wanted_sets(args))]
+    if args.half:
+        results = results[results["set"].map(half_of) == args.half]
     if args.report_only and chosen:
         results = results[results["learner"].isin(chosen)]
     print(report(results, BASELINES, args.reference or args.label))

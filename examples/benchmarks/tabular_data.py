@@ -1,19 +1,27 @@
-"""Data sets of the tabular benchmark and how they are split."""
+"""Data sets of the tabular benchmark: where they come from, their halves, how they are split."""
 
 from functools import lru_cache
+from hashlib import sha1
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 OPENML_PREFIX = "openml:"
+RAW_PREFIX = "raw:"
 TEST_FRACTION = 0.25
+SIZE_BOUNDS = 1000, 3000  # training rows; small sets lie below the first, large above the second
+SIZE_GROUPS = "< 1,000 rows", "1,000 to 3,000", "> 3,000"
 
 
 class Dataset(NamedTuple):
-    """A data set in memory: dense features, and a target that tells the task."""
+    """A data set in memory: features, and a target that tells the task.
 
-    X: np.ndarray
+    The features are a dense array, or, for a raw table, a data frame with categories, booleans
+    and missing values as they are.
+    """
+
+    X: Any
     y: np.ndarray
 
     @property
@@ -27,17 +35,38 @@ def list_sets(folder):
     return sorted(path.stem for path in Path(folder).glob("*.npz"))
 
 
+def list_tables(folder):
+    """Names of the raw tables ``NAME.parquet`` in a folder, as ``raw:NAME``, sorted."""
+    return sorted(RAW_PREFIX + path.stem for path in Path(folder).glob("*.parquet"))
+
+
+def half_of(name):
+    """Half "A" or "B" of a set: defaults are chosen on A and confirmed on B.
+
+    The first byte of the sha1 of the name decides, even for A and odd for B. A raw table
+    and the numbers that were made of it have one name, and so are in the same half.
+    """
+    digest = sha1(name.removeprefix(RAW_PREFIX).encode()).digest()
+    return "AB"[digest[0] % 2]
+
+
+def size_group(n_train):
+    """Index in `SIZE_GROUPS` of a set with so many training rows."""
+    smallest, largest = SIZE_BOUNDS
+    return int(n_train >= smallest) + int(n_train > largest)
+
+
 @lru_cache(maxsize=2)
-def load(name, folder=None):
-    """Load a data set as float64 features and class codes or float64 targets.
+def load(name, folder=None, raw=None):
+    """Load a data set with class codes or float64 targets.
 
     Parameters
     ----------
     name : str
-        ``NAME`` for the file ``NAME.npz`` with arrays ``X`` and ``y``, or
-        ``openml:ID``.
-    folder : str or None
-        Where the files are; not needed for OpenML.
+        ``NAME`` for the file ``NAME.npz`` with arrays ``X`` and ``y``, ``raw:NAME`` for the
+        file ``NAME.parquet`` with a column ``target``, or ``openml:ID``.
+    folder, raw : str or None
+        Where the files of the two kinds are; not needed for OpenML.
 
     Returns
     -------
@@ -45,8 +74,29 @@ def load(name, folder=None):
     """
     if name.startswith(OPENML_PREFIX):
         return _load_openml(int(name.removeprefix(OPENML_PREFIX)))
+    if name.startswith(RAW_PREFIX):
+        return _load_table(Path(raw) / f"{name.removeprefix(RAW_PREFIX)}.parquet")
     with np.load(Path(folder) / f"{name}.npz", allow_pickle=False) as arrays:
         return Dataset(arrays["X"].astype(np.float64), arrays["y"])
+
+
+def _load_table(path):
+    """Read a raw table; a target of numbers is regression, any other one classification."""
+    import pandas as pd
+
+    table = pd.read_parquet(path)
+    table = table[table["target"].notna()].reset_index(drop=True)
+    return Dataset(table.drop(columns="target"), _target(table["target"]))
+
+
+def _target(y):
+    """Numbers as float64, anything else as codes of the sorted classes."""
+    import pandas as pd
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    if is_numeric_dtype(y) and not is_bool_dtype(y):
+        return y.to_numpy(np.float64)
+    return pd.factorize(y, sort=True)[0]
 
 
 def _load_openml(data_id):
@@ -64,11 +114,7 @@ def _load_openml(data_id):
     X = X.dropna(axis="columns", how="all")
     X = X.fillna(X.median())
 
-    if is_numeric_dtype(y):
-        y = y.to_numpy(np.float64)
-    else:
-        y = pd.factorize(y, sort=True)[0]
-    return Dataset(X.to_numpy(), y)
+    return Dataset(X.to_numpy(), _target(y))
 
 
 def split(data, seed, max_train, max_test):
@@ -82,12 +128,12 @@ def split(data, seed, max_train, max_test):
     ----------
     data : Dataset
     seed : int
-    max_train, max_test : int
-        Upper bounds on the number of rows.
+    max_train, max_test : int or None
+        Upper bounds on the number of rows; None for all.
 
     Returns
     -------
-    X_train, X_test, y_train, y_test : ndarray
+    X_train, X_test, y_train, y_test : ndarray, or frames in place of X
         Classes are numbered 0, 1, ... in the order of their codes.
     """
     y = data.y
@@ -99,7 +145,11 @@ def split(data, seed, max_train, max_test):
     n_test = round(TEST_FRACTION * len(y))
     train = rng.permutation(order[:-n_test][:max_train])
     test = rng.permutation(order[-n_test:])[:max_test]
-    return data.X[train], data.X[test], y[train], y[test]
+    X_train, X_test = (
+        data.X[rows] if isinstance(data.X, np.ndarray) else data.X.iloc[rows].reset_index(drop=True)
+        for rows in (train, test)
+    )
+    return X_train, X_test, y[train], y[test]
 
 
 def _stratified_order(codes, rng):

@@ -1,26 +1,57 @@
 """Markdown report of the tabular benchmark."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
+from tabular_data import SIZE_GROUPS, half_of, size_group
+from tabular_measures import MEASURES, QUARTERS, SMALLEST_PROBABILITY
 
 KEY = ["set", "seed", "learner"]
-MEASURED = ["score", "log_loss", "ece", "coverage", "fit_s", "predict_s"]
+SKIPPED = "skipped"
+NUMBERS = [*MEASURES, "n_train", "n_classes"]
+#: what a failed fit counts: no better than a constant, and certain of a wrong class
+FAILED = {"score": 0.0, "log_loss": -np.log(SMALLEST_PROBABILITY), "ece": 1.0}
+#: learners whose fit time is the unit of the others'
+CLOCKS = ["catboost", "mlp"]
+#: intervals of 90 % are sound where their coverage lies within these
+SOUND, SOUND_QUARTER = (0.85, 0.95), (0.80, 0.97)
+
+
+class Measure(NamedTuple):
+    """A measure by which learners are ranked."""
+
+    name: str
+    column: str
+    lower_is_better: bool = False
+
+
+MEASURES_OF = {
+    "classification": [
+        Measure("accuracy", "score"),
+        Measure("log-loss", "log_loss", lower_is_better=True),
+        Measure("ECE", "ece", lower_is_better=True),
+    ],
+    "regression": [Measure("R2", "score")],
+}
 
 
 def read_results(paths):
     """Read and merge result files.
 
     Of two results with the same set, seed and learner the later one in a file
-    counts, and the earlier file in the list.
+    counts, and the earlier file in the list. A column that a file lacks is empty.
     """
-    empty_is_missing = dict.fromkeys([*MEASURED, "n_classes"], "")
+    empty_is_missing = dict.fromkeys(NUMBERS, "")
     frames = [
-        pd.read_csv(path, keep_default_na=False, na_values=empty_is_missing).drop_duplicates(
-            KEY, keep="last"
-        )
+        pd.read_csv(
+            path, keep_default_na=False, na_values=empty_is_missing, dtype={"max_train": str}
+        ).drop_duplicates(KEY, keep="last")
         for path in paths
     ]
-    return pd.concat(frames, ignore_index=True).drop_duplicates(KEY, keep="first")
+    results = pd.concat(frames, ignore_index=True).drop_duplicates(KEY, keep="first")
+    missing = [name for name in MEASURES if name not in results]
+    return results.assign(**dict.fromkeys(missing, np.nan))
 
 
 def report(results, baselines, reference="skcode"):
@@ -42,51 +73,28 @@ def report(results, baselines, reference="skcode"):
     str
     """
     sections = []
-    for task in ("classification", "regression"):
+    for task in MEASURES_OF:
         rows = results[results["task"] == task]
         if len(rows):
             sections.append(_task_report(task, rows, baselines, reference))
     return "\n\n".join(sections)
 
 
-def _task_report(task, results, baselines, reference):
-    """Summary, paired differences and scores of one task."""
-    rows = _complete(results)
-    pairs, all_pairs = (r.groupby(["set", "seed"]).ngroups for r in (rows, results))
-    title = f"## {task.capitalize()}: {rows['set'].nunique()} sets, {pairs} splits"
-    if pairs < all_pairs:
-        title += f" ({all_pairs - pairs} left out that some learner has not run yet)"
-    if not pairs:
-        return title
-    rows = rows.assign(score=rows["score"].fillna(0.0))  # a failed fit scores 0
-    values = {"score": _mean_over_seeds(rows, "score")}
-    if task == "classification":
-        values["log-loss"] = _mean_over_seeds(rows, "log_loss")
-    learners = list(values["score"])
-    baselines = [name for name in baselines if name in learners]
-    ranks = {
-        name: _ranks(value, baselines, reference, ascending=name == "log-loss")
-        for name, value in values.items()
-    }
-    order = ranks["score"].mean().sort_values().index
-    parts = [title, _markdown(_summary(rows, values, ranks, baselines, reference).loc[order])]
-    if reference in learners and len(learners) > 1:
-        parts.append(f"{reference} minus each other learner, paired over sets:")
-        parts.append(_markdown(_differences(values, baselines, reference)))
-    for name, value in values.items():
-        parts.append(f"Mean {name} over seeds:")
-        parts.append(_markdown(_each_set(rows, value[order], lower_is_better=name == "log-loss")))
-    return "\n\n".join(parts)
+def complete(results):
+    """Rows of the (set, seed) pairs that every learner has run, or skipped for their size.
 
-
-def _complete(results):
-    """Rows of the (set, seed) pairs that every learner has run."""
+    A failed fit counts as `FAILED`, a skipped one is missing in means and ranks.
+    """
     n_learners = results["learner"].nunique()
     n_run = results.groupby(["set", "seed"])["learner"].transform("size")
-    return results[n_run == n_learners]
+    rows = results[n_run == n_learners].copy()
+    failed = rows["status"] == "failed"
+    for column, value in FAILED.items():
+        rows.loc[failed, column] = value
+    return rows
 
 
-def _mean_over_seeds(rows, column):
+def mean_over_seeds(rows, column):
     """Mean of a column, one row for each set and one column for each learner.
 
     Rounded to the digits of the result files, so that ties are ties.
@@ -94,12 +102,12 @@ def _mean_over_seeds(rows, column):
     return rows.groupby(["set", "learner"])[column].mean().unstack().round(6)
 
 
-def _ranks(values, baselines, reference, ascending):
-    """Rank of each learner on each set, ties averaged, failures last."""
+def ranks(values, baselines, reference, lower_is_better=False):
+    """Rank of each learner on each set, ties averaged; missing where it was skipped."""
 
     def rank(names):
         names = list(dict.fromkeys(name for name in names if name in values))
-        return values[names].rank(axis=1, ascending=ascending, na_option="bottom")
+        return values[names].rank(axis=1, ascending=lower_is_better)
 
     return pd.DataFrame(
         {
@@ -109,50 +117,151 @@ def _ranks(values, baselines, reference, ascending):
     )
 
 
-def _summary(rows, values, ranks, baselines, reference):
+def _task_report(task, results, baselines, reference):
+    """All tables of one task."""
+    rows = complete(results)
+    pairs, all_pairs = (r.groupby(["set", "seed"]).ngroups for r in (rows, results))
+    halves = sorted(set(map(half_of, results["set"])))
+    of = f"half {halves[0]}" if len(halves) == 1 else "halves A and B"
+    title = f"## {task.capitalize()}, {of}: {rows['set'].nunique()} sets, {pairs} splits"
+    if pairs < all_pairs:
+        title += f" ({all_pairs - pairs} left out that some learner has not run yet)"
+    if not pairs:
+        return title
+    measures = MEASURES_OF[task]
+    values = {m: mean_over_seeds(rows, m.column) for m in measures}
+    baselines = [name for name in baselines if name in values[measures[0]]]
+    placed = {m: ranks(values[m], baselines, reference, m.lower_is_better) for m in measures}
+    order = placed[measures[0]].mean().sort_values().index
+    values = {m: value[order] for m, value in values.items()}
+    placed = {m: place[order] for m, place in placed.items()}
+
+    def section(text, table):
+        parts.extend([text, _markdown(table)])
+
+    parts = [title, _markdown(_summary(rows, values, placed, baselines, reference))]
+    for m in measures:
+        section(f"{m.name} by training rows:", _by_size(rows, values[m], placed[m]))
+    section("Seconds to fit, of the processor:", _fit_times(rows).loc[order])
+    if reference in order and len(order) > 1:
+        text = f"{reference} minus each other learner, paired over sets:"
+        section(text, _differences(values, baselines, reference))
+    for m in measures:
+        text = f"{m.name}, on how many sets the row's learner is better than the column's:"
+        section(text, _duels(values[m], m))
+    if rows["seed"].nunique() > 1:
+        section("Spread over splits:", _spread(rows, measures, baselines, reference).loc[order])
+    if rows["coverage"].notna().any():
+        section("Coverage of intervals of 90 %:", _coverage(rows))
+    for m in measures:
+        section(f"Mean {m.name} over seeds:", _each_set(rows, values[m], m.lower_is_better))
+    return "\n\n".join(parts)
+
+
+def _summary(rows, values, placed, baselines, reference):
     """One row for each learner; a set won by several learners is shared out."""
-    score = values["score"]
+    score = next(iter(values.values()))
     field = [name for name in score if name in baselines or name == reference]
     wins = score.ge(score[field].max(axis=1), axis=0)
-    by_learner = rows.groupby("learner")
-    columns = {
-        "mean score": score.mean().map("{:.4f}".format),
-        "median": score.median().map("{:.4f}".format),
-        "mean rank": ranks["score"].mean().map("{:.2f}".format),
-        "wins": wins.div(wins[field].sum(axis=1), axis=0).sum().map("{:.1f}".format),
-    }
-    if "log-loss" in values:
+    columns = {"wins": wins.div(wins[field].sum(axis=1), axis=0).sum().map("{:.1f}".format)}
+    for m, value in values.items():
         columns |= {
-            "log-loss": values["log-loss"].mean().map("{:.4f}".format),
-            "its rank": ranks["log-loss"].mean().map("{:.2f}".format),
-            "ECE": by_learner["ece"].mean().map("{:.4f}".format),
+            f"mean {m.name}": value.mean().map("{:.4f}".format),
+            f"rank in {m.name}": placed[m].mean().map("{:.2f}".format),
         }
-    elif rows["coverage"].notna().any():
-        coverage = by_learner["coverage"].mean()
-        columns["coverage of 90 %"] = coverage.map("{:.3f}".format).replace("nan", "")
-    columns |= {
-        "fit s (median)": by_learner["fit_s"].median().map("{:.3f}".format),
-        "fit s (max)": by_learner["fit_s"].max().map("{:.1f}".format),
-        "failed": by_learner["status"].agg(lambda status: str((status != "ok").sum())),
+    status = rows.groupby("learner")["status"]
+    columns["failed"] = status.agg(lambda status: str((status == "failed").sum()))
+    if (rows["status"] == SKIPPED).any():
+        columns["sets"] = score.count().map(str)
+    return pd.DataFrame(columns).loc[list(score)]
+
+
+def _by_size(rows, value, place):
+    """Mean rank and mean value in each group of sizes."""
+    group = rows.groupby("set")["n_train"].max().map(size_group)
+    columns = {}
+    for what, table, digits in (("rank", place, 2), ("mean", value, 4)):
+        for k, name in enumerate(SIZE_GROUPS):
+            sets = group.index[group == k]
+            if len(sets):
+                mean = table.loc[sets].mean().map(f"{{:.{digits}f}}".format)
+                columns[f"{what}, {name} ({len(sets)} sets)"] = mean.replace("nan", "")
+    return pd.DataFrame(columns)
+
+
+def _fit_times(rows):
+    """Median and largest time, and its ratio to that of other learners, over sets."""
+    times = mean_over_seeds(rows, "fit_s")
+    columns = {
+        "median": times.median().map("{:.3f}".format),
+        "largest": times.max().map("{:.1f}".format),
     }
+    for clock in CLOCKS:
+        if clock in times:
+            ratio = times.div(times[clock], axis=0)
+            columns[f"median of the ratio to {clock}"] = ratio.median().map("{:.2f}".format)
+            columns[f"largest ratio to {clock}"] = ratio.max().map("{:.1f}".format)
     return pd.DataFrame(columns)
 
 
 def _differences(values, baselines, reference):
     """Differences between the reference and each other learner, and their standard errors."""
     columns = {}
-    for name, value in values.items():
+    for m, value in values.items():
         rivals = value[[baseline for baseline in baselines if baseline != reference]]
-        best = rivals.min(axis=1) if name == "log-loss" else rivals.max(axis=1)
+        best = rivals.min(axis=1) if m.lower_is_better else rivals.max(axis=1)
         others = value.drop(columns=reference).assign(**{"best baseline of each set": best})
         gap = others.rsub(value[reference], axis=0)
         error = gap.std(ddof=1) / np.sqrt(gap.count())
         signs = (f"{(g > 0).sum()} / {(g == 0).sum()} / {(g < 0).sum()}" for _, g in gap.items())
         columns |= {
-            f"{name}: mean": gap.mean().map("{:+.4f}".format),
-            f"± ({name})": error.map("{:.4f}".format),
-            f"median ({name})": gap.median().map("{:+.4f}".format),
-            f"+ / 0 / - ({name})": pd.Series(list(signs), index=gap.columns),
+            f"{m.name}: mean": gap.mean().map("{:+.4f}".format),
+            f"± ({m.name})": error.map("{:.4f}".format),
+            f"median ({m.name})": gap.median().map("{:+.4f}".format),
+            f"+ / 0 / - ({m.name})": pd.Series(list(signs), index=gap.columns),
+        }
+    return pd.DataFrame(columns)
+
+
+def _duels(value, measure):
+    """Number of sets on which each learner is better than each other."""
+    value = -value if measure.lower_is_better else value
+    wins = {rival: value.gt(value[rival], axis=0).sum().map(str) for rival in value}
+    table = pd.DataFrame(wins)
+    return table.mask(np.eye(len(table), dtype=bool), "")
+
+
+def _spread(rows, measures, baselines, reference):
+    """Means and mean ranks of each split, and how a learner varies over the splits of a set."""
+    columns = {}
+    for m in measures:
+        deviation = rows.groupby(["set", "learner"])[m.column].std(ddof=1).unstack()
+        columns[f"{m.name}: deviation on a set"] = deviation.mean().map("{:.4f}".format)
+        for seed, split in rows.groupby("seed"):
+            value = mean_over_seeds(split, m.column)
+            place = ranks(value, baselines, reference, m.lower_is_better)
+            means = zip(value.mean(), place.mean(), strict=True)
+            cells = [f"{mean:.4f} ({rank:.2f})" for mean, rank in means]
+            columns[f"split {seed}: mean (rank)"] = pd.Series(cells, index=value.columns)
+    return pd.DataFrame(columns)
+
+
+def _coverage(rows):
+    """Median over sets, extremes, and the share of sets where the coverage is sound."""
+    rows = rows[rows["coverage"].notna()]
+    tables = {"all rows": (mean_over_seeds(rows, "coverage"), SOUND)}
+    for k, quarter in enumerate(QUARTERS):
+        if rows[quarter].notna().any():
+            tables[f"quarter {k + 1}"] = (mean_over_seeds(rows, quarter), SOUND_QUARTER)
+    columns = {}
+    for name, (value, (low, high)) in tables.items():
+        sound = ((value >= low) & (value <= high)).sum() / value.count()
+        columns |= {
+            f"{name}: median": value.median().map("{:.3f}".format),
+            f"{name}: extremes": value.min().map("{:.2f}".format)
+            + " - "
+            + value.max().map("{:.2f}".format),
+            f"{name}: sets in {low} - {high}": sound.map("{:.0%}".format),
         }
     return pd.DataFrame(columns)
 
@@ -165,7 +274,8 @@ def _each_set(rows, values, lower_is_better):
     values = values.round(3)
     best = values.min(axis=1) if lower_is_better else values.max(axis=1)
     cells = values.map("{:.3f}".format)
-    return shape.join(cells.mask(values.eq(best, axis=0), "**" + cells + "**"))
+    cells = cells.mask(values.eq(best, axis=0), "**" + cells + "**")
+    return shape.join(cells.mask(values.isna(), ""))
 
 
 def _markdown(table):
