@@ -26,14 +26,16 @@ from skcode.estimators._serialization import PlainStateMixin
 from skcode.estimators._warm_start import check_unchanged, drawn_from
 from skcode.fields import FieldFamily
 from skcode.flow import TABLEAUS, get_tableau
+from skcode.gaussian_process import GaussianProcessReadout
 from skcode.inputs import SCALINGS
 from skcode.model import Ensemble, Target
-from skcode.readouts import READOUTS
+from skcode.readouts import LinearReadout, Readout
 from skcode.solvers import SOLVERS, Solver
 from skcode.training import (
     CallbackSupportMixin,
     Design,
     FitReport,
+    FlowTargets,
     Member,
     Outcome,
     Rows,
@@ -71,7 +73,6 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         "n_intervals": [Interval(Integral, 1, None, closed="left"), None],
         "n_states": [Interval(Integral, 1, None, closed="left"), None],
         "integrator": [StrOptions(set(TABLEAUS))],
-        "readout": [StrOptions(set(READOUTS))],
         "solver": [StrOptions({"auto", *SOLVERS}), Solver],
         "alpha": [Interval(Real, 0, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
@@ -95,7 +96,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         n_intervals: int | None,
         n_states: int | None,
         integrator: str,
-        readout: str,
+        readout: str | GaussianProcessReadout,
         solver: str | Solver,
         alpha: float | None,
         max_iter: int | None,
@@ -198,7 +199,13 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         return Rows(X, targets, weight if factors is None else weight * factors), target
 
     def _draw(
-        self, rows: Rows, target: Target | None, n_members: int, random_state: np.random.RandomState
+        self,
+        rows: Rows,
+        target: Target | None,
+        n_members: int,
+        random_state: np.random.RandomState,
+        readout: type[Readout] = LinearReadout,
+        constant: FloatArray | None = None,
     ) -> list[Member]:
         """New members at the start of their training."""
         design = Design(
@@ -207,23 +214,24 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
             n_states=choose_dimension(self.n_states, rows.X.shape[1], self.vector_fields),
             n_intervals=choose_depth(self.n_intervals, len(rows.X)),
             tableau=get_tableau(self.integrator),
-            readout=READOUTS[self.readout],
+            readout=readout,
             scaling=self.scaling,
         )
-        # without a target there is one score, which stays at zero
-        constant: FloatArray = np.zeros(1)
-        if target is not None:
-            constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
+        if constant is None:
+            # without a target there is one score, which stays at zero
+            constant = np.zeros(1)
+            if target is not None:
+                constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
         return draw_members(design, rows, constant, n_members, random_state)
 
     def _copies(self) -> list[Member]:
         """The members of the last fit, to be trained further; it stays what it is if that fails."""
         return [member.copy() for member in self._members]
 
-    def _training(self, target: Target) -> Training:
+    def _training(self, target: Target, flow_targets: FlowTargets | None = None) -> Training:
         """What the parameters say of how members are trained."""
         return Training(
-            target=target,
+            target=target if flow_targets is None else flow_targets.single,
             choose_solver=partial(choose_solver, self.solver),
             alpha=self.alpha,
             train_controls=self.train_controls,
@@ -234,6 +242,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
             validation_fraction=self.validation_fraction,
             verbose=self.verbose,
             name=type(self).__name__,
+            flow_targets=flow_targets,
         )
 
     def _train(
@@ -245,9 +254,10 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         random_state: np.random.RandomState,
         report: FitReport,
         mapper: OrderedMap,
+        flow_targets: FlowTargets | None = None,
     ) -> Outcome:
         """Train the members in place, and warn of what went wrong; the outcome of the last one."""
-        outcomes: Iterable[Outcome] = self._training(target).run(
+        outcomes: Iterable[Outcome] = self._training(target, flow_targets).run(
             members, rows, validation, random_state, report, mapper
         )
         for outcome in outcomes:

@@ -16,6 +16,7 @@ from skcode.estimators._base import INPUT_TYPES
 from skcode.estimators._defaults import scores_poorly
 from skcode.estimators._supervised import SupervisedBase, streams
 from skcode.fields import FieldFamily
+from skcode.gaussian_process import GaussianProcessReadout
 from skcode.model import ClassificationTarget, ClassTarget, MultilabelTarget, Target
 from skcode.solvers import Solver
 from skcode.utils._sklearn import StrOptions, available_if, fit_context
@@ -165,7 +166,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         n_states: int | None = None,
         n_members: int | None = None,
         integrator: str = "euler",
-        readout: str = "linear",
+        readout: str | GaussianProcessReadout = "auto",
         solver: str | Solver = "auto",
         alpha: float | None = None,
         max_iter: int | None = None,

@@ -15,6 +15,8 @@ from skcode.fields import (
     PolynomialFields,
     UniversalFields,
 )
+from skcode.gaussian_process import GaussianProcessReadout
+from skcode.readouts import READOUTS, LinearReadout, Readout
 from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver
 
 #: entries of its matrix up to which "auto" takes Gauss-Newton: 72 MB in double precision
@@ -46,6 +48,7 @@ _INSTANCES = {
     "vector_fields": "DiagonalFields() | NeuralFields(rank=1, sparse=0.5, centred=True), which is "
     "what None stands for",
     "solver": "Adam()",
+    "readout": "GaussianProcessReadout()",
 }
 
 
@@ -74,6 +77,30 @@ def check_nested(estimator: BaseEstimator, params: dict[str, Any]) -> None:
                     f"{name} cannot be set while {part}={value!r}: first set {part} to an "
                     f"instance, such as {_INSTANCES[part]}."
                 )
+
+
+def choose_readout(
+    readout: str | GaussianProcessReadout,
+    solver: str | Solver,
+    family: FieldFamily,
+    has_validation: bool,
+) -> type[Readout] | GaussianProcessReadout:
+    """The readout asked for; "auto" is the Gaussian process wherever a closed form can be had.
+
+    Stochastic solvers, L-BFGS, images and validation sets keep the linear readout: the first two
+    are for rows or parameters too many, and a validation set is there to watch one objective.
+    """
+    if isinstance(readout, GaussianProcessReadout):
+        own: GaussianProcessReadout = clone(readout)
+        return own
+    if readout == "gaussian_process":
+        return GaussianProcessReadout()
+    if readout != "auto":
+        return READOUTS[readout]
+    exact = solver in ("auto", "gauss-newton") or isinstance(solver, GaussNewton)
+    if exact and not has_validation and not family.of_images:
+        return GaussianProcessReadout()
+    return LinearReadout
 
 
 def choose_depth(n_intervals: int | None, n_rows: int) -> int:
@@ -117,7 +144,9 @@ def choose_solver(solver: str | Solver, n_entries: int, n_rows: int) -> Solver:
     return LBFGS() if n_rows <= _MOST_FULL_BATCH_ROWS else Adam()
 
 
-def scores_poorly(vector_fields: str | FieldFamily | None, readout: str) -> bool:
+def scores_poorly(
+    vector_fields: str | FieldFamily | None, readout: str | GaussianProcessReadout
+) -> bool:
     """Whether a model cannot even fit a constant: the tag "poor_score" of scikit-learn."""
     family = FAMILIES.get(vector_fields) if isinstance(vector_fields, str) else type(vector_fields)
     return readout == "displacement" and family in _FLAT_FAMILIES

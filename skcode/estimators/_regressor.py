@@ -13,6 +13,7 @@ from sklearn.utils.validation import validate_data
 from skcode.estimators._defaults import scores_poorly
 from skcode.estimators._supervised import SupervisedBase, streams
 from skcode.fields import FieldFamily
+from skcode.gaussian_process import GaussianProcessReadout
 from skcode.model import RegressionTarget, mean_of
 from skcode.solvers import Solver
 from skcode.utils._sklearn import available_if, fit_context
@@ -153,7 +154,7 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         n_states: int | None = None,
         n_members: int | None = None,
         integrator: str = "euler",
-        readout: str = "linear",
+        readout: str | GaussianProcessReadout = "auto",
         solver: str | Solver = "auto",
         alpha: float | None = None,
         max_iter: int | None = None,

@@ -19,7 +19,17 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from skcode import __version__, fields, flow, inputs, model, readouts, solvers, training
+from skcode import (
+    __version__,
+    fields,
+    flow,
+    gaussian_process,
+    inputs,
+    model,
+    readouts,
+    solvers,
+    training,
+)
 
 #: key of the version that wrote a state
 _VERSION = "_skcode_version"
@@ -30,6 +40,7 @@ _TAG, _STATE, _DTYPE = "skcode.tag", "skcode.state", "skcode.dtype"
 TAGS: dict[str, type] = {
     **fields.TAGS,
     **flow.TAGS,
+    **gaussian_process.TAGS,
     **inputs.TAGS,
     **model.TAGS,
     **readouts.TAGS,

@@ -10,13 +10,31 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from skcode.estimators._base import ControlledODEBase
-from skcode.estimators._defaults import choose_members, choose_solver
+from skcode.estimators._defaults import (
+    choose_family,
+    choose_members,
+    choose_readout,
+    choose_solver,
+)
 from skcode.estimators._serialization import unchanged_by_failure
+from skcode.gaussian_process import GaussianProcessReadout
 from skcode.model import Target
+from skcode.readouts import READOUTS, LinearReadout, Readout
 from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
-from skcode.training import FitReport, Rows, positive_rows, trained_members
+from skcode.training import (
+    FitReport,
+    FlowTargets,
+    Member,
+    Rows,
+    draw_projection,
+    fit_heads,
+    outputs_of,
+    positive_rows,
+    trained_members,
+)
 from skcode.utils._blocks import OrderedMap
-from skcode.utils._sklearn import Interval, fit_context
+from skcode.utils._random import as_generator
+from skcode.utils._sklearn import Interval, StrOptions, fit_context
 
 
 def streams(estimator: SupervisedBase) -> bool:
@@ -40,6 +58,7 @@ class SupervisedBase(ControlledODEBase):
     _stream: np.random.RandomState | None
     _parameter_constraints: dict[str, list[Any]] = {
         **ControlledODEBase._parameter_constraints,
+        "readout": [StrOptions({"auto", "gaussian_process", *READOUTS}), GaussianProcessReadout],
         "n_members": [Interval(Integral, 1, None, closed="left"), None],
     }
 
@@ -93,18 +112,60 @@ class SupervisedBase(ControlledODEBase):
             rows, target = self._prepare(X, y, sample_weight, known, reset=not goes_on)
             validation = self._validation_rows(target, X_val, y_val, sample_weight_val)
             random_state = check_random_state(self.random_state)
+            readout = self._choose_readout(validation is not None)
+            process = readout if isinstance(readout, GaussianProcessReadout) else None
             if goes_on:
                 members = self._copies()
             else:
-                n_members = choose_members(self.n_members, len(rows.X))
-                members = self._draw(rows, target, n_members, random_state)
+                members = self._draw_all(rows, target, readout, random_state)
+            flow_targets = None
+            if process is not None:
+                flow_targets = FlowTargets.learn(target, rows, len(members))
             report = FitReport(self, len(members), X, y, sample_weight)
-            outcome = self._train(members, target, rows, validation, random_state, report, mapper)
-            if not (goes_on or outcome.completed):
+            outcome = self._train(
+                members, target, rows, validation, random_state, report, mapper, flow_targets
+            )
+            if process is not None and flow_targets is not None:
+                rng = as_generator(random_state)
+                fit_heads(members, rows, flow_targets, process, rng, mapper)
+            elif not (goes_on or outcome.completed):
                 members = trained_members(members)
         self._adopt(members, target, outcome.solver)
+        self.readout_ = readout if process is not None else self._name_of(readout)
         report.end()
         return self
+
+    def _choose_readout(self, has_validation: bool) -> type[Readout] | GaussianProcessReadout:
+        return choose_readout(
+            self.readout,
+            self.solver,
+            choose_family(self.vector_fields),
+            has_validation or self.early_stopping,
+        )
+
+    @staticmethod
+    def _name_of(readout: type[Readout]) -> str:
+        return next(name for name, kind in READOUTS.items() if kind is readout)
+
+    def _draw_all(
+        self,
+        rows: Rows,
+        target: Target,
+        readout: type[Readout] | GaussianProcessReadout,
+        random_state: np.random.RandomState,
+    ) -> list[Member]:
+        """All members; those that get a head are trained on one output, by a linear readout."""
+        n_members = choose_members(self.n_members, len(rows.X))
+        if not isinstance(readout, GaussianProcessReadout):
+            return self._draw(rows, target, n_members, random_state, readout)
+        readout._validate_params()
+        members = self._draw(
+            rows, target, n_members, random_state, LinearReadout, constant=np.zeros(1)
+        )
+        n_outputs = outputs_of(target, rows.y[:1]).shape[1]
+        for member in members:
+            member.projection = draw_projection(n_outputs, as_generator(random_state))
+        return members
 
     def _validation_rows(
         self,
@@ -141,7 +202,10 @@ class SupervisedBase(ControlledODEBase):
             stream = getattr(self, "_stream", None) or check_random_state(self.random_state)
             if fresh:
                 n_members = choose_members(self.n_members, len(rows.X))
-                members = self._draw(rows, target, n_members, stream)
+                readout = LinearReadout
+                if self.readout == "displacement":
+                    readout = READOUTS["displacement"]
+                members = self._draw(rows, target, n_members, stream, readout)
             else:
                 members = self._copies()
             self._training(target).run_batch(members, solver, rows, stream, mapper)

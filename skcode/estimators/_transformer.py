@@ -15,11 +15,15 @@ from skcode.estimators._base import ControlledODEBase
 from skcode.estimators._serialization import unchanged_by_failure
 from skcode.fields import FieldFamily
 from skcode.model import ClassificationTarget, MultilabelTarget, RegressionTarget, Target
+from skcode.readouts import READOUTS
 from skcode.solvers import Solver
 from skcode.training import FitReport, Rows, canonical, positive_rows
 from skcode.utils._blocks import OrderedMap
-from skcode.utils._sklearn import fit_context
+from skcode.utils._sklearn import StrOptions, fit_context
 from skcode.utils._typing import Array, FloatArray
+
+#: values of integer targets up to which they are classes; prices and counts have more
+_MOST_INTEGER_CLASSES = 30
 
 
 class ControlledODETransformer(
@@ -28,8 +32,8 @@ class ControlledODETransformer(
     r"""Features X_1 of a controlled neural ODE.
 
     Without targets the controls are random: random features of depth `n_intervals`. With targets
-    they are trained as in `ControlledODERegressor` (targets of a float type) or
-    `ControlledODEClassifier` (classes: all other types), and the readout is dropped.
+    they are trained as in `ControlledODERegressor` (targets of a float type, or
+    integers of more than 30 values) or `ControlledODEClassifier` (classes: all others), and the readout is dropped.
 
     Parameters
     ----------
@@ -138,6 +142,10 @@ class ControlledODETransformer(
     (20, 8)
     """
 
+    _parameter_constraints = {
+        **ControlledODEBase._parameter_constraints,
+        "readout": [StrOptions(set(READOUTS))],
+    }
     # what files and trust lists name: the file that the class is written in may move
     __module__ = "skcode"
 
@@ -217,7 +225,7 @@ class ControlledODETransformer(
             if goes_on:
                 members = self._copies()
             else:
-                members = self._draw(rows, target, 1, random_state)
+                members = self._draw(rows, target, 1, random_state, READOUTS[self.readout])
             report = FitReport(self, 1, X, y, sample_weight)
             outcome = self._train(members, target, rows, None, random_state, report, mapper)
         self._adopt(members, target, outcome.solver)
@@ -230,10 +238,11 @@ class ControlledODETransformer(
         """Draw the fields, and leave the controls where they start."""
         report = FitReport(self, 0, X, y, sample_weight)
         with unchanged_by_failure(self), OrderedMap(self.n_jobs):
-            rows = validate_data(self, X, dtype=[np.float64, np.float32])
-            rows, zeros, weight = positive_rows(rows, np.zeros((len(rows), 1)), sample_weight)
+            X = validate_data(self, X, dtype=[np.float64, np.float32])
+            X, zeros, weight = positive_rows(X, np.zeros((len(X), 1)), sample_weight)
             random_state = check_random_state(self.random_state)
-            members = self._draw(Rows(*canonical(rows, zeros, weight)), None, 1, random_state)
+            rows = Rows(*canonical(X, zeros, weight))
+            members = self._draw(rows, None, 1, random_state, READOUTS[self.readout])
         self._adopt(members, None, None)
         report.end()
         return self
@@ -246,8 +255,9 @@ class ControlledODETransformer(
 
     def _learn_target(self, y: Array, weight: FloatArray) -> Target:
         kind = type_of_target(y)
-        # floats are numbers, even where all of them are whole
-        if y.dtype.kind == "f" and not kind.startswith("multilabel"):
+        # floats are numbers, even where all of them are whole, and so are integers of many values
+        many = y.dtype.kind in "iu" and len(np.unique(y)) > _MOST_INTEGER_CLASSES
+        if (y.dtype.kind == "f" or many) and not kind.startswith("multilabel"):
             return RegressionTarget.learn(y, weight, scaling=self.scaling is not None)
         if kind.startswith("multilabel"):
             return MultilabelTarget(y.shape[1])

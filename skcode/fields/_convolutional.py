@@ -162,6 +162,8 @@ class DrawnConvolutional(DrawnFields):
     ('DrawnConvolutional', (5, 73), (8, 5))
     """
 
+    of_images = True
+
     def __init__(
         self,
         A: FloatArray,

@@ -40,6 +40,8 @@ class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
     4
     """
 
+    #: whether the inputs are pixels of an image
+    of_images: bool = False
     #: what `draw` checks of the parameters, as scikit-learn's estimators do
     _parameter_constraints: dict[str, list[Any]] = {}
 
@@ -132,6 +134,10 @@ class SumFields(FieldFamily):
         self.first = first
         self.second = second
 
+    @property
+    def of_images(self) -> bool:  # type: ignore[override]
+        return self.first.of_images or self.second.of_images
+
     def count(self, n_fields: int | None, n_inputs: int) -> int:
         counts = {family.count(n_fields, n_inputs) for family in (self.first, self.second)}
         if len(counts) != 1:
@@ -180,6 +186,10 @@ class StackFields(FieldFamily):
     def __init__(self, first: FieldFamily, second: FieldFamily):
         self.first = first
         self.second = second
+
+    @property
+    def of_images(self) -> bool:  # type: ignore[override]
+        return self.first.of_images or self.second.of_images
 
     def count(self, n_fields: int | None, n_inputs: int) -> int:
         return self.first.count(n_fields, n_inputs) + self.second.count(n_fields, n_inputs)

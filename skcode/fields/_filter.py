@@ -210,6 +210,8 @@ class DrawnFilters(DrawnFields):
     ('DrawnFilters', (10, 10), 5)
     """
 
+    of_images = True
+
     def __init__(
         self,
         A: FloatArray,

@@ -51,6 +51,8 @@ class LocalFields(FieldFamily):
     True
     """
 
+    of_images = True
+
     _parameter_constraints = {
         "image_shape": ["array-like"],
         "patch_size": ["array-like"],

@@ -86,8 +86,7 @@ class Ensemble:
             # so little is no work for a pool, nor for threads of BLAS
             with np.errstate(all="ignore"):
                 return self._of_few(X)
-        n_outputs = self.members[0].model.readout.n_outputs
-        scores = np.empty((len(self), len(X), n_outputs), self.dtype)
+        scores = np.empty((len(self), len(X), self.members[0].n_outputs), self.dtype)
         one_block = len(X) <= min(member.model.n_block for member in self.members)
         with OrderedMap(n_jobs) as mapper:
             x0 = self.input_map(X) if one_block and self._share_inputs else None

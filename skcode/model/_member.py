@@ -23,6 +23,7 @@ class Head(Protocol):
     Examples
     --------
     >>> class FirstState:
+    ...     n_outputs = 1
     ...     def scores(self, x1, x0):
     ...         return x1[:, :1].copy()
     ...     def variance(self, x1, x0):
@@ -30,6 +31,11 @@ class Head(Protocol):
     ...     def attributes(self):
     ...         return {}
     """
+
+    @property
+    def n_outputs(self) -> int:
+        """The number K of scores."""
+        ...
 
     def scores(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
         """Scores (n, K) from final and initial states (n, m); x1 may lie in a buffer."""
@@ -86,6 +92,11 @@ class FittedMember:
         """The parameters of the readout, in the float type of the states."""
         parameters: FloatArray = self.model.split(self.theta)[1].astype(self.model.dtype)
         return parameters
+
+    @property
+    def n_outputs(self) -> int:
+        """The number K of scores."""
+        return self.model.readout.n_outputs if self.head is None else self.head.n_outputs
 
     @property
     def has_variance(self) -> bool:

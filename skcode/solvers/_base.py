@@ -93,6 +93,10 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
                 f"{type(objective).__name__} does not have them."
             )
 
+    def default_iterations(self, alpha: float | None) -> int:
+        """Iterations where the user names no number, given the strength of the penalty."""
+        return self.default_max_iter
+
     def most_iterations(self, objective: Objective, max_iter: int) -> int:
         """How often `minimize` calls the monitor at most."""
         return max_iter

@@ -15,6 +15,9 @@ from skcode.solvers._objectives import NormalObjective, members_of
 from skcode.utils._sklearn import Interval
 from skcode.utils._typing import FloatArray
 
+#: steps where evidence regularises and nobody names a number: most of the gain is reached, and the
+#: price of more is better paid for more members; a larger ``max_iter`` goes on while evidence grows
+_EVIDENCE_STEPS = 15
 #: steps of each phase after the first, when rows come in growing subsets
 _LATE_STEPS = 3
 #: entries of X that a subset may copy: 64 MB in single precision
@@ -49,7 +52,8 @@ class GaussNewton(Solver):
     .. math:: \lambda_g = \gamma_g / |\theta_g|^2, \qquad
         \gamma_g = \sum_{j \in g} 1 - \lambda_j (H + \Lambda)^{-1}_{jj}
 
-    and the iterate of highest Laplace evidence is kept: all rows train, none is held out.
+    and the iterate of highest Laplace evidence is kept: all rows train, none is held out. There are
+    15 steps where ``max_iter`` is None; a larger number goes on as long as the evidence grows.
 
     Parameters
     ----------
@@ -59,8 +63,6 @@ class GaussNewton(Solver):
         Steps without a higher evidence after which training ends.
     rate : float
         Geometric weight of the new precisions in (0, 1]; 1 is MacKay's rule undamped.
-    evidence_steps : int
-        Most steps where evidence regularises; few steps are part of that regularisation.
     first_rows : int
         More rows than these are not used at once: the first steps take a random subset of this
         size, later ones subsets that grow, and the last steps take all rows.
@@ -91,7 +93,6 @@ class GaussNewton(Solver):
         "damping": [Interval(Real, 0, None, closed="neither")],
         "patience": [Interval(Integral, 1, None, closed="left")],
         "rate": [Interval(Real, 0, 1, closed="right")],
-        "evidence_steps": [Interval(Integral, 1, None, closed="left")],
         "first_rows": [Interval(Integral, 1, None, closed="left")],
         "growth": [Interval(Real, 1, None, closed="left")],
     }
@@ -100,15 +101,13 @@ class GaussNewton(Solver):
         self,
         damping: float = 0.1,
         patience: int = 3,
-        rate: float = 0.5,
-        evidence_steps: int = 15,
+        rate: float = 1.0,
         first_rows: int = 2**14,
         growth: float = 8.0,
     ):
         self.damping = damping
         self.patience = patience
         self.rate = rate
-        self.evidence_steps = evidence_steps
         self.first_rows = first_rows
         self.growth = growth
 
@@ -132,12 +131,16 @@ class GaussNewton(Solver):
                 part = objective.subset(np.sort(index))
             # what a phase holds, its rows among it, is let go before the next
             phase = self._run_phase(part, theta, strengths, budget, tol, monitor)
+            # where nobody named a number, the bound on the steps is a part of the regularisation
+            bounded = max_iter == self.default_iterations(objective.alpha)
+            bounded = bounded and objective.alpha is None
             del part
             theta, strengths = phase.theta, phase.strengths
             n_iter += phase.n_iter
             if phase.stopped:
                 break
-        return SolverResult(theta, n_iter, phase.converged, phase.message, phase.posterior)
+        converged = phase.converged or bounded
+        return SolverResult(theta, n_iter, converged, phase.message, phase.posterior)
 
     def _run_phase(
         self,
@@ -163,27 +166,27 @@ class GaussNewton(Solver):
                 converged, message = True, "no step decreases the loss by tol"
                 break
             if evidence is not None and evidence.update() >= self.patience:
-                message = "the evidence fell"
+                converged, message = True, "the evidence fell"
                 break
         posterior = None if evidence is None else evidence.best
         return Phase(
             theta=iterate.theta if posterior is None else posterior.theta,
             strengths=iterate.strengths,
             n_iter=n_iter,
-            # the bound on the steps is part of the regularisation, not a failure to converge
-            converged=converged or evidence is not None,
+            converged=converged,
             message=message,
             stopped=stopped,
             posterior=posterior or iterate.posterior(),
         )
+
+    def default_iterations(self, alpha: float | None) -> int:
+        return _EVIDENCE_STEPS if alpha is None else self.default_max_iter
 
     def most_iterations(self, objective: NormalObjective, max_iter: int) -> int:
         return sum(budget for _, budget in self._phases(objective, max_iter))
 
     def _phases(self, objective: NormalObjective, max_iter: int) -> list[tuple[int, int]]:
         """Rows and steps of each phase: growing random subsets first, all rows last."""
-        if objective.alpha is None:
-            max_iter = min(max_iter, self.evidence_steps)
         rows = [objective.n_samples]
         # a phase has a step at least
         while self.growth > 1 and rows[0] > self.first_rows and len(rows) < max_iter:

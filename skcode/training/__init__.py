@@ -6,6 +6,7 @@ ends with what estimators publish (`fitted_attributes`). What predicts is in `sk
 
 from skcode.training._callbacks import CallbackSupportMixin, FitReport, MemberReport
 from skcode.training._draw import Design, draw_members
+from skcode.training._heads import FlowTargets, draw_projection, fit_heads, outputs_of
 from skcode.training._member import (
     Member,
     Outcome,
@@ -29,6 +30,7 @@ __all__ = [
     "CallbackSupportMixin",
     "Design",
     "FitReport",
+    "FlowTargets",
     "Member",
     "MemberReport",
     "Outcome",
@@ -38,9 +40,12 @@ __all__ = [
     "Validation",
     "canonical",
     "draw_members",
+    "draw_projection",
+    "fit_heads",
     "fitted_attributes",
     "fitted_state",
     "hold_out",
+    "outputs_of",
     "positive_rows",
     "stream_epoch",
     "trained_members",

@@ -34,12 +34,15 @@ class Member:
         Iterations of the last training.
     stream : StreamState or None
         What a stochastic solver remembers between two calls of partial_fit.
+    projection : ndarray of shape (K,) or None
+        Direction of the outputs that the flow is trained on, where a head predicts all of them.
     """
 
     fitted: FittedMember
     monitor: TrainingMonitor
     n_iter: int = 0
     stream: StreamState[Any] | None = None
+    projection: FloatArray | None = None
 
     @property
     def model(self) -> Model:
@@ -104,7 +107,8 @@ def train(
     It is not completed after an interrupt, which keeps what was reached, or if a callback wants no
     more members, or where `stopped` became true.
     """
-    max_iter = solver.default_max_iter if max_iter is None else max_iter
+    if max_iter is None:
+        max_iter = solver.default_iterations(objective.alpha)
     monitor = member.monitor
     monitor.should_stop = lambda: report.iterated() or stopped()
     monitor.start(max_iter)

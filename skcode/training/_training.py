@@ -14,6 +14,7 @@ from skcode.objective import Objective
 from skcode.solvers import Solver, StochasticSolver
 from skcode.training._callbacks import FitReport, MemberReport
 from skcode.training._concurrency import at_once, one_after_another
+from skcode.training._heads import FlowTargets
 from skcode.training._member import Member, Outcome, snapshot, train
 from skcode.training._monitor import TrainingMonitor, Validation
 from skcode.training._rows import Rows, hold_out
@@ -48,6 +49,8 @@ class Training:
         Whether to print a line for each iteration.
     name : str
         What those lines begin with.
+    flow_targets : FlowTargets or None
+        What the flow of each member is trained on; None for the target itself.
     """
 
     target: Target
@@ -61,6 +64,7 @@ class Training:
     validation_fraction: float
     verbose: bool | int
     name: str
+    flow_targets: FlowTargets | None = None
 
     def run(
         self,
@@ -105,7 +109,12 @@ class Training:
         report: MemberReport,
     ) -> Outcome:
         """Train a member on the rows, or on those that are left by a validation part of its own."""
-        if self.early_stopping and validation is None:
+        held_out = self.early_stopping and validation is None
+        if self.flow_targets is not None and member.projection is not None:
+            if validation is not None:
+                validation = self.flow_targets.projected(validation, member.projection)
+            rows = self.flow_targets.of_member(rows, member.projection, number)
+        if held_out:
             rows, validation = hold_out(rows, self.target, self.validation_fraction, number)
         # a new one for each call of fit
         member.monitor = TrainingMonitor(

@@ -1,0 +1,32 @@
+"""The readout by a Gaussian process on final states: kernel, evidence, regression, calibration."""
+
+from skcode.gaussian_process._calibration import calibrate_sigmoids, calibrate_softmax
+from skcode.gaussian_process._evidence import Evidence, Hyperparameters
+from skcode.gaussian_process._head import GaussianProcessHead
+from skcode.gaussian_process._kernel import Kernel
+from skcode.gaussian_process._noise import NoiseModel
+from skcode.gaussian_process._readout import GaussianProcessReadout
+from skcode.gaussian_process._regression import Regression, fit_exact, fit_landmarks
+
+#: classes that occur in files, by the names that files hold: a class may move, its tag may not
+TAGS: dict[str, type] = {
+    "skcode/readout/gaussian-process": GaussianProcessReadout,
+    "skcode/gaussian-process/head": GaussianProcessHead,
+    "skcode/gaussian-process/kernel": Kernel,
+    "skcode/gaussian-process/noise": NoiseModel,
+}
+
+__all__ = [
+    "TAGS",
+    "Evidence",
+    "GaussianProcessHead",
+    "GaussianProcessReadout",
+    "Hyperparameters",
+    "Kernel",
+    "NoiseModel",
+    "Regression",
+    "calibrate_sigmoids",
+    "calibrate_softmax",
+    "fit_exact",
+    "fit_landmarks",
+]

@@ -1,0 +1,164 @@
+r"""The hyper-parameters of the kernel by the evidence of the data.
+
+With targets Y (n, K), of which each column is a draw of the same process, and noise of variance
+:math:`\sigma^2 / s_i` at row i of weight s_i, the matrix :math:`C = k(x, x) + \sigma^2 S^{-1}` gives
+
+.. math:: \log p(Y) = -\tfrac12 \mathrm{tr}\, Y^\top C^{-1} Y - \tfrac K2 \log\det C + \text{const},
+    \qquad \frac{\partial}{\partial C} \log p = \tfrac12 \big( C^{-1} Y Y^\top C^{-1} - K C^{-1} \big)
+
+so that one factorisation serves all derivatives. Weights that are all multiplied by a number change
+the noise variance and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import lapack
+from scipy.optimize import minimize
+from scipy.spatial.distance import pdist, squareform
+
+from skcode.gaussian_process._kernel import Kernel, distances_l2
+from skcode.utils._typing import FloatArray
+
+
+class Hyperparameters(NamedTuple):
+    """A kernel and the variance of the noise of a row of weight one."""
+
+    kernel: Kernel
+    noise: float
+
+
+class _Start(NamedTuple):
+    """Where the ascent starts, and how far the logarithms may move from there."""
+
+    #: amplitudes of both Laplace kernels: half of the variance of standardised targets each
+    amplitude: float = 0.5
+    #: variance that the linear part explains on average
+    linear: float = 0.1
+    #: noise: a fifth of the variance; the ascent finds both clean and noisy targets from here
+    noise: float = 0.2
+    #: lengths, in medians of the distances: shorter is white noise, longer is linear
+    least_length: float = 0.05
+    most_length: float = 30.0
+    #: amplitudes
+    least_amplitude: float = 1e-4
+    most_amplitude: float = 1e3
+    #: noise: below the first the factorisation is no longer safe in single precision
+    least_noise: float = 1e-5
+    most_noise: float = 10.0
+
+
+_START = _Start()
+#: precisions of the normal priors on the logarithms of amplitudes, lengths, linear part and noise:
+#: weak, so that what the data does not tell stays where it starts
+_PRIOR = np.array([0.02, 0.3, 0.02, 0.3, 0.02, 0.02])
+
+
+class Evidence:
+    """Minus the log evidence of six logarithms, and its gradient.
+
+    The logarithms are those of both amplitudes, each followed by its length, the linear part and
+    the noise.
+
+    Parameters
+    ----------
+    states : ndarray of shape (n, m)
+        Centred states.
+    targets : ndarray of shape (n, K)
+        Centred targets, with a mean square of one.
+    weight : ndarray of shape (n,)
+        Weights, with a mean of one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.gaussian_process import Evidence
+    >>> x = np.linspace(-1, 1, 20)[:, None]
+    >>> evidence = Evidence(x, np.sign(x), np.ones(20))
+    >>> at, step = evidence.start, np.eye(6)[0] * 1e-6
+    >>> value, gradient = evidence(at)
+    >>> bool(np.isclose((evidence(at + step)[0] - value) / 1e-6, gradient[0], rtol=1e-3))
+    True
+    """
+
+    def __init__(self, states: FloatArray, targets: FloatArray, weight: FloatArray):
+        states = np.asarray(states, dtype=np.float64)
+        self.targets = np.asarray(targets, dtype=np.float64)
+        self.noise_shape = 1 / np.asarray(weight, dtype=np.float64)
+        self.distances = squareform(pdist(states, "cityblock")), distances_l2(states, states)
+        np.fill_diagonal(self.distances[1], 0)
+        self.product = states @ states.T
+        n = len(states)
+        above = np.triu_indices(n, 1)
+        # of two rows or more that all lie in one point the length says nothing
+        self.medians = [float(np.median(d[above])) if n > 1 else 1.0 for d in self.distances]
+        self.medians = [median if median > 0 else 1.0 for median in self.medians]
+        self.size = max(float(np.trace(self.product)) / n, np.finfo(float).tiny)
+        one, two = self.medians
+        s = _START
+        self.start = np.log([s.amplitude, one, s.amplitude, two, s.linear / self.size, s.noise])
+        self.bounds = [
+            (np.log(s.least_amplitude), np.log(s.most_amplitude)),
+            (np.log(s.least_length * one), np.log(s.most_length * one)),
+            (np.log(s.least_amplitude), np.log(s.most_amplitude)),
+            (np.log(s.least_length * two), np.log(s.most_length * two)),
+            (np.log(s.least_amplitude / self.size), np.log(s.most_amplitude / self.size)),
+            (np.log(s.least_noise), np.log(s.most_noise)),
+        ]
+
+    def __call__(self, logs: FloatArray) -> tuple[float, FloatArray]:
+        """Minus the log evidence and the log prior; infinity where C is not positive."""
+        one, length_one, two, length_two, linear, noise = np.exp(logs)
+        diagonal = np.diag_indices(len(self.product))
+        first = one * np.exp(self.distances[0] / -length_one)
+        second = two * np.exp(self.distances[1] / -length_two)
+        C = first + second + linear * self.product + 1
+        C[diagonal] += noise * self.noise_shape
+        L, failed = lapack.dpotrf(C, lower=1, clean=1)
+        if failed:
+            return np.inf, np.zeros(6)
+        inverse = lapack.dpotri(L, lower=1)[0]
+        inverse += np.tril(inverse, -1).T
+        K = self.targets.shape[1]
+        coefficients = inverse @ self.targets
+        value = 0.5 * float(np.sum(self.targets * coefficients))
+        value += K * float(np.log(np.diag(L)).sum())
+        slope = 0.5 * (K * inverse - coefficients @ coefficients.T)
+        by_first, by_second = slope * first, slope * second
+        gradient = np.array(
+            [
+                by_first.sum(),
+                np.vdot(by_first, self.distances[0]) / length_one,
+                by_second.sum(),
+                np.vdot(by_second, self.distances[1]) / length_two,
+                linear * np.vdot(slope, self.product),
+                noise * float(slope[diagonal] @ self.noise_shape),
+            ]
+        )
+        moved = logs - self.start
+        return value + 0.5 * float(_PRIOR @ moved**2), gradient + _PRIOR * moved
+
+    def maximise(self, max_evaluations: int = 40) -> FloatArray:
+        """The six logarithms of highest evidence that L-BFGS finds."""
+        result = minimize(
+            lambda logs: self(logs),
+            self.start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=self.bounds,
+            options={"maxfun": max_evaluations},
+        )
+        logs: FloatArray = result.x
+        return logs
+
+    def hyperparameters(self, logs: FloatArray) -> Hyperparameters:
+        """What the logarithms say."""
+        *kernel, noise = np.exp(logs).tolist()
+        return Hyperparameters(Kernel(*kernel), noise)
+
+    def relative(self, logs: FloatArray) -> FloatArray:
+        """The logarithms in units of these states: what other states can share."""
+        relative: FloatArray = logs - self.start
+        return relative

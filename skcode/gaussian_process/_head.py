@@ -1,0 +1,71 @@
+"""The Gaussian process as the head of a fitted member: from final states to scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from skcode.gaussian_process._kernel import Kernel
+from skcode.gaussian_process._noise import NoiseModel
+from skcode.utils._typing import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianProcessHead:
+    r"""Scores slope_k (k(x_1, points) coefficients_k) + bias_k of final states.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        The kernel.
+    center : ndarray of shape (m,)
+        What is taken from final states first.
+    points : ndarray of shape (J, m)
+        Centred states of the training rows, or of landmarks.
+    coefficients : ndarray of shape (J, K)
+        Their coefficients.
+    slope, bias : ndarray of shape (K,)
+        For regression the scale and the mean of the encoded targets, for classification the
+        temperature and the biases.
+    noise : NoiseModel or None
+        Variance of a new observation; None where nobody asks for one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.gaussian_process import GaussianProcessHead, Kernel
+    >>> kernel, zero, one = Kernel(1.0, 1.0, 0.0, 1.0, 0.0), np.zeros(1), np.ones(1)
+    >>> head = GaussianProcessHead(kernel, zero, one[None], 2 * one[None], one, zero)
+    >>> head.scores(np.array([[1.0]]), np.array([[1.0]]))
+    array([[4.]])
+    """
+
+    kernel: Kernel
+    center: FloatArray
+    points: FloatArray
+    coefficients: FloatArray
+    slope: FloatArray
+    bias: FloatArray
+    noise: NoiseModel | None = None
+
+    @property
+    def n_outputs(self) -> int:
+        """The number K of scores."""
+        return len(self.bias)
+
+    def scores(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
+        """Scores (n, K) of final states (n, m)."""
+        f = self.kernel(x1 - self.center, self.points) @ self.coefficients
+        scores: FloatArray = (f * self.slope + self.bias).astype(x1.dtype, copy=False)
+        return scores
+
+    def variance(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
+        """Variance (n, K) of a new observation, in units of the scores."""
+        if self.noise is None:
+            raise ValueError("This head was fitted to classes, and knows of no variance.")
+        variance: FloatArray = self.noise(x1 - self.center, self.kernel) * self.slope**2
+        return variance
+
+    def attributes(self) -> dict[str, Any]:
+        """What an estimator shows: the kernel."""
+        return {"kernel_": self.kernel}

@@ -1,0 +1,59 @@
+"""What a user writes for a readout by a Gaussian process."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+from skcode.utils._sklearn import Interval
+
+
+class GaussianProcessReadout(BaseEstimator):
+    r"""A readout with one more layer of frozen neurons, infinitely wide: a Gaussian process.
+
+    .. math:: R(x) = b + w \cdot x + g(x), \quad w \sim N(0, c I), \quad
+        g \sim GP(0, a_1 e^{-|x - x'|_1 / l_1} + a_2 e^{-|x - x'|_2 / l_2})
+
+    on final states x = X_1. The flow is trained with a linear readout; then amplitudes, lengths, c
+    and the noise are those of highest evidence on some of the rows, and the process is fitted to all
+    rows in closed form. For classes it is fitted to their indicators, and a softmax is calibrated on
+    exact left-out predictions.
+
+    Parameters
+    ----------
+    n_exact : int
+        Rows up to which all of them are points of the process. More cost the cube of their number.
+    n_landmarks : int
+        Points of the process where rows are more than `n_exact`.
+    n_evidence : int
+        Rows that the evidence is computed on.
+
+    References
+    ----------
+    .. [1] C. E. Rasmussen, C. K. I. Williams, "Gaussian processes for machine learning", MIT Press,
+       2006.
+    .. [2] A. Geifman et al., "On the similarity between the Laplace and neural tangent kernels",
+       NeurIPS 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skcode import ControlledODERegressor
+    >>> from skcode.gaussian_process import GaussianProcessReadout
+    >>> model = ControlledODERegressor(readout=GaussianProcessReadout(), random_state=0)
+    >>> bool(model.fit(*load_diabetes(return_X_y=True)).kernel_[0].linear > 0)
+    True
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "n_exact": [Interval(Integral, 1, None, closed="left")],
+        "n_landmarks": [Interval(Integral, 1, None, closed="left")],
+        "n_evidence": [Interval(Integral, 2, None, closed="left")],
+    }
+
+    def __init__(self, n_exact: int = 4096, n_landmarks: int = 2048, n_evidence: int = 400):
+        self.n_exact = n_exact
+        self.n_landmarks = n_landmarks
+        self.n_evidence = n_evidence

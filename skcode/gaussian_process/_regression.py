@@ -1,0 +1,173 @@
+r"""Regression by a Gaussian process: exact, or on landmarks, with leave-one-out predictions.
+
+With all rows, C = K + sigma^2 S^{-1} is factored once: coefficients C^{-1} Y, and the prediction of
+row i by the others is :math:`y_i - [C^{-1} Y]_i / [C^{-1}]_{ii}`, exactly.
+
+With J landmarks z, features phi(x) = L^{-1} k(z, x), L L^T = k(z, z), make it ridge regression with
+normal equations J x J, summed in the order of blocks: n J^2 operations, linear in n.
+
+A row that was merged from copies counts as that many observations. What is left out is then one of
+them: the noise of row i grows from sigma^2 / s_i to sigma^2 / (s_i - 1).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from skcode.gaussian_process._evidence import Hyperparameters
+from skcode.gaussian_process._kernel import Kernel
+from skcode.utils._cholesky import factor_in_place, inverse_factor
+from skcode.utils._typing import FloatArray, IntArray
+
+#: what is added to a diagonal, in units of rounding times the mean diagonal: what products of single
+#: precision lose
+_JITTER = 20
+#: rows of a block of features
+_BLOCK_ROWS = 2048
+
+
+class Regression(NamedTuple):
+    """A fitted process, and what its rows say of each other.
+
+    Attributes
+    ----------
+    points : ndarray of shape (J, m)
+        Rows or landmarks, in the float type of the states.
+    coefficients : ndarray of shape (J, K)
+        Predictions are k(x, points) @ coefficients.
+    left_out : ndarray of shape (n, K) or (q, K)
+        Prediction of each row without it; on landmarks for the rows that were asked for.
+    """
+
+    points: FloatArray
+    coefficients: FloatArray
+    left_out: FloatArray
+
+
+def fit_exact(
+    states: FloatArray,
+    targets: FloatArray,
+    weight: FloatArray,
+    counts: FloatArray,
+    hyperparameters: Hyperparameters,
+) -> Regression:
+    """Regression on all rows.
+
+    Parameters
+    ----------
+    states : ndarray of shape (n, m)
+        Centred states.
+    targets : ndarray of shape (n, K)
+        Centred targets.
+    weight : ndarray of shape (n,)
+        Weights with a mean of one.
+    counts : ndarray of shape (n,)
+        How many observations a row stands for.
+    hyperparameters : Hyperparameters
+        Kernel and noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.gaussian_process import Hyperparameters, Kernel, fit_exact
+    >>> x = np.linspace(-1, 1, 50)[:, None]
+    >>> hyperparameters = Hyperparameters(Kernel(1.0, 1.0, 0.0, 1.0, 1.0), 1e-3)
+    >>> ones = np.ones(50)
+    >>> fitted = fit_exact(x, x**2, ones, ones, hyperparameters)
+    >>> bool(np.abs(fitted.left_out - x**2)[1:-1].max() < 0.02)
+    True
+    """
+    kernel, noise = hyperparameters
+    n, dtype = len(states), states.dtype
+    variance = (noise / weight).astype(dtype)
+    inverse, added = inverse_of_factor(kernel, states, variance)
+    coefficients = inverse.T @ (inverse @ targets.astype(dtype))
+    diagonal = np.einsum("ij,ij->j", inverse, inverse)
+    # one copy less: its noise is s / (s - 1) times as large, infinite for a single row
+    own = variance + added
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fewer = np.where(counts > 1, own * counts / (counts - 1), np.inf)
+        factor = np.where(
+            np.isinf(fewer), 1 / diagonal, fewer / (1 + (fewer - own) * diagonal)
+        ).astype(dtype)
+    left_out = targets - coefficients * factor[:, None]
+    return Regression(states, coefficients, left_out)
+
+
+def inverse_of_factor(
+    kernel: Kernel, states: FloatArray, variance: FloatArray
+) -> tuple[FloatArray, float]:
+    """L^{-1} of L L^T = k(states, states) + diag(variance), and what had to be added to it."""
+    n = len(states)
+    eps = float(np.finfo(states.dtype).eps)
+    C = kernel(states, states)
+    mean = float(np.mean(np.diag(C) + variance))
+    added = _JITTER * eps * mean
+    while True:
+        C[np.diag_indices(n)] += variance + added
+        if factor_in_place(C):
+            return inverse_factor(C), added
+        added *= 10
+        C = kernel(states, states)
+
+
+def fit_landmarks(
+    states: FloatArray,
+    targets: FloatArray,
+    weight: FloatArray,
+    counts: FloatArray,
+    hyperparameters: Hyperparameters,
+    landmarks: IntArray,
+    asked: IntArray,
+) -> Regression:
+    """Regression on the features of some of the rows; parameters as in `fit_exact`.
+
+    Predictions without a row are given for the rows `asked`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.gaussian_process import Hyperparameters, Kernel, fit_landmarks
+    >>> x = np.linspace(-1, 1, 500)[:, None]
+    >>> hyperparameters = Hyperparameters(Kernel(1.0, 1.0, 0.0, 1.0, 1.0), 1e-3)
+    >>> ones, some, asked = np.ones(500), np.arange(0, 500, 10), np.arange(100, 400)
+    >>> fitted = fit_landmarks(x, x**2, ones, ones, hyperparameters, some, asked)
+    >>> bool(np.abs(fitted.left_out - x[asked] ** 2).max() < 0.02)
+    True
+    """
+    kernel, noise = hyperparameters
+    points = np.ascontiguousarray(states[landmarks])
+    dtype, J = states.dtype, len(landmarks)
+    inverse, _ = inverse_of_factor(kernel, points, np.zeros(J, dtype))
+    normal = np.zeros((J, J))
+    moment = np.zeros((J, targets.shape[1]))
+    blocks = [slice(i, i + _BLOCK_ROWS) for i in range(0, len(states), _BLOCK_ROWS)]
+    root = np.sqrt(weight)
+    for rows in blocks:
+        features = _features(kernel, states[rows], points, inverse)
+        features *= root[rows, None].astype(dtype)
+        normal += features.T @ features
+        moment += features.T @ (targets[rows] * root[rows, None]).astype(dtype)
+    normal[np.diag_indices(J)] += noise
+    if not factor_in_place(normal):
+        raise ValueError("The normal equations of the landmarks are not positive.")
+    back = inverse_factor(normal)
+    solution = back.T @ (back @ moment)
+    coefficients = (inverse.T @ solution.astype(dtype)).astype(dtype)
+    features = _features(kernel, states[asked], points, inverse)
+    spread = features @ back.astype(dtype).T
+    # share of a row in its own fit; of one copy alone where there are several
+    own = np.minimum(np.einsum("ij,ij->i", spread, spread) * weight[asked], 1 - 1e-6)
+    own = own / np.maximum(counts[asked], 1)
+    residual = (targets[asked] - features @ solution.astype(dtype)) / (1 - own)[:, None]
+    return Regression(points, coefficients, targets[asked] - residual)
+
+
+def _features(
+    kernel: Kernel, states: FloatArray, points: FloatArray, inverse: FloatArray
+) -> FloatArray:
+    """Features phi(x) (n, J)."""
+    features: FloatArray = kernel(states, points) @ inverse.T
+    return features

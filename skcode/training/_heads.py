@@ -1,0 +1,297 @@
+"""The last step of a fit whose readout is a Gaussian process: from trained flows to heads.
+
+Flows are trained by least squares on one number a row: the target itself, or a random projection of
+several targets or of the indicators of classes, another for each member. Then the process is fitted
+to the final states of each member, for all outputs at once. With few rows the flow of each member
+leaves out a part of the rows of its own, so that what is left out of the process there was never
+seen by anything: such predictions calibrate probabilities and intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from skcode.gaussian_process import (
+    Evidence,
+    GaussianProcessHead,
+    GaussianProcessReadout,
+    Hyperparameters,
+    NoiseModel,
+    Regression,
+    calibrate_sigmoids,
+    calibrate_softmax,
+    fit_exact,
+    fit_landmarks,
+)
+from skcode.model import ClassificationTarget, RegressionTarget, Target
+from skcode.training._member import Member
+from skcode.training._rows import Rows
+from skcode.utils._blocks import OrderedMap
+from skcode.utils._typing import Array, FloatArray, IntArray
+
+#: distinct rows below which every flow leaves out a part of its own: with more rows the few hundred
+#: controls hardly learn a row by heart
+_FEW_ROWS = 1000
+#: rows that calibration looks at, where there are more: each costs a prediction
+_MOST_LEFT_OUT = 8192
+#: anchors of the model of the noise: the cost of a standard deviation grows with their square
+_ANCHORS = 256
+#: rows from which landmarks become fewer, with the root of the rows, and the least of them
+_ROWS_OF_ALL_LANDMARKS, _FEWEST_LANDMARKS = 50_000, 1024
+
+
+def outputs_of(target: Target, targets: Array) -> FloatArray:
+    """What the process is fitted to (n, K): targets, or indicators of classes."""
+    if isinstance(target, ClassificationTarget) and target.n_outputs > 1:
+        indicators: FloatArray = (targets[:, None] == np.arange(target.n_outputs)).astype(float)
+        return indicators
+    outputs: FloatArray = np.asarray(targets, dtype=np.float64).reshape(len(targets), -1)
+    return outputs
+
+
+@dataclass(frozen=True)
+class FlowTargets:
+    """What the flow of each member is trained on.
+
+    Parameters
+    ----------
+    target : Target
+        What the estimator predicts.
+    mean, scale : ndarray of shape (K,), float
+        Weighted mean of the outputs, and the root of their mean square around it.
+    folds : ndarray of shape (n,) or None
+        Member whose flow leaves the row out; None where all rows train all flows.
+    """
+
+    target: Target
+    mean: FloatArray
+    scale: float
+    folds: IntArray | None
+
+    @classmethod
+    def learn(cls, target: Target, rows: Rows, n_members: int) -> FlowTargets:
+        """From the training rows, which are in canonical order where they are few."""
+        outputs, share = outputs_of(target, rows.y), rows.weight / rows.weight.sum()
+        mean = share @ outputs
+        scale = float(np.sqrt(np.mean(share @ (outputs - mean) ** 2)))
+        n = len(outputs)
+        folds = None
+        if n_members > 1 and 2 * n_members <= n < _FEW_ROWS:
+            strata = target.strata(rows.y)
+            strata = np.zeros(n, dtype=int) if strata is None else strata
+            folds = np.empty(n, dtype=int)
+            for stratum in np.unique(strata):
+                among = np.flatnonzero(strata == stratum)
+                folds[among] = np.arange(len(among)) % n_members
+        return cls(target, mean, scale if scale > 0 else 1.0, folds)
+
+    @property
+    def single(self) -> RegressionTarget:
+        """The target of a flow: one number, standardised already."""
+        return RegressionTarget(np.zeros(1), np.ones(1), 1)
+
+    def standardised(self, targets: Array) -> FloatArray:
+        """Outputs (n, K) of mean zero and mean square one."""
+        outputs: FloatArray = (outputs_of(self.target, targets) - self.mean) / self.scale
+        return outputs
+
+    def projected(self, rows: Rows, projection: FloatArray) -> Rows:
+        """Rows with one output each."""
+        return rows._replace(y=self.standardised(rows.y) @ projection[:, None])
+
+    def of_member(self, rows: Rows, projection: FloatArray, number: int) -> Rows:
+        """Rows that the flow of a member is trained on."""
+        rows = self.projected(rows, projection)
+        if self.folds is None:
+            return rows
+        kept = self.folds != number
+        return Rows(*(part[kept] for part in rows))
+
+
+def draw_projection(n_outputs: int, rng: np.random.Generator) -> FloatArray:
+    """A random direction (K,) of mean square one; of a single output that output."""
+    if n_outputs == 1:
+        return np.ones(1)
+    normal = rng.standard_normal(n_outputs)
+    return normal * np.sqrt(n_outputs / (normal @ normal))
+
+
+class _Sample(NamedTuple):
+    """Which rows serve what: indices in the order of the rows."""
+
+    evidence: IntArray
+    landmarks: IntArray | None
+    asked: IntArray
+    anchors: IntArray
+
+
+def _sample(n: int, readout: GaussianProcessReadout, rng: np.random.Generator) -> _Sample:
+    def some(most: int) -> IntArray:
+        if n <= most:
+            return np.arange(n)
+        return np.sort(rng.choice(n, most, replace=False, shuffle=False))
+
+    landmarks = None
+    asked = np.arange(n)
+    evidence = some(readout.n_evidence)
+    if n > readout.n_exact:
+        fewer = readout.n_landmarks * np.sqrt(min(1.0, _ROWS_OF_ALL_LANDMARKS / n))
+        least = min(_FEWEST_LANDMARKS, readout.n_landmarks)
+        landmarks = some(max(int(fewer), least))
+        asked = some(_MOST_LEFT_OUT)
+    # anchors are among the rows that are left out
+    anchors = np.sort(rng.choice(len(asked), min(_ANCHORS, len(asked)), replace=False))
+    return _Sample(evidence, landmarks, asked, anchors)
+
+
+def counts_of(weight: FloatArray) -> FloatArray:
+    """How many observations each row stands for: whole weights count them, others do not.
+
+    Weights that are all multiplied by a whole number are no more observations.
+    """
+    least = weight.min()
+    counts = weight / least
+    if least >= 1 and np.all(counts == np.rint(counts)):
+        return counts
+    if np.all(weight == np.rint(weight)):
+        return weight
+    return np.ones_like(weight)
+
+
+def fit_heads(
+    members: Sequence[Member],
+    rows: Rows,
+    flow_targets: FlowTargets,
+    readout: GaussianProcessReadout,
+    rng: np.random.Generator,
+    mapper: OrderedMap,
+) -> None:
+    """Give every member a head, in place."""
+    weight = np.ascontiguousarray(rows.weight)
+    counts = counts_of(weight)
+    weight = weight / weight.mean()
+    outputs = flow_targets.standardised(rows.y)
+    sample = _sample(len(outputs), readout, rng)
+    hyperparameters = _hyperparameters(members, rows, outputs, weight, sample, mapper)
+    tasks = [
+        (member, rows.X, outputs, weight, counts, each, sample)
+        for member, each in zip(members, hyperparameters, strict=True)
+    ]
+    fitted = list(mapper(_fit_member, tasks))
+    left_out = np.stack([regression.left_out for _, regression in fitted])
+    if flow_targets.folds is not None:
+        # of each row the member whose flow has not seen it
+        left_out = left_out[flow_targets.folds, np.arange(len(outputs))][None]
+    slope, bias = _calibration(flow_targets, left_out, rows, sample.asked)
+    noises: list[NoiseModel | None] = [None] * len(members)
+    if isinstance(flow_targets.target, RegressionTarget):
+        residuals = (outputs[sample.asked] - left_out.mean(axis=0)) * np.sqrt(
+            weight[sample.asked, None]
+        )
+        between = left_out.var(axis=0)
+        noise_tasks = [
+            (member, rows.X[sample.asked], center, residuals, between, each, sample.anchors)
+            for member, (center, _), each in zip(members, fitted, hyperparameters, strict=True)
+        ]
+        noises = list(mapper(_fit_noise, noise_tasks))
+    for member, (center, regression), each, noise in zip(
+        members, fitted, hyperparameters, noises, strict=True
+    ):
+        head = GaussianProcessHead(
+            each.kernel,
+            center,
+            regression.points,
+            regression.coefficients,
+            slope,
+            bias,
+            noise,
+        )
+        member.fitted = replace(member.fitted, head=head)
+
+
+def _states(member: Member, X: Array) -> FloatArray:
+    with OrderedMap(1) as serial:
+        states = member.fitted.states(X, serial)
+    if not np.isfinite(states).all():
+        raise ValueError(
+            "The flow of the training data explodes. Scale X (scaling='robust') or use bounded "
+            "vector fields (vector_fields='neural')."
+        )
+    return states
+
+
+def _hyperparameters(
+    members: Sequence[Member],
+    rows: Rows,
+    outputs: FloatArray,
+    weight: FloatArray,
+    sample: _Sample,
+    mapper: OrderedMap,
+) -> list[Hyperparameters]:
+    """Kernel and noise of each member, in units of its own distances.
+
+    The ascent is the first member's: what it finds holds for the others, whose states follow the
+    same law.
+    """
+    X, y, w = (part[sample.evidence] for part in (rows.X, outputs, weight))
+    evidences = []
+    for member in members:
+        states = _states(member, X)
+        evidences.append(Evidence(states - states.mean(axis=0), y, w))
+    relative = evidences[0].relative(evidences[0].maximise())
+    return [each.hyperparameters(each.start + relative) for each in evidences]
+
+
+def _fit_member(
+    member: Member,
+    X: Array,
+    outputs: FloatArray,
+    weight: FloatArray,
+    counts: FloatArray,
+    hyperparameters: Hyperparameters,
+    sample: _Sample,
+) -> tuple[FloatArray, Regression]:
+    """Centre of the states, and the process on them."""
+    states = _states(member, X)
+    center = states.mean(axis=0)
+    states -= center
+    if sample.landmarks is None:
+        return center, fit_exact(states, outputs, weight, counts, hyperparameters)
+    return center, fit_landmarks(
+        states, outputs, weight, counts, hyperparameters, sample.landmarks, sample.asked
+    )
+
+
+def _fit_noise(
+    member: Member,
+    X: Array,
+    center: FloatArray,
+    residuals: FloatArray,
+    between: FloatArray,
+    hyperparameters: Hyperparameters,
+    anchors: IntArray,
+) -> NoiseModel:
+    states = _states(member, X) - center
+    return NoiseModel.fit(states, residuals, between, hyperparameters, anchors)
+
+
+def _calibration(
+    flow_targets: FlowTargets, left_out: FloatArray, rows: Rows, asked: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Slope and bias (K,) that make scores of what the process predicts."""
+    target, dtype = flow_targets.target, left_out.dtype
+    K = left_out.shape[2]
+    if isinstance(target, RegressionTarget):
+        slope, bias = np.full(K, flow_targets.scale), flow_targets.mean
+    else:
+        y, weight = rows.y[asked], np.ascontiguousarray(rows.weight[asked])
+        if target.n_outputs == K and K > 1 and isinstance(target, ClassificationTarget):
+            temperature, bias = calibrate_softmax(left_out, y, weight)
+            slope = np.full(K, temperature)
+        else:
+            slope, bias = calibrate_sigmoids(left_out, y, weight)
+    return slope.astype(dtype), bias.astype(dtype)
