@@ -362,7 +362,6 @@ WRONG = {
         "damping": [0.0, -1.0, "a"],
         "patience": [0, 2.5],
         "rate": [0.0, 1.5],
-        "evidence_steps": [0, None],
         "first_rows": [0, "all"],
         "growth": [0.5, np.nan],
     },
