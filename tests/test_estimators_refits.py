@@ -282,7 +282,7 @@ def test_parameters_of_what_has_none_say_what_to_set_first(make):
 @pytest.mark.parametrize("max_iter", [1, 2, 3, 5, 12])
 def test_phases_share_the_iterations(friedman, max_iter, alpha):
     X, y = friedman
-    solver = GaussNewton(first_rows=10, growth=2.0, evidence_steps=100, patience=100)
+    solver = GaussNewton(first_rows=10, growth=2.0, patience=100)
     model = regressor(solver=solver, alpha=alpha, tol=0.0, max_iter=max_iter).fit(X, y)
     assert model.n_iter_ <= max_iter
     rows = [rows for rows, _ in solver._phases(_Rows(X, alpha), max_iter)]

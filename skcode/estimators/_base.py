@@ -272,10 +272,11 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         target: Target | None,
         solver: Solver | None,
         stream: np.random.RandomState | None = None,
+        readout: str | GaussianProcessReadout | None = None,
     ) -> None:
         """Become the fitted model, at the end alone: a fit that fails leaves no trace."""
         stale = fitted_state(self._members, None) if hasattr(self, "_members") else {}
-        for name in (*stale, "solver_"):
+        for name in (*stale, "solver_", "readout_"):
             self.__dict__.pop(name, None)
         self._stream = stream
         self._drawn_from = drawn_from(self)
@@ -283,6 +284,8 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
             setattr(self, name, value)
         if solver is not None:
             self.solver_ = solver
+        if readout is not None:
+            self.readout_ = readout
 
     # -- the fitted model --------------------------------------------------------------------------
 

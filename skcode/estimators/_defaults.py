@@ -16,7 +16,6 @@ from skcode.fields import (
     UniversalFields,
 )
 from skcode.gaussian_process import GaussianProcessReadout
-from skcode.readouts import READOUTS, LinearReadout, Readout
 from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver
 
 #: entries of its matrix up to which "auto" takes Gauss-Newton: 72 MB in double precision
@@ -84,7 +83,7 @@ def choose_readout(
     solver: str | Solver,
     family: FieldFamily,
     has_validation: bool,
-) -> type[Readout] | GaussianProcessReadout:
+) -> str | GaussianProcessReadout:
     """The readout asked for; "auto" is the Gaussian process wherever a closed form can be had.
 
     Stochastic solvers, L-BFGS, images and validation sets keep the linear readout: the first two
@@ -96,11 +95,11 @@ def choose_readout(
     if readout == "gaussian_process":
         return GaussianProcessReadout()
     if readout != "auto":
-        return READOUTS[readout]
+        return readout
     exact = solver in ("auto", "gauss-newton") or isinstance(solver, GaussNewton)
     if exact and not has_validation and not family.of_images:
         return GaussianProcessReadout()
-    return LinearReadout
+    return "linear"
 
 
 def choose_depth(n_intervals: int | None, n_rows: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from skcode.estimators._defaults import (
 from skcode.estimators._serialization import unchanged_by_failure
 from skcode.gaussian_process import GaussianProcessReadout
 from skcode.model import Target
-from skcode.readouts import READOUTS, LinearReadout, Readout
+from skcode.readouts import READOUTS, LinearReadout
 from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.training import (
     FitReport,
@@ -28,6 +29,7 @@ from skcode.training import (
     Rows,
     draw_projection,
     fit_heads,
+    fit_provisional_heads,
     outputs_of,
     positive_rows,
     trained_members,
@@ -38,7 +40,11 @@ from skcode.utils._sklearn import Interval, StrOptions, fit_context
 
 
 def streams(estimator: SupervisedBase) -> bool:
-    """Whether partial_fit exists: for a stochastic or automatic solver, without early stopping."""
+    """Whether partial_fit exists.
+
+    It does for a stochastic or automatic solver, without early stopping, and with a readout that
+    can learn from one batch after another.
+    """
     solver = estimator.solver
     kind = type(solver) if isinstance(solver, Solver) else SOLVERS.get(solver, Adam)
     if not issubclass(kind, StochasticSolver):
@@ -47,6 +53,13 @@ def streams(estimator: SupervisedBase) -> bool:
         )
     if estimator.early_stopping:
         raise AttributeError("partial_fit does not support early_stopping=True.")
+    if isinstance(estimator.readout, GaussianProcessReadout) or (
+        estimator.readout == "gaussian_process"
+    ):
+        raise AttributeError(
+            "partial_fit needs readout='auto', 'linear' or 'displacement': a Gaussian process "
+            "takes all rows at once."
+        )
     return True
 
 
@@ -54,6 +67,8 @@ class SupervisedBase(ControlledODEBase):
     """Base of the estimators that predict targets; not for direct use."""
 
     n_members: int | None
+    #: what maps final states to scores: a name, or the Gaussian process
+    readout_: str | GaussianProcessReadout
     #: source of random numbers of a stream of batches
     _stream: np.random.RandomState | None
     _parameter_constraints: dict[str, list[Any]] = {
@@ -112,30 +127,37 @@ class SupervisedBase(ControlledODEBase):
             rows, target = self._prepare(X, y, sample_weight, known, reset=not goes_on)
             validation = self._validation_rows(target, X_val, y_val, sample_weight_val)
             random_state = check_random_state(self.random_state)
-            readout = self._choose_readout(validation is not None)
-            process = readout if isinstance(readout, GaussianProcessReadout) else None
+            # a training that goes on keeps its readout, even where "auto" would now take another
+            readout = self.readout_ if goes_on else self._choose_readout(validation is not None)
             if goes_on:
                 members = self._copies()
             else:
                 members = self._draw_all(rows, target, readout, random_state)
             flow_targets = None
-            if process is not None:
+            if isinstance(readout, GaussianProcessReadout):
                 flow_targets = FlowTargets.learn(target, rows, len(members))
             report = FitReport(self, len(members), X, y, sample_weight)
             outcome = self._train(
                 members, target, rows, validation, random_state, report, mapper, flow_targets
             )
-            if process is not None and flow_targets is not None:
-                rng = as_generator(random_state)
-                fit_heads(members, rows, flow_targets, process, rng, mapper)
-            elif not (goes_on or outcome.completed):
+            if not (goes_on or outcome.completed):
                 members = trained_members(members)
-        self._adopt(members, target, outcome.solver)
-        self.readout_ = readout if process is not None else self._name_of(readout)
+            if isinstance(readout, GaussianProcessReadout) and flow_targets is not None:
+                rng = as_generator(random_state)
+                try:
+                    fit_heads(members, rows, flow_targets, readout, rng, mapper)
+                except KeyboardInterrupt:
+                    fit_provisional_heads(members, rows, flow_targets)
+                    warnings.warn(
+                        "Training interrupted while the readout was fitted: it knows only some of "
+                        "the rows.",
+                        stacklevel=3,
+                    )
+        self._adopt(members, target, outcome.solver, readout=readout)
         report.end()
         return self
 
-    def _choose_readout(self, has_validation: bool) -> type[Readout] | GaussianProcessReadout:
+    def _choose_readout(self, has_validation: bool) -> str | GaussianProcessReadout:
         return choose_readout(
             self.readout,
             self.solver,
@@ -143,21 +165,17 @@ class SupervisedBase(ControlledODEBase):
             has_validation or self.early_stopping,
         )
 
-    @staticmethod
-    def _name_of(readout: type[Readout]) -> str:
-        return next(name for name, kind in READOUTS.items() if kind is readout)
-
     def _draw_all(
         self,
         rows: Rows,
         target: Target,
-        readout: type[Readout] | GaussianProcessReadout,
+        readout: str | GaussianProcessReadout,
         random_state: np.random.RandomState,
     ) -> list[Member]:
         """All members; those that get a head are trained on one output, by a linear readout."""
         n_members = choose_members(self.n_members, len(rows.X))
         if not isinstance(readout, GaussianProcessReadout):
-            return self._draw(rows, target, n_members, random_state, readout)
+            return self._draw(rows, target, n_members, random_state, READOUTS[readout])
         readout._validate_params()
         members = self._draw(
             rows, target, n_members, random_state, LinearReadout, constant=np.zeros(1)
@@ -192,6 +210,12 @@ class SupervisedBase(ControlledODEBase):
         fresh = not hasattr(self, "ensemble_")
         if not fresh:
             self._check_unchanged()
+            if isinstance(self.readout_, GaussianProcessReadout):
+                raise ValueError(
+                    "partial_fit cannot go on from this fit: its readout is a Gaussian process, "
+                    "which takes all rows at once. Fit with readout='linear', or begin with "
+                    "partial_fit."
+                )
         known = target if fresh else self.ensemble_.target
         solver = Adam() if self.solver == "auto" else choose_solver(self.solver, 0, 0)
         # what else there is has no partial_fit
@@ -201,12 +225,12 @@ class SupervisedBase(ControlledODEBase):
             rows, target = self._prepare(X, y, sample_weight, known, reset=fresh)
             stream = getattr(self, "_stream", None) or check_random_state(self.random_state)
             if fresh:
+                # what else there is has no partial_fit
+                readout = "displacement" if self.readout == "displacement" else "linear"
                 n_members = choose_members(self.n_members, len(rows.X))
-                readout = LinearReadout
-                if self.readout == "displacement":
-                    readout = READOUTS["displacement"]
-                members = self._draw(rows, target, n_members, stream, readout)
+                members = self._draw(rows, target, n_members, stream, READOUTS[readout])
             else:
+                readout = self.readout_
                 members = self._copies()
             self._training(target).run_batch(members, solver, rows, stream, mapper)
-        self._adopt(members, target, solver, stream)
+        self._adopt(members, target, solver, stream, readout)

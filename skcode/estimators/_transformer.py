@@ -32,8 +32,9 @@ class ControlledODETransformer(
     r"""Features X_1 of a controlled neural ODE.
 
     Without targets the controls are random: random features of depth `n_intervals`. With targets
-    they are trained as in `ControlledODERegressor` (targets of a float type, or
-    integers of more than 30 values) or `ControlledODEClassifier` (classes: all others), and the readout is dropped.
+    they are trained as in `ControlledODERegressor` with a linear readout (targets of a float type,
+    or integers of more than 30 values) or `ControlledODEClassifier` (classes: all others), and the
+    readout is dropped.
 
     Parameters
     ----------
@@ -238,10 +239,10 @@ class ControlledODETransformer(
         """Draw the fields, and leave the controls where they start."""
         report = FitReport(self, 0, X, y, sample_weight)
         with unchanged_by_failure(self), OrderedMap(self.n_jobs):
-            X = validate_data(self, X, dtype=[np.float64, np.float32])
-            X, zeros, weight = positive_rows(X, np.zeros((len(X), 1)), sample_weight)
+            checked: Array = validate_data(self, X, dtype=[np.float64, np.float32])
+            zeros = np.zeros((len(checked), 1))
+            rows = Rows(*canonical(*positive_rows(checked, zeros, sample_weight)))
             random_state = check_random_state(self.random_state)
-            rows = Rows(*canonical(X, zeros, weight))
             members = self._draw(rows, None, 1, random_state, READOUTS[self.readout])
         self._adopt(members, None, None)
         report.end()

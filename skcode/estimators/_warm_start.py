@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from skcode.fields import FieldFamily
-
 #: parameters that decide what is drawn; the others may change between two fits
 _DRAWN = {
     "vector_fields",
@@ -25,8 +23,9 @@ _DRAWN = {
 def drawn_from(estimator: BaseEstimator) -> dict[str, Any]:
     """The parameters that the members are drawn from, nested ones included."""
     return {
-        # a family is compared by its kind and its parameters: those can change in place
-        name: type(value).__name__ if isinstance(value, FieldFamily) else value
+        # a family or a readout is compared by its kind and its parameters, which can change in
+        # place
+        name: type(value).__name__ if isinstance(value, BaseEstimator) else value
         for name, value in estimator.get_params().items()
         if name.split("__")[0] in _DRAWN
     }

@@ -15,8 +15,8 @@ from skcode.utils._typing import FloatArray, IntArray
 
 #: precision of the normal prior on the biases: classes of few rows keep what the process says
 _BIAS_PRECISION = 1.0
-#: variance of the normal prior on the log of the temperature, around that of indicators of deviation
-#: one which the process tells well apart
+#: variance of the normal prior on the log of the temperature, around that of indicators of
+#: deviation one which the process tells well apart
 _FIRST_TEMPERATURE, _LOG_TEMPERATURE_VARIANCE = 3.0, 4.0
 
 

@@ -1,10 +1,12 @@
 r"""The hyper-parameters of the kernel by the evidence of the data.
 
 With targets Y (n, K), of which each column is a draw of the same process, and noise of variance
-:math:`\sigma^2 / s_i` at row i of weight s_i, the matrix :math:`C = k(x, x) + \sigma^2 S^{-1}` gives
+:math:`\sigma^2 / s_i` at row i of weight s_i, the matrix :math:`C = k(x, x) + \sigma^2 S^{-1}`
+gives
 
 .. math:: \log p(Y) = -\tfrac12 \mathrm{tr}\, Y^\top C^{-1} Y - \tfrac K2 \log\det C + \text{const},
-    \qquad \frac{\partial}{\partial C} \log p = \tfrac12 \big( C^{-1} Y Y^\top C^{-1} - K C^{-1} \big)
+    \qquad \frac{\partial}{\partial C} \log p = \tfrac12 \big( C^{-1} Y Y^\top C^{-1} - K C^{-1}
+    \big)
 
 so that one factorisation serves all derivatives. Weights that are all multiplied by a number change
 the noise variance and nothing else.
@@ -51,6 +53,11 @@ class _Start(NamedTuple):
 
 
 _START = _Start()
+#: mean squared state below which states are as good as equal, and no linear part can be told
+_LEAST_SIZE = 1e-10
+#: stands for infinity in units of the number of targets, where C is not positive: a line search
+#: goes back from it, and would stop at infinity itself
+_NOT_POSITIVE = 1e6
 #: precisions of the normal priors on the logarithms of amplitudes, lengths, linear part and noise:
 #: weak, so that what the data does not tell stays where it starts
 _PRIOR = np.array([0.02, 0.3, 0.02, 0.3, 0.02, 0.02])
@@ -95,7 +102,7 @@ class Evidence:
         # of two rows or more that all lie in one point the length says nothing
         self.medians = [float(np.median(d[above])) if n > 1 else 1.0 for d in self.distances]
         self.medians = [median if median > 0 else 1.0 for median in self.medians]
-        self.size = max(float(np.trace(self.product)) / n, np.finfo(float).tiny)
+        self.size = max(float(np.trace(self.product)) / n, _LEAST_SIZE)
         one, two = self.medians
         s = _START
         self.start = np.log([s.amplitude, one, s.amplitude, two, s.linear / self.size, s.noise])
@@ -109,7 +116,7 @@ class Evidence:
         ]
 
     def __call__(self, logs: FloatArray) -> tuple[float, FloatArray]:
-        """Minus the log evidence and the log prior; infinity where C is not positive."""
+        """Minus the log evidence and the log prior; a huge number where C is not positive."""
         one, length_one, two, length_two, linear, noise = np.exp(logs)
         diagonal = np.diag_indices(len(self.product))
         first = one * np.exp(self.distances[0] / -length_one)
@@ -118,7 +125,7 @@ class Evidence:
         C[diagonal] += noise * self.noise_shape
         L, failed = lapack.dpotrf(C, lower=1, clean=1)
         if failed:
-            return np.inf, np.zeros(6)
+            return _NOT_POSITIVE * self.targets.size, np.zeros(6)
         inverse = lapack.dpotri(L, lower=1)[0]
         inverse += np.tril(inverse, -1).T
         K = self.targets.shape[1]

@@ -53,6 +53,11 @@ class GaussianProcessHead:
         """The number K of scores."""
         return len(self.bias)
 
+    @property
+    def n_parameters(self) -> int:
+        """The coefficients: one for each point and output."""
+        return self.coefficients.size
+
     def scores(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
         """Scores (n, K) of final states (n, m)."""
         f = self.kernel(x1 - self.center, self.points) @ self.coefficients

@@ -1,10 +1,11 @@
 r"""The kernel of the Gaussian process on final states, and its blocks.
 
-.. math:: k(x, x') = a_1 e^{-|x - x'|_1 / l_1} + a_2 e^{-|x - x'|_2 / l_2} + c \langle x, x' \rangle + 1
+.. math:: k(x, x') = a_1 e^{-|x - x'|_1 / l_1} + a_2 e^{-|x - x'|_2 / l_2} + c \langle x, x' \rangle
+    + 1
 
-Each Laplace kernel is a layer of infinitely many frozen neurons. Their functions are rough enough for
-what is local in a table, and the distance in l1 sees axes as trees do. The linear part is the linear
-readout of the flow, and the constant is its intercept.
+Each Laplace kernel is a layer of infinitely many frozen neurons. Their functions are rough enough
+for what is local in a table, and the distance in l1 sees axes as trees do. The linear part is the
+linear readout of the flow, and the constant is its intercept.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 r"""Variance of a new observation, which may depend on where it lies.
 
-What is left out tells how far predictions are off, row by row. The logarithm of the squared residual
-is fitted by
+What is left out tells how far predictions are off, row by row. The logarithm of the squared
+residual is fitted by
 
 .. math:: \log s^2(x) = \beta_0 + \beta_1 \log(v(x) + \sigma^2) + \gamma \cdot \phi(x)
 
-where v is the variance of the process given some anchor rows, in closed form, and phi are features of
-the anchors, with as much ridge as leave-one-out asks for: none of the third term where the noise is
-the same everywhere. A last factor makes a normal interval of 90 % cover 90 % of the rows left out.
+where v is the variance of the process given some anchor rows, in closed form, and phi are features
+of the anchors, with as much ridge as leave-one-out asks for: none of the third term where the noise
+is the same everywhere. A last factor makes a normal interval of 90 % cover 90 % of the rows left
+out.
 """
 
 from __future__ import annotations

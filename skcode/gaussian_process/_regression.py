@@ -21,8 +21,8 @@ from skcode.gaussian_process._kernel import Kernel
 from skcode.utils._cholesky import factor_in_place, inverse_factor
 from skcode.utils._typing import FloatArray, IntArray
 
-#: what is added to a diagonal, in units of rounding times the mean diagonal: what products of single
-#: precision lose
+#: what is added to a diagonal, in units of rounding times the mean diagonal: what products of
+#: single precision lose
 _JITTER = 20
 #: rows of a block of features
 _BLOCK_ROWS = 2048
@@ -80,7 +80,7 @@ def fit_exact(
     True
     """
     kernel, noise = hyperparameters
-    n, dtype = len(states), states.dtype
+    dtype = states.dtype
     variance = (noise / weight).astype(dtype)
     inverse, added = inverse_of_factor(kernel, states, variance)
     coefficients = inverse.T @ (inverse @ targets.astype(dtype))
@@ -104,6 +104,11 @@ def inverse_of_factor(
     eps = float(np.finfo(states.dtype).eps)
     C = kernel(states, states)
     mean = float(np.mean(np.diag(C) + variance))
+    if not np.isfinite(mean):
+        raise ValueError(
+            "The kernel of the final states overflows. Scale X (scaling='robust') or use bounded "
+            "vector fields (vector_fields='neural')."
+        )
     added = _JITTER * eps * mean
     while True:
         C[np.diag_indices(n)] += variance + added

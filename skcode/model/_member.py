@@ -24,6 +24,7 @@ class Head(Protocol):
     --------
     >>> class FirstState:
     ...     n_outputs = 1
+    ...     n_parameters = 0
     ...     def scores(self, x1, x0):
     ...         return x1[:, :1].copy()
     ...     def variance(self, x1, x0):
@@ -35,6 +36,11 @@ class Head(Protocol):
     @property
     def n_outputs(self) -> int:
         """The number K of scores."""
+        ...
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of fitted numbers."""
         ...
 
     def scores(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
@@ -97,6 +103,13 @@ class FittedMember:
     def n_outputs(self) -> int:
         """The number K of scores."""
         return self.model.readout.n_outputs if self.head is None else self.head.n_outputs
+
+    @property
+    def n_parameters(self) -> int:
+        """Trained numbers: the controls, and those of the readout or of the head."""
+        if self.head is None:
+            return self.model.n_parameters
+        return self.controls.size + self.head.n_parameters
 
     @property
     def has_variance(self) -> bool:

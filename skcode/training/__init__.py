@@ -6,7 +6,13 @@ ends with what estimators publish (`fitted_attributes`). What predicts is in `sk
 
 from skcode.training._callbacks import CallbackSupportMixin, FitReport, MemberReport
 from skcode.training._draw import Design, draw_members
-from skcode.training._heads import FlowTargets, draw_projection, fit_heads, outputs_of
+from skcode.training._heads import (
+    FlowTargets,
+    draw_projection,
+    fit_heads,
+    fit_provisional_heads,
+    outputs_of,
+)
 from skcode.training._member import (
     Member,
     Outcome,
@@ -42,6 +48,7 @@ __all__ = [
     "draw_members",
     "draw_projection",
     "fit_heads",
+    "fit_provisional_heads",
     "fitted_attributes",
     "fitted_state",
     "hold_out",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from skcode.gaussian_process import (
     fit_landmarks,
 )
 from skcode.model import ClassificationTarget, RegressionTarget, Target
-from skcode.training._member import Member
+from skcode.training._member import Member, as_reached, fitted_state
 from skcode.training._rows import Rows
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._typing import Array, FloatArray, IntArray
@@ -40,6 +40,11 @@ _FEW_ROWS = 1000
 _MOST_LEFT_OUT = 8192
 #: anchors of the model of the noise: the cost of a standard deviation grows with their square
 _ANCHORS = 256
+#: rows of heads that only stand in: for callbacks, which ask after each iteration, and after an
+#: interrupt
+_PROVISIONAL_ROWS = 400
+#: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
+_LEAST_WEIGHT = 1e-12
 #: rows from which landmarks become fewer, with the root of the rows, and the least of them
 _ROWS_OF_ALL_LANDMARKS, _FEWEST_LANDMARKS = 50_000, 1024
 
@@ -77,7 +82,9 @@ class FlowTargets:
         """From the training rows, which are in canonical order where they are few."""
         outputs, share = outputs_of(target, rows.y), rows.weight / rows.weight.sum()
         mean = share @ outputs
-        scale = float(np.sqrt(np.mean(share @ (outputs - mean) ** 2)))
+        # in units of the largest deviation: squares of large targets overflow
+        largest = float(np.abs(outputs - mean).max()) or 1.0
+        scale = largest * float(np.sqrt(np.mean(share @ ((outputs - mean) / largest) ** 2)))
         n = len(outputs)
         folds = None
         if n_members > 1 and 2 * n_members <= n < _FEW_ROWS:
@@ -136,7 +143,7 @@ def _sample(n: int, readout: GaussianProcessReadout, rng: np.random.Generator) -
         return np.sort(rng.choice(n, most, replace=False, shuffle=False))
 
     landmarks = None
-    asked = np.arange(n)
+    asked: IntArray = np.arange(n)
     evidence = some(readout.n_evidence)
     if n > readout.n_exact:
         fewer = readout.n_landmarks * np.sqrt(min(1.0, _ROWS_OF_ALL_LANDMARKS / n))
@@ -153,8 +160,8 @@ def counts_of(weight: FloatArray) -> FloatArray:
 
     Weights that are all multiplied by a whole number are no more observations.
     """
-    least = weight.min()
-    counts = weight / least
+    least = float(weight.min())
+    counts: FloatArray = weight / least
     if least >= 1 and np.all(counts == np.rint(counts)):
         return counts
     if np.all(weight == np.rint(weight)):
@@ -173,7 +180,7 @@ def fit_heads(
     """Give every member a head, in place."""
     weight = np.ascontiguousarray(rows.weight)
     counts = counts_of(weight)
-    weight = weight / weight.mean()
+    weight = np.maximum(weight / weight.mean(), _LEAST_WEIGHT)
     outputs = flow_targets.standardised(rows.y)
     sample = _sample(len(outputs), readout, rng)
     hyperparameters = _hyperparameters(members, rows, outputs, weight, sample, mapper)
@@ -183,9 +190,11 @@ def fit_heads(
     ]
     fitted = list(mapper(_fit_member, tasks))
     left_out = np.stack([regression.left_out for _, regression in fitted])
-    if flow_targets.folds is not None:
+    folds = flow_targets.folds
+    # after an interrupt there may be fewer members than folds
+    if folds is not None and folds.max() < len(members):
         # of each row the member whose flow has not seen it
-        left_out = left_out[flow_targets.folds, np.arange(len(outputs))][None]
+        left_out = left_out[folds, np.arange(len(outputs))][None]
     slope, bias = _calibration(flow_targets, left_out, rows, sample.asked)
     noises: list[NoiseModel | None] = [None] * len(members)
     if isinstance(flow_targets.target, RegressionTarget):
@@ -211,6 +220,33 @@ def fit_heads(
             noise,
         )
         member.fitted = replace(member.fitted, head=head)
+
+
+def fit_provisional_heads(members: Sequence[Member], rows: Rows, flow_targets: FlowTargets) -> None:
+    """Give every member a head that knows a few hundred rows, in place and in no time."""
+    n = len(rows.X)
+    some: IntArray = np.arange(n)
+    if n > _PROVISIONAL_ROWS:
+        some = np.linspace(0, n - 1, _PROVISIONAL_ROWS).astype(int)
+    folds = None if flow_targets.folds is None else flow_targets.folds[some]
+    with OrderedMap(1) as serial:
+        fit_heads(
+            members,
+            Rows(*(part[some] for part in rows)),
+            replace(flow_targets, folds=folds),
+            GaussianProcessReadout(),
+            np.random.default_rng(0),
+            serial,
+        )
+
+
+def snapshot_with_heads(
+    members: Sequence[Member], rows: Rows, flow_targets: FlowTargets
+) -> dict[str, Any]:
+    """Attributes of an estimator whose fit stops now, with heads that know a few hundred rows."""
+    reached = [member.copy() for member in as_reached(members)]
+    fit_provisional_heads(reached, rows, flow_targets)
+    return fitted_state(reached, flow_targets.target)
 
 
 def _states(member: Member, X: Array) -> FloatArray:

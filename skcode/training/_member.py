@@ -191,14 +191,19 @@ def fitted_state(members: Sequence[Member], target: Target | None) -> dict[str, 
 
 
 def snapshot(members: Sequence[Member], target: Target) -> dict[str, Any]:
-    """Attributes of an estimator whose fit stops now, with the last member in training or after."""
+    """Attributes of an estimator whose fit stops now."""
+    return fitted_state(as_reached(members), target)
+
+
+def as_reached(members: Sequence[Member]) -> list[Member]:
+    """Members as they stand; the last one is in training, or is trained."""
     *trained, last = members
     monitor = last.monitor
     if monitor.should_stop is not None:
         theta = last.theta if monitor.theta is None else monitor.chosen(monitor.theta)
         fitted = FittedMember(last.model, theta)
         last = replace(last, fitted=fitted, monitor=monitor.copy(), n_iter=len(monitor.losses))
-    return fitted_state([*trained, last], target)
+    return [*trained, last]
 
 
 def fitted_attributes(members: Sequence[Member]) -> dict[str, Any]:
@@ -225,7 +230,7 @@ def fitted_attributes(members: Sequence[Member]) -> dict[str, Any]:
         else values[0]
         for name, values in columns.items()
     }
-    result["n_parameters_"] = sum(member.model.n_parameters for member in members)
+    result["n_parameters_"] = sum(member.fitted.n_parameters for member in members)
     # drawing alone counts as one iteration
     result["n_iter_"] = max(1, *(member.n_iter for member in members))
     return result

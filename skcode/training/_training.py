@@ -14,7 +14,7 @@ from skcode.objective import Objective
 from skcode.solvers import Solver, StochasticSolver
 from skcode.training._callbacks import FitReport, MemberReport
 from skcode.training._concurrency import at_once, one_after_another
-from skcode.training._heads import FlowTargets
+from skcode.training._heads import FlowTargets, snapshot_with_heads
 from skcode.training._member import Member, Outcome, snapshot, train
 from skcode.training._monitor import TrainingMonitor, Validation
 from skcode.training._rows import Rows, hold_out
@@ -84,7 +84,7 @@ class Training:
                 validation,
                 k,
                 rng=as_generator(random_state),
-                report=report.member(snapshot, members[: k + 1], self.target),
+                report=self._report_of_member(report, members[: k + 1], rows),
             )
             for k, member in enumerate(members)
         ]
@@ -95,6 +95,14 @@ class Training:
         if n_threads > 1 and several and not report.has_readers:
             return at_once(jobs, n_threads)
         return one_after_another(jobs, mapper)
+
+    def _report_of_member(
+        self, report: FitReport, members: Sequence[Member], rows: Rows
+    ) -> MemberReport:
+        """What callbacks hear of the last of these members."""
+        if self.flow_targets is None:
+            return report.member(snapshot, members, self.target)
+        return report.member(snapshot_with_heads, members, rows, self.flow_targets)
 
     def _train(
         self,

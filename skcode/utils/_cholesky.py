@@ -1,7 +1,7 @@
 """Cholesky factors of large matrices by products of blocks.
 
-LAPACK by scipy holds the interpreter's lock, and factors at half the speed of a product. Blocks that
-are multiplied by NumPy let other threads run, in single precision as in double.
+LAPACK by scipy holds the interpreter's lock, and factors at half the speed of a product. Blocks
+that are multiplied by NumPy let other threads run, in single precision as in double.
 """
 
 from __future__ import annotations
