@@ -26,7 +26,7 @@ _MOST_PROJECTED_ROWS = 4096
 
 @dataclass(frozen=True)
 class InputMap:
-    r"""E(x) = (c(g (x - x_0)) W, 0): scaled inputs, projected if they are many, then zeros up to the dimension of the state.
+    r"""E(x) = (c(g (x - x_0)) W, 0): scaled inputs, projected if they are many, then zeros.
 
     With a finite `clip`, :math:`c(z) = z / \sqrt{1 + (z / clip)^2}` bounds every input smoothly by
     `clip`, so that no outlier can drive the flow out of the region that it was trained on [1]_.
