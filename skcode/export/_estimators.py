@@ -15,6 +15,7 @@ from skcode.estimators import (
 )
 from skcode.export._fields import field_nodes
 from skcode.export._graph import Graph
+from skcode.export._heads import head_nodes
 from skcode.inputs import InputMap
 from skcode.model import (
     ClassificationTarget,
@@ -124,9 +125,9 @@ def _sigmoid_nodes(graph: Graph, scores: str, dtype: np.dtype[Any]) -> str:
 
 def _score_nodes(member: FittedMember, graph: Graph, x: str) -> str:
     """Scores (N, K) of a member."""
-    if member.head is not None:
-        raise TypeError(f"{type(member.head).__name__} has no ONNX translation.")
     start, end = _flow_nodes(member, graph, x)
+    if member.head is not None:
+        return head_nodes(member.head, graph, end, start)
     return readout_nodes(member.model.readout, graph, member.parameters, end, start)
 
 
