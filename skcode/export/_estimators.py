@@ -158,7 +158,7 @@ def _combined(
 
 
 def _input_nodes(input_map: InputMap, graph: Graph, x: str) -> str:
-    """Initial states (N, m): scaled inputs, then zeros."""
+    """Initial states (N, m): scaled inputs, projected if they are many, then zeros."""
     z = graph.add("Sub", graph.cast(x, np.float64), graph.constant(input_map.center, np.float64))
     z = graph.add("Mul", z, graph.constant(input_map.gain, np.float64))
     if np.isfinite(input_map.clip):
@@ -168,7 +168,9 @@ def _input_nodes(input_map: InputMap, graph: Graph, x: str) -> str:
         square = graph.add("Add", graph.add("Mul", ratio, ratio), graph.constant(1, np.float64))
         z = graph.add("Div", z, graph.add("Sqrt", square))
     z = graph.cast(z, input_map.dtype)
-    missing = input_map.n_states - input_map.n_inputs
+    if input_map.projection is not None:
+        z = graph.add("MatMul", z, graph.constant(input_map.projection))
+    missing = input_map.n_states - input_map.n_coordinates
     return graph.add("Pad", z, graph.constant([0, 0, 0, missing])) if missing else z
 
 
