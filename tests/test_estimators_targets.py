@@ -1,5 +1,7 @@
 """Targets, labels, weights and dtypes: what goes in, and what comes out."""
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy.linalg import lstsq
@@ -412,3 +414,17 @@ def test_iris_with_defaults():
     X, y = load_iris(return_X_y=True)
     model = ControlledODEClassifier(random_state=0).fit(X[::2], y[::2])
     assert model.score(X[1::2], y[1::2]) > 0.9
+
+
+def test_hundreds_of_columns_are_projected_and_the_projection_travels():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((150, 200)).astype(np.float32)
+    y = X[:, 0] + X[:, 1]
+    model = ControlledODERegressor(n_members=2, max_iter=3, random_state=0)
+    model.fit(X, y)
+    assert model.ensemble_.input_map.n_coordinates == 96
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    # a family that a user names sees what it is given
+    alone = ControlledODERegressor("diagonal", n_members=1, random_state=0).fit(X, y)
+    assert alone.ensemble_.input_map.projection is None

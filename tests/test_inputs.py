@@ -146,3 +146,25 @@ def test_inputs_that_are_scaled_already_pass_unchanged():
     assert not input_map.is_identity
     np.testing.assert_array_equal(again(input_map.scaled(X)), input_map(X))
     assert input_map.astype(np.float32)(X).dtype == np.float32
+
+
+def test_many_columns_are_read_along_their_principal_directions():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 3)) @ rng.standard_normal((3, 40))
+    input_map = InputMap.fit(X, np.ones(200), 10, "standard", n_coordinates=5)
+    z = input_map.scaled(X)
+    assert z.shape == (200, 5)
+    # three directions hold all of the data, the first with a deviation of one
+    np.testing.assert_allclose(z[:, 0].std(), 1, rtol=1e-6)
+    assert np.abs(z[:, 3:]).max() < 1e-6
+    np.testing.assert_array_equal(input_map(X)[:, 5:], 0)
+    np.testing.assert_allclose(input_map.identity().scaled(z), z)
+
+
+def test_weights_of_directions_equal_repetition():
+    rng = np.random.default_rng(0)
+    X, weight = rng.standard_normal((50, 8)), rng.integers(1, 4, 50).astype(float)
+    one = InputMap.fit(X, weight, 8, "standard", n_coordinates=3)
+    repeated = np.repeat(X, weight.astype(int), axis=0)
+    two = InputMap.fit(repeated, np.ones(len(repeated)), 8, "standard", n_coordinates=3)
+    np.testing.assert_allclose(one.scaled(X), two.scaled(X), atol=1e-7)

@@ -34,7 +34,16 @@ NARROWED = {
     "geometry": {"utils", "fields", "flow"},
     # the fitted model has a public face: what shows it or translates it needs nothing that trains
     "plotting": {"utils", "fields", "flow", "inputs", "readouts", "model", "geometry"},
-    "export": {"utils", "fields", "flow", "inputs", "readouts", "model", "estimators"},
+    "export": {
+        "utils",
+        "fields",
+        "flow",
+        "inputs",
+        "readouts",
+        "gaussian_process",
+        "model",
+        "estimators",
+    },
 }
 #: modules of utils are shared by all, and are private to skcode as a whole
 SHARED = "utils"

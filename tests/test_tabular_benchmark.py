@@ -100,7 +100,8 @@ def test_run_resumes_and_reports(folders, capsys):
     assert "[8/8" in first
     assert "## Classification, half" in first
     assert "accuracy by training rows" in first
-    assert "Spread over splits" in first
+    for name in ("accuracy of split 0", "log-loss of split 1", "R2 of split 1"):
+        assert f"{name} (rank)" in first
     again = run(*words, capsys=capsys)
     assert not again.startswith("[")
     assert again == first[first.index("## Class") :]

@@ -242,7 +242,7 @@ def _spread(rows, measures, baselines, reference):
             place = ranks(value, baselines, reference, m.lower_is_better)
             means = zip(value.mean(), place.mean(), strict=True)
             cells = [f"{mean:.4f} ({rank:.2f})" for mean, rank in means]
-            columns[f"split {seed}: mean (rank)"] = pd.Series(cells, index=value.columns)
+            columns[f"{m.name} of split {seed} (rank)"] = pd.Series(cells, index=value.columns)
     return pd.DataFrame(columns)
 
 

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skcode.estimators._defaults import (
     FAMILIES,
     check_nested,
+    choose_coordinates,
     choose_depth,
     choose_dimension,
     choose_family,
@@ -208,10 +209,14 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         constant: FloatArray | None = None,
     ) -> list[Member]:
         """New members at the start of their training."""
+        n_features = rows.X.shape[1]
+        n_coordinates = choose_coordinates(self.n_states, n_features, self.vector_fields)
+        n_inputs = n_features if n_coordinates is None else n_coordinates
         design = Design(
             family=choose_family(self.vector_fields),
             n_fields=self.n_fields,
-            n_states=choose_dimension(self.n_states, rows.X.shape[1], self.vector_fields),
+            n_states=choose_dimension(self.n_states, n_inputs, self.vector_fields),
+            n_coordinates=n_coordinates,
             n_intervals=choose_depth(self.n_intervals, len(rows.X)),
             tableau=get_tableau(self.integrator),
             readout=readout,

@@ -26,8 +26,14 @@ _MOST_FULL_BATCH_ROWS = 20_000
 _AMPLE_ROWS = 1000
 #: intervals where data is ample, and where it is not
 _AMPLE_DEPTH, _SMALL_DEPTH = 3, 2
+#: columns up to which each is a coordinate of the state, and coordinates where they are more: both
+#: the time of a fit and the controls that relevance takes grow with them
+_MOST_COLUMNS, _COORDINATES = 128, 96
 #: members where data is ample, and where it is not: few rows leave more to average, and cost less
-_AMPLE_MEMBERS, _SMALL_MEMBERS = 4, 6
+_LARGE_MEMBERS, _AMPLE_MEMBERS, _SMALL_MEMBERS = 2, 4, 6
+#: distinct rows from which a Gaussian process has two members: its cost grows faster than the rows,
+#: what members differ by shrinks with them
+_LARGE_ROWS = 2500
 #: least dimension of the state with the recommended fields, and coordinates beside the inputs
 _LEAST_STATES, _EXTRA_STATES = 64, 32
 
@@ -109,11 +115,26 @@ def choose_depth(n_intervals: int | None, n_rows: int) -> int:
     return _AMPLE_DEPTH if n_rows >= _AMPLE_ROWS else _SMALL_DEPTH
 
 
-def choose_members(n_members: int | None, n_rows: int) -> int:
+def choose_members(n_members: int | None, n_rows: int, process: bool = False) -> int:
     """The number of members."""
     if n_members is not None:
         return n_members
+    if process and n_rows >= _LARGE_ROWS:
+        return _LARGE_MEMBERS
     return _AMPLE_MEMBERS if n_rows >= _AMPLE_ROWS else _SMALL_MEMBERS
+
+
+def choose_coordinates(
+    n_states: int | None, n_features: int, vector_fields: str | FieldFamily | None
+) -> int | None:
+    """Directions that the inputs are projected on; None for all inputs as they are.
+
+    Only where fields and dimension are left to us: a family that a user names sees what it is
+    given.
+    """
+    if n_states is not None or vector_fields is not None or n_features <= _MOST_COLUMNS:
+        return None
+    return _COORDINATES
 
 
 def choose_dimension(

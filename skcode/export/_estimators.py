@@ -15,6 +15,7 @@ from skcode.estimators import (
 )
 from skcode.export._fields import field_nodes
 from skcode.export._graph import Graph
+from skcode.export._heads import head_nodes
 from skcode.inputs import InputMap
 from skcode.model import (
     ClassificationTarget,
@@ -124,9 +125,9 @@ def _sigmoid_nodes(graph: Graph, scores: str, dtype: np.dtype[Any]) -> str:
 
 def _score_nodes(member: FittedMember, graph: Graph, x: str) -> str:
     """Scores (N, K) of a member."""
-    if member.head is not None:
-        raise TypeError(f"{type(member.head).__name__} has no ONNX translation.")
     start, end = _flow_nodes(member, graph, x)
+    if member.head is not None:
+        return head_nodes(member.head, graph, end, start)
     return readout_nodes(member.model.readout, graph, member.parameters, end, start)
 
 
@@ -157,7 +158,7 @@ def _combined(
 
 
 def _input_nodes(input_map: InputMap, graph: Graph, x: str) -> str:
-    """Initial states (N, m): scaled inputs, then zeros."""
+    """Initial states (N, m): scaled inputs, projected if they are many, then zeros."""
     z = graph.add("Sub", graph.cast(x, np.float64), graph.constant(input_map.center, np.float64))
     z = graph.add("Mul", z, graph.constant(input_map.gain, np.float64))
     if np.isfinite(input_map.clip):
@@ -167,7 +168,9 @@ def _input_nodes(input_map: InputMap, graph: Graph, x: str) -> str:
         square = graph.add("Add", graph.add("Mul", ratio, ratio), graph.constant(1, np.float64))
         z = graph.add("Div", z, graph.add("Sqrt", square))
     z = graph.cast(z, input_map.dtype)
-    missing = input_map.n_states - input_map.n_inputs
+    if input_map.projection is not None:
+        z = graph.add("MatMul", z, graph.constant(input_map.projection))
+    missing = input_map.n_states - input_map.n_coordinates
     return graph.add("Pad", z, graph.constant([0, 0, 0, missing])) if missing else z
 
 

@@ -73,6 +73,20 @@ class Graph:
             result = self.add("Add", result, term)
         return result
 
+    def scan(self, x: str, body: Graph, given: _Info, asked: _Info) -> str:
+        """Stack of what a body computes from each entry of x along its first axis.
+
+        ``given`` is what the body calls an entry, ``asked`` what it computes from it. Everything
+        else that the body reads has to be a constant of its own.
+        """
+        one, other = (
+            helper.make_tensor_value_info(n, element_type(d), s) for n, d, s in (given, asked)
+        )
+        graph = helper.make_graph(
+            body.nodes, f"{body.prefix}body", [one], [other], initializer=body.constants
+        )
+        return self.add("Scan", x, body=graph, num_scan_inputs=1)
+
     def model(self, inputs: list[_Info], outputs: list[_Info], doc: str) -> onnx.ModelProto:
         """The checked model; inputs and outputs are (name, dtype, shape)."""
         given, asked = (

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from skcode.gaussian_process._kernel import Kernel
 from skcode.gaussian_process._noise import NoiseModel
@@ -48,6 +51,22 @@ class GaussianProcessHead:
     bias: FloatArray
     noise: NoiseModel | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # what is made from the others neither travels nor persists
+        return {name: value for name, value in self.__dict__.items() if name != "linear_part"}
+
+    @cached_property
+    def linear_part(self) -> tuple[FloatArray, FloatArray]:
+        """Weights (m, K) and constant (K,) of what is linear in states, c <x, z> + 1.
+
+        It is a sum over points of large terms that all but cancel: taken over the points first, in
+        double precision, it keeps its digits in single precision as well.
+        """
+        points, coefficients = (a.astype(np.float64) for a in (self.points, self.coefficients))
+        weights = self.kernel.linear * (points.T @ coefficients)
+        dtype = self.points.dtype
+        return weights.astype(dtype), coefficients.sum(axis=0).astype(dtype)
+
     @property
     def n_outputs(self) -> int:
         """The number K of scores."""
@@ -60,7 +79,9 @@ class GaussianProcessHead:
 
     def scores(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
         """Scores (n, K) of final states (n, m)."""
-        f = self.kernel(x1 - self.center, self.points) @ self.coefficients
+        x = x1 - self.center
+        weights, constant = self.linear_part
+        f = self.kernel.laplace(x, self.points) @ self.coefficients + x @ weights + constant
         scores: FloatArray = (f * self.slope + self.bias).astype(x1.dtype, copy=False)
         return scores
 

@@ -54,25 +54,32 @@ class Kernel:
     linear: float
 
     @property
-    def _parts(self) -> tuple[float, float]:
-        """The two amplitudes, with zero for one that is as good as nothing."""
+    def amplitudes(self) -> tuple[float, float]:
+        """The amplitudes in l1 and in l2, with zero for one that is as good as nothing."""
         least = _LEAST_SHARE * (self.amplitude_l1 + self.amplitude_l2)
         one, two = self.amplitude_l1, self.amplitude_l2
         return (one if one > least else 0.0), (two if two > least else 0.0)
 
     def __call__(self, x: FloatArray, z: FloatArray) -> FloatArray:
         """The matrix k(x_i, z_j) (n, J), in the float type of x."""
+        return self._matrix(x, z, linear=True)
+
+    def laplace(self, x: FloatArray, z: FloatArray) -> FloatArray:
+        """The same matrix of the Laplace kernels alone, without c <x, z> + 1."""
+        return self._matrix(x, z, linear=False)
+
+    def _matrix(self, x: FloatArray, z: FloatArray, linear: bool) -> FloatArray:
         K = np.empty((len(x), len(z)), x.dtype)
         n_rows = max(_BLOCK_ENTRIES // max(len(z), 1), 1)
         for start in range(0, len(x), n_rows):
             rows = slice(start, start + n_rows)
-            K[rows] = self._block(x[rows], z)
+            K[rows] = self._block(x[rows], z, linear)
         return K
 
-    def _block(self, x: FloatArray, z: FloatArray) -> FloatArray:
-        one, two = self._parts
+    def _block(self, x: FloatArray, z: FloatArray, linear: bool) -> FloatArray:
+        one, two = self.amplitudes
         product = x @ z.T
-        K = self.linear * product + 1
+        K = self.linear * product + 1 if linear else np.zeros_like(product)
         if one:
             distance = cdist(x, z, "cityblock").astype(x.dtype)
             distance *= -1 / self.length_l1
@@ -85,7 +92,7 @@ class Kernel:
 
     def diagonal(self, x: FloatArray) -> FloatArray:
         """The variances k(x_i, x_i) (n,)."""
-        one, two = self._parts
+        one, two = self.amplitudes
         diagonal: FloatArray = one + two + 1 + self.linear * np.einsum("ij,ij->i", x, x)
         return diagonal
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import DTypeLike
+from sklearn.utils.extmath import randomized_svd
 
 from skcode.utils._typing import Array, BoolArray, FloatArray
 
@@ -19,11 +20,13 @@ _ROBUST_CLIP = 3.0
 _CONSTANT = 1e-12
 #: what infinite scaled inputs become: finite, so that the smooth bound takes them to its limit
 _HUGE = 1e100
+#: rows from which the directions of a projection are taken
+_MOST_PROJECTED_ROWS = 4096
 
 
 @dataclass(frozen=True)
 class InputMap:
-    r"""E(x) = (c(g (x - x_0)), 0): scaled inputs, then zeros up to the dimension of the state.
+    r"""E(x) = (c(g (x - x_0)) W, 0): scaled inputs, projected if they are many, then zeros.
 
     With a finite `clip`, :math:`c(z) = z / \sqrt{1 + (z / clip)^2}` bounds every input smoothly by
     `clip`, so that no outlier can drive the flow out of the region that it was trained on [1]_.
@@ -42,6 +45,8 @@ class InputMap:
         Float type of the states.
     size : float
         Largest scaled input among those that the map was fitted to.
+    projection : ndarray of shape (p, q) or None
+        Directions of the scaled inputs that are read in their place, where columns are many.
 
     References
     ----------
@@ -55,35 +60,67 @@ class InputMap:
     clip: float = np.inf
     dtype: DTypeLike = np.float64
     size: float = 1.0
+    projection: FloatArray | None = None
 
     @classmethod
-    def fit(cls, X: Array, weight: FloatArray, n_states: int, scaling: str | None) -> InputMap:
-        """Take centre and gain from weighted data (n, p); "robust" also clips."""
+    def fit(
+        cls,
+        X: Array,
+        weight: FloatArray,
+        n_states: int,
+        scaling: str | None,
+        n_coordinates: int | None = None,
+    ) -> InputMap:
+        """Take centre and gain from weighted data (n, p); "robust" also clips.
+
+        With a number of coordinates the scaled inputs are projected on as many of their principal
+        directions, in units of the deviation along the first.
+        """
         center, gain = SCALINGS[scaling](X, weight)
         clip = _ROBUST_CLIP if scaling == "robust" else np.inf
         fitted = cls(center, gain, n_states, clip, np.result_type(X.dtype, np.float32))
         # scaling keeps the order of a column: its ends stay its ends
         ends = fitted.scaled(np.stack([X.min(axis=0), X.max(axis=0)]))
-        return replace(fitted, size=float(np.abs(ends).max()))
+        fitted = replace(fitted, size=float(np.abs(ends).max()))
+        return fitted if n_coordinates is None else fitted._projected(X, weight, n_coordinates)
+
+    def _projected(self, X: Array, weight: FloatArray, n_coordinates: int) -> InputMap:
+        rows = np.unique(np.linspace(0, len(X) - 1, _MOST_PROJECTED_ROWS).astype(int))
+        z = self.scaled(X[rows]).astype(np.float64)
+        share = weight[rows] / weight[rows].sum()
+        z -= share @ z
+        z *= np.sqrt(share)[:, None]
+        n_coordinates = min(n_coordinates, *z.shape)
+        # the sign of a direction is free: the generator fixes it, as it fixes the rest
+        _, deviations, directions = randomized_svd(z, n_coordinates, random_state=0)
+        projection = directions.T / max(deviations[0], np.finfo(np.float64).tiny)
+        projected = replace(self, projection=projection.astype(self.dtype))
+        return replace(projected, size=float(np.abs(projected.scaled(X[rows])).max()))
 
     @property
     def n_inputs(self) -> int:
+        """The number p of columns."""
         return len(self.center)
+
+    @property
+    def n_coordinates(self) -> int:
+        """The number of coordinates of the state that carry inputs: p, or q of a projection."""
+        return self.n_inputs if self.projection is None else self.projection.shape[1]
 
     def __call__(self, X: Array) -> FloatArray:
         """Initial states (n, m) of rows (n, p); the memory is feature-major."""
         states = np.zeros((self.n_states, len(X)), self.dtype)
-        states[: self.n_inputs] = self.scaled(X).T
+        states[: self.n_coordinates] = self.scaled(X).T
         return states.T
 
     def scaled(self, X: Array) -> FloatArray:
-        """The scaled inputs (n, p)."""
+        """The scaled inputs (n, p), or their projection (n, q)."""
         if self.is_identity:
             return X
         chunks = _chunks(X)
         if len(chunks) == 1:
             return self._scaled(X).astype(self.dtype, copy=False)
-        z = np.empty(X.shape, self.dtype)
+        z = np.empty((len(X), self.n_coordinates), self.dtype)
         for rows in chunks:
             z[rows] = self._scaled(X[rows])
         return z
@@ -97,21 +134,30 @@ class InputMap:
             if not np.isfinite(z).all():
                 np.nan_to_num(z, copy=False, posinf=_HUGE, neginf=-_HUGE)
             z /= np.hypot(1, z / self.clip)
+        if self.projection is not None:
+            z = z.astype(self.dtype, copy=False) @ self.projection
         return z
 
     @cached_property
     def is_identity(self) -> bool:
-        return not np.any(self.center) and bool(np.all(self.gain == 1)) and self.clip == np.inf
+        plain = not np.any(self.center) and bool(np.all(self.gain == 1)) and self.clip == np.inf
+        return plain and self.projection is None
 
     def identity(self) -> InputMap:
         """The map that augments inputs which are scaled already."""
         return InputMap(
-            np.zeros_like(self.center), np.ones_like(self.gain), self.n_states, dtype=self.dtype
+            np.zeros(self.n_coordinates),
+            np.ones(self.n_coordinates),
+            self.n_states,
+            dtype=self.dtype,
         )
 
     def astype(self, dtype: DTypeLike) -> InputMap:
         """The same map to states of another float type."""
-        return replace(self, dtype=np.dtype(dtype))
+        projection = self.projection
+        if projection is not None:
+            projection = projection.astype(dtype)
+        return replace(self, dtype=np.dtype(dtype), projection=projection)
 
 
 def _chunks(X: Array) -> list[slice]:

@@ -32,6 +32,7 @@ class Design:
     tableau: Tableau
     readout: type[Readout]
     scaling: str | None
+    n_coordinates: int | None = None
 
 
 def draw_members(
@@ -43,7 +44,9 @@ def draw_members(
 ) -> list[Member]:
     """Members at the start of their training; `constant` are the best constant scores (K,)."""
     # one map for all, so that predictions scale their rows once
-    input_map = InputMap.fit(rows.X, rows.weight, design.n_states, design.scaling)
+    input_map = InputMap.fit(
+        rows.X, rows.weight, design.n_states, design.scaling, design.n_coordinates
+    )
     return [
         _draw_member(design, rows, constant, input_map, as_generator(random_state))
         for _ in range(n_members)
@@ -57,7 +60,7 @@ def _draw_member(
     input_map: InputMap,
     rng: np.random.Generator,
 ) -> Member:
-    p, m = rows.X.shape[1], design.n_states
+    p, m = input_map.n_coordinates, design.n_states
     some = rows.X[np.sort(rng.integers(0, len(rows.X), _REFERENCE_ROWS))]
     reference = input_map(some)[:, :p].astype(np.float64)
     fields = design.family.draw(m, design.n_fields, rng, n_inputs=p, reference=reference)

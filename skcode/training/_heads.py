@@ -37,7 +37,7 @@ from skcode.utils._typing import Array, FloatArray, IntArray
 #: controls hardly learn a row by heart
 _FEW_ROWS = 1000
 #: rows that calibration looks at, where there are more: each costs a prediction
-_MOST_LEFT_OUT = 8192
+_MOST_LEFT_OUT = 2048
 #: anchors of the model of the noise: the cost of a standard deviation grows with their square
 _ANCHORS = 256
 #: rows of heads that only stand in: for callbacks, which ask after each iteration, and after an

@@ -1,0 +1,92 @@
+"""What stands in for a readout as ONNX nodes: the Gaussian process on final states."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from skcode.export._graph import Graph
+from skcode.gaussian_process import GaussianProcessHead, Kernel
+from skcode.model import Head
+from skcode.utils._typing import FloatArray
+
+#: entries of the differences of states and points that are in memory at once, 2 MB of float64: they
+#: stay in the cache, and the memory of a graph does not grow with the rows
+_BLOCK_ENTRIES = 2**18
+
+
+@singledispatch
+def head_nodes(head: Head, graph: Graph, x1: str, x0: str) -> str:
+    """Nodes for the scores (N, K) of final and initial states."""
+    raise TypeError(f"{type(head).__name__} has no ONNX translation.")
+
+
+@head_nodes.register
+def _(head: GaussianProcessHead, graph: Graph, x1: str, x0: str) -> str:
+    """The scores of a few rows, scanned over blocks of so few."""
+    J, m = head.points.shape
+    entries = J * m if head.kernel.amplitudes[0] else J
+    n_rows = max(_BLOCK_ENTRIES // entries, 1)
+    # zeros fill the last block: they are states like others, and their scores are cut off
+    size = graph.add("Gather", graph.add("Shape", x1), graph.constant([0]))
+    missing = graph.add("Mod", graph.add("Neg", size), graph.constant([n_rows]))
+    zero = graph.constant([0])
+    pads = graph.add("Concat", zero, zero, missing, zero, axis=0)
+    blocks = graph.add("Reshape", graph.add("Pad", x1, pads), graph.constant([-1, n_rows, m]))
+    body = Graph(f"{graph.prefix}block_{len(graph.nodes)}_")
+    block, dtype = f"{body.prefix}x", head.points.dtype
+    result = _block_nodes(head, body, block)
+    stacked = graph.scan(
+        blocks, body, (block, dtype, (n_rows, m)), (result, dtype, (n_rows, head.n_outputs))
+    )
+    scores = graph.add("Reshape", stacked, graph.constant([-1, head.n_outputs]))
+    return graph.add("Slice", scores, zero, size, zero)
+
+
+def _block_nodes(head: GaussianProcessHead, graph: Graph, x: str) -> str:
+    """Scores (n, K) of a block of states (n, m)."""
+    x = graph.add("Sub", x, graph.constant(head.center))
+    weights, constant = head.linear_part
+    terms = [graph.affine(x, weights, constant)]
+    K = _laplace_nodes(head.kernel, graph, x, head.points)
+    if K:
+        terms.append(graph.add("MatMul", graph.total(K), graph.constant(head.coefficients)))
+    f = graph.total(terms)
+    # in float64, as the head does it: the mean of the targets may be large
+    f = graph.cast(f, np.float64)
+    scores = graph.add("Mul", f, graph.constant(head.slope, np.float64))
+    scores = graph.add("Add", scores, graph.constant(head.bias, np.float64))
+    return graph.cast(scores, head.points.dtype)
+
+
+def _laplace_nodes(kernel: Kernel, graph: Graph, x: str, points: FloatArray) -> list[str]:
+    """The Laplace kernels (n, J) that the kernel has."""
+    one, two = kernel.amplitudes
+    terms = []
+    if one:
+        # (n, 1, m) less (J, m) is (n, J, m)
+        rows = graph.add("Unsqueeze", x, graph.constant([1]))
+        size = graph.add("Abs", graph.add("Sub", rows, graph.constant(points)))
+        distance = graph.add("ReduceSum", size, graph.constant([2]), keepdims=0)
+        terms.append(_decay(graph, distance, one, kernel.length_l1, points.dtype))
+    if two:
+        distance = _distance_nodes(graph, x, points)
+        terms.append(_decay(graph, distance, two, kernel.length_l2, points.dtype))
+    return terms
+
+
+def _decay(graph: Graph, distance: str, amplitude: float, length: float, dtype: DTypeLike) -> str:
+    """Amplitude times exp(-distance / length)."""
+    power = graph.add("Mul", distance, graph.constant(-1 / length, dtype))
+    return graph.add("Mul", graph.add("Exp", power), graph.constant(amplitude, dtype))
+
+
+def _distance_nodes(graph: Graph, x: str, points: FloatArray) -> str:
+    """Euclidean distances (n, J) by a product of matrices; what cancels below zero is zero."""
+    of_points = graph.constant(np.einsum("ij,ij->i", points, points))
+    of_states = graph.add("ReduceSum", graph.add("Mul", x, x), graph.constant([1]), keepdims=1)
+    squares = graph.add("Add", of_states, of_points)
+    squares = graph.add("Add", squares, graph.affine(x, -2 * points.T))
+    return graph.add("Sqrt", graph.add("Max", squares, graph.constant(0, points.dtype)))
