@@ -1,0 +1,582 @@
+"""The readout by a Gaussian process: against dense formulas, refits and differences."""
+
+import warnings
+
+import autograd.numpy as anp
+import numpy as np
+import pytest
+from autograd import grad
+from helpers import gradient_by_differences, relative_error
+from sklearn.base import clone
+from sklearn.datasets import make_classification, make_friedman1
+
+from skcode import ControlledODEClassifier, ControlledODERegressor
+from skcode.gaussian_process import (
+    Evidence,
+    GaussianProcessReadout,
+    Hyperparameters,
+    Kernel,
+    NoiseModel,
+    calibrate_sigmoids,
+    calibrate_softmax,
+    fit_exact,
+    fit_landmarks,
+)
+from skcode.gaussian_process._evidence import _PRIOR
+from skcode.model import ClassificationTarget, MultilabelTarget, RegressionTarget
+from skcode.training import FlowTargets, Rows, draw_projection
+
+KERNEL = Kernel(0.7, 2.0, 0.4, 1.5, 0.3)
+HYPERPARAMETERS = Hyperparameters(KERNEL, 0.1)
+
+
+def dense_kernel(x, z, amplitude_l1, length_l1, amplitude_l2, length_l2, linear):
+    """The kernel by its formula, for autograd as well."""
+    difference = x[:, None] - z[None]
+    one = np.abs(difference).sum(axis=2)
+    two = np.sqrt((difference**2).sum(axis=2))
+    first = amplitude_l1 * anp.exp(-one / length_l1)
+    second = amplitude_l2 * anp.exp(-two / length_l2)
+    return first + second + linear * (x @ z.T) + 1
+
+
+def parts_of(kernel):
+    return (
+        kernel.amplitude_l1,
+        kernel.length_l1,
+        kernel.amplitude_l2,
+        kernel.length_l2,
+        kernel.linear,
+    )
+
+
+@pytest.fixture
+def data():
+    """Centred states, two outputs, and weights with a mean of one."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, 3))
+    x -= x.mean(axis=0)
+    y = np.stack([np.sin(2 * x[:, 0]), x[:, 1] * x[:, 2]], axis=1)
+    y += 0.1 * rng.standard_normal(y.shape)
+    y = (y - y.mean(axis=0)) / np.sqrt(np.mean((y - y.mean(axis=0)) ** 2))
+    weight = rng.uniform(0.5, 2, len(x))
+    return x, y, weight / weight.mean()
+
+
+def solve(x, y, weight, at, hyperparameters=HYPERPARAMETERS):
+    """Predictions of the process by the dense formula."""
+    kernel = dense_kernel(x, x, *parts_of(hyperparameters.kernel))
+    C = kernel + np.diag(hyperparameters.noise / weight)
+    return dense_kernel(at, x, *parts_of(hyperparameters.kernel)) @ np.linalg.solve(C, y)
+
+
+# -- kernel --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_kernel_is_its_formula(data, dtype):
+    x = data[0].astype(dtype)
+    z = x[:7]
+    K = KERNEL(x, z)
+    assert K.dtype == dtype
+    expected = dense_kernel(data[0], data[0][:7], *parts_of(KERNEL))
+    # distances of equal points by a product are the root of what rounding leaves
+    np.testing.assert_allclose(K, expected, rtol=20 * np.sqrt(np.finfo(dtype).eps))
+    np.testing.assert_allclose(KERNEL.diagonal(x), np.diag(expected := KERNEL(x, x)), rtol=1e-3)
+    assert np.linalg.eigvalsh(expected.astype(float)).min() > 0
+
+
+@pytest.mark.parametrize("amplitudes", [(1.0, 0.0), (0.0, 1.0), (1.0, 1e-5)])
+def test_a_part_that_is_as_good_as_nothing_is_left_out(data, amplitudes):
+    x = data[0]
+    kernel = Kernel(amplitudes[0], 2.0, amplitudes[1], 1.5, 0.3)
+    np.testing.assert_allclose(kernel(x, x), dense_kernel(x, x, *parts_of(kernel)), atol=2e-5)
+
+
+def test_blocks_of_rows_change_nothing(data, monkeypatch):
+    x = data[0]
+    whole = KERNEL(x, x)
+    monkeypatch.setattr("skcode.gaussian_process._kernel._BLOCK_ENTRIES", 100)
+    np.testing.assert_allclose(KERNEL(x, x), whole, rtol=1e-12)
+
+
+# -- evidence ------------------------------------------------------------------------------------
+
+
+def test_the_evidence_is_the_normal_log_density_and_its_gradient_is_right(data):
+    x, y, weight = data
+    evidence = Evidence(x, y, weight)
+    logs = evidence.start + np.random.default_rng(1).normal(scale=0.3, size=6)
+
+    def minus_log_density(logs):
+        *parts, noise = [anp.exp(log) for log in logs]
+        C = dense_kernel(x, x, *parts) + noise * np.diag(1 / weight)
+        sign, log_determinant = anp.linalg.slogdet(C)
+        return 0.5 * anp.sum(y * anp.linalg.solve(C, y)) + 0.5 * y.shape[1] * log_determinant
+
+    value, gradient = evidence(logs)
+    moved = logs - evidence.start
+    prior = 0.5 * float(_PRIOR @ moved**2)
+    assert value == pytest.approx(float(minus_log_density(logs)) + prior, rel=1e-8)
+    differences = gradient_by_differences(lambda at: evidence(at)[0], logs)
+    assert relative_error(gradient, differences) < 1e-5
+    slope = grad(minus_log_density)(logs) + _PRIOR * moved
+    assert relative_error(gradient, slope) < 1e-6
+
+
+def test_the_ascent_ends_higher_and_finds_the_noise():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (150, 2))
+    for deviation in (0.05, 0.7):
+        y = np.sin(4 * x[:, :1]) + deviation * rng.standard_normal((150, 1))
+        y -= y.mean()
+        scale = np.sqrt(np.mean(y**2))
+        evidence = Evidence(x - x.mean(axis=0), y / scale, np.ones(150))
+        logs = evidence.maximise()
+        assert evidence(logs)[0] < evidence(evidence.start)[0]
+        noise = scale * np.sqrt(evidence.hyperparameters(logs).noise)
+        assert 0.2 * deviation < noise < 1.5 * deviation
+
+
+@pytest.mark.parametrize("case", ["one row", "two rows", "constant", "equal states", "tiny weight"])
+def test_the_evidence_of_little_is_finite(case):
+    rng = np.random.default_rng(0)
+    n = {"one row": 1, "two rows": 2}.get(case, 20)
+    x, y, weight = rng.standard_normal((n, 4)), rng.standard_normal((n, 1)), np.ones(n)
+    if case == "constant":
+        y[:] = 0
+    if case == "equal states":
+        x[:] = x[:1]
+    if case == "tiny weight":
+        weight[0] = 1e-12
+    x -= x.mean(axis=0)
+    evidence = Evidence(x, y - y.mean(), weight)
+    kernel, noise = evidence.hyperparameters(evidence.maximise())
+    assert np.isfinite([*parts_of(kernel), noise]).all()
+    fitted = fit_exact(x, y, weight, np.ones(n), Hyperparameters(kernel, noise))
+    assert np.isfinite(kernel(x + 1, x) @ fitted.coefficients).all()
+
+
+def test_the_ascent_survives_where_the_matrix_is_not_positive(data):
+    x, y, weight = data
+    evidence = Evidence(np.vstack([x, x]), np.vstack([y, y]), np.tile(weight, 2))
+    healthy, calls = evidence.__class__.__call__, []
+
+    class Failing(Evidence):
+        def __call__(self, logs):
+            calls.append(logs)
+            if len(calls) == 2:
+                # equal rows and negative noise: what rounding may lead to
+                self.noise_shape, kept = -np.abs(self.noise_shape), self.noise_shape
+                value, gradient = healthy(self, logs)
+                self.noise_shape = kept
+                assert value > 1e3
+                return value, gradient
+            return healthy(self, logs)
+
+    failing = Failing(np.vstack([x, x]), np.vstack([y, y]), np.tile(weight, 2))
+    found = failing.maximise()
+    assert len(calls) > 3
+    assert failing(found)[0] < evidence(evidence.start)[0]
+
+
+# -- regression ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_exact_regression_is_the_dense_formula(data, dtype):
+    x, y, weight = data
+    fitted = fit_exact(x.astype(dtype), y, weight, np.ones(len(x)), HYPERPARAMETERS)
+    predicted = KERNEL(x[:5].astype(dtype) + dtype(0.1), fitted.points) @ fitted.coefficients
+    assert predicted.dtype == dtype
+    tolerance = 1e-7 if dtype is np.float64 else 1e-3
+    expected = solve(x, y, weight, x[:5] + 0.1)
+    np.testing.assert_allclose(predicted, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_left_out_predictions_are_those_of_refits(data):
+    x, y, weight = data
+    fitted = fit_exact(x, y, weight, np.ones(len(x)), HYPERPARAMETERS)
+    for i in range(0, len(x), 7):
+        rest = np.arange(len(x)) != i
+        refit = solve(x[rest], y[rest], weight[rest], x[i : i + 1])
+        np.testing.assert_allclose(fitted.left_out[i], refit[0], rtol=1e-6)
+
+
+def test_of_merged_rows_one_copy_is_left_out(data):
+    x, y, _ = data
+    counts = np.random.default_rng(2).integers(1, 4, len(x)).astype(float)
+    fitted = fit_exact(x, y, counts, counts, HYPERPARAMETERS)
+    for i in range(0, len(x), 5):
+        fewer = counts - (np.arange(len(x)) == i)
+        rest = fewer > 0
+        refit = solve(x[rest], y[rest], fewer[rest], x[i : i + 1])
+        np.testing.assert_allclose(fitted.left_out[i], refit[0], rtol=1e-7)
+
+
+def test_landmarks_at_all_rows_are_exact(data):
+    x, y, weight = data
+    counts, every = np.ones(len(x)), np.arange(len(x))
+    exact = fit_exact(x, y, weight, counts, HYPERPARAMETERS)
+    fitted = fit_landmarks(x, y, weight, counts, HYPERPARAMETERS, every, every)
+    predicted = [KERNEL(x + 0.1, each.points) @ each.coefficients for each in (exact, fitted)]
+    np.testing.assert_allclose(predicted[1], predicted[0], rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(fitted.left_out, exact.left_out, rtol=1e-6, atol=1e-8)
+
+
+def test_landmarks_leave_out_what_a_refit_of_the_same_features_leaves_out(data):
+    x, y, _ = data
+    n = len(x)
+    counts = np.random.default_rng(2).integers(1, 4, n).astype(float)
+    landmarks = np.arange(0, n, 4)
+    fitted = fit_landmarks(x, y, counts, counts, HYPERPARAMETERS, landmarks, np.arange(n))
+    z = x[landmarks]
+    # ridge regression on the features of the landmarks is a process with this kernel
+    cross = dense_kernel(x, z, *parts_of(KERNEL))
+    nystroem = cross @ np.linalg.solve(dense_kernel(z, z, *parts_of(KERNEL)), cross.T)
+    for i in range(0, n, 5):
+        fewer = counts - (np.arange(n) == i)
+        rest = fewer > 0
+        C = nystroem[np.ix_(rest, rest)] + np.diag(HYPERPARAMETERS.noise / fewer[rest])
+        refit = nystroem[i, rest] @ np.linalg.solve(C, y[rest])
+        np.testing.assert_allclose(fitted.left_out[i], refit, rtol=1e-5, atol=1e-7)
+
+
+def test_equal_rows_without_noise_are_no_obstacle():
+    x = np.zeros((30, 2), np.float32)
+    hyperparameters = Hyperparameters(KERNEL, 1e-12)
+    fitted = fit_exact(x, np.ones((30, 1)), np.ones(30), np.ones(30), hyperparameters)
+    predicted = KERNEL(x, fitted.points) @ fitted.coefficients
+    np.testing.assert_allclose(predicted, 1, atol=1e-2)
+
+
+def test_states_that_overflow_are_told():
+    x = np.array([[1e200], [-1e200]])
+    with pytest.raises(ValueError, match=r"Scale X"), np.errstate(over="ignore", invalid="ignore"):
+        fit_exact(x, x, np.ones(2), np.ones(2), HYPERPARAMETERS)
+
+
+# -- calibration ---------------------------------------------------------------------------------
+
+
+def test_a_softmax_on_nothing_gives_the_shares_of_the_classes():
+    codes = np.repeat([0, 1, 2], [600, 300, 100])
+    temperature, bias = calibrate_softmax(np.zeros((1, 1000, 3)), codes, np.ones(1000))
+    shares = np.exp(bias) / np.exp(bias).sum()
+    assert temperature > 0
+    np.testing.assert_allclose(shares, [0.6, 0.3, 0.1], atol=0.01)
+
+
+def test_sigmoids_on_nothing_give_the_shares_of_the_labels():
+    y = np.stack([np.arange(1000) < 900, np.arange(1000) < 200], axis=1).astype(float)
+    _, bias = calibrate_sigmoids(np.zeros((1, 1000, 2)), y, np.ones(1000))
+    np.testing.assert_allclose(1 / (1 + np.exp(-bias)), [0.9, 0.2], atol=0.01)
+
+
+def test_the_softmax_is_the_optimum_of_likelihood_and_priors():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 3, 200)
+    f = np.eye(3)[codes] - 1 / 3 + rng.standard_normal((200, 3))
+    weight = rng.uniform(0.5, 2, 200)
+    temperature, bias = calibrate_softmax(f[None], codes, weight)
+
+    def objective(parameters):
+        scores = np.exp(parameters[0]) * f + parameters[1:]
+        log_p = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+        prior = (parameters[0] - np.log(3.0)) ** 2 / 4.0 + parameters[1:] @ parameters[1:]
+        return -weight @ log_p[np.arange(200), codes] + 0.5 * prior
+
+    found = np.concatenate([[np.log(temperature)], bias])
+    assert np.abs(gradient_by_differences(objective, found)).max() < 1e-2
+
+
+def test_calibration_takes_weights_for_repetition():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, (60, 1)).astype(float)
+    f = y - 0.5 + rng.standard_normal((60, 1))
+    counts = rng.integers(1, 4, 60)
+    repeated = np.repeat(np.arange(60), counts)
+    one = calibrate_sigmoids(f[None], y, counts.astype(float))
+    other = calibrate_sigmoids(f[None, repeated], y[repeated], np.ones(len(repeated)))
+    np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+# -- noise ---------------------------------------------------------------------------------------
+
+
+def fit_noise(deviation, n=3000):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (n, 2))
+    residuals = (rng.standard_normal(n) * deviation(x))[:, None]
+    hyperparameters = Hyperparameters(Kernel(1.0, 1.0, 0.0, 1.0, 1.0), 0.5)
+    model = NoiseModel.fit(x, residuals, 0 * residuals, hyperparameters, np.arange(200))
+    at = rng.uniform(-1, 1, (500, 2))
+    return np.sqrt(model(at, hyperparameters.kernel))[:, 0], deviation(at)
+
+
+def test_noise_that_is_constant_is_found_constant():
+    found, _ = fit_noise(lambda x: np.full(len(x), 0.3))
+    assert 0.27 < np.median(found) < 0.33
+    assert found.max() < 1.3 * found.min()
+
+
+def test_noise_of_two_levels_is_found():
+    found, told = fit_noise(lambda x: np.where(x[:, 0] > 0, 1.0, 0.1))
+    for level in (0.1, 1.0):
+        assert 0.6 * level < np.median(found[told == level]) < 1.6 * level
+
+
+def test_the_noise_of_nothing_left_is_finite():
+    found, _ = fit_noise(lambda x: np.zeros(len(x)), n=300)
+    assert np.isfinite(found).all()
+
+
+# -- what flows are trained on -------------------------------------------------------------------
+
+
+def rows_of(y, weight=None):
+    weight = np.ones(len(y)) if weight is None else weight
+    return Rows(np.zeros((len(y), 1)), y, weight)
+
+
+@pytest.mark.parametrize("n_members", [2, 6])
+def test_folds_part_the_rows_and_every_class(n_members):
+    codes = np.repeat([0, 1, 2], [60, 30, 13])
+    target = ClassificationTarget.learn(codes)
+    flow_targets = FlowTargets.learn(target, rows_of(codes), n_members)
+    assert set(flow_targets.folds) == set(range(n_members))
+    for code in range(3):
+        sizes = np.bincount(flow_targets.folds[codes == code], minlength=n_members)
+        assert sizes.max() - sizes.min() <= 1
+    seen = [
+        len(flow_targets.of_member(rows_of(codes), np.ones(3), number).y)
+        for number in range(n_members)
+    ]
+    # each row is left out by one member
+    assert sum(seen) == (n_members - 1) * len(codes)
+
+
+@pytest.mark.parametrize(("n", "n_members"), [(11, 6), (2000, 4), (100, 1)])
+def test_too_few_and_many_rows_and_one_member_have_no_folds(n, n_members):
+    y = np.arange(float(n))[:, None]
+    target = RegressionTarget.learn(y, np.ones(n), scaling=True)
+    assert FlowTargets.learn(target, rows_of(y), n_members).folds is None
+
+
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
+def test_outputs_are_standardised_whatever_their_size(size):
+    rng = np.random.default_rng(0)
+    y, weight = size * rng.standard_normal((50, 3)), rng.uniform(0.5, 2, 50)
+    target = RegressionTarget(np.zeros(3), np.ones(3), 2)
+    outputs = FlowTargets.learn(target, rows_of(y, weight), 1).standardised(y)
+    share = weight / weight.sum()
+    np.testing.assert_allclose(share @ outputs, 0, atol=1e-12)
+    assert np.mean(share @ outputs**2) == pytest.approx(1)
+
+
+def test_projections_keep_the_size_of_the_outputs():
+    rng = np.random.default_rng(0)
+    assert draw_projection(1, rng) == 1
+    for n_outputs in (2, 30):
+        projection = draw_projection(n_outputs, rng)
+        assert projection @ projection == pytest.approx(n_outputs)
+
+
+# -- fits ----------------------------------------------------------------------------------------
+
+SMALL = {"n_fields": 8, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def friedman():
+    X, y = make_friedman1(300, noise=0.5, random_state=0)
+    return X[:200], y[:200], X[200:], y[200:]
+
+
+def test_auto_takes_the_process_where_a_closed_form_can_be_had(friedman):
+    X, y, *_ = friedman
+
+    def readout(**parameters):
+        kwargs = {**SMALL, "n_members": 1, "max_iter": 2, **parameters}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ControlledODERegressor(**kwargs).fit(X, y).readout_
+
+    assert isinstance(readout(), GaussianProcessReadout)
+    assert isinstance(readout(solver="gauss-newton"), GaussianProcessReadout)
+    assert isinstance(readout(readout="gaussian_process", solver="adam"), GaussianProcessReadout)
+    assert readout(solver="adam") == readout(solver="lbfgs") == readout(readout="linear")
+    assert readout(early_stopping=True) == "linear"
+    assert readout(readout="displacement") == "displacement"
+
+
+def test_the_parameters_of_the_readout_are_searched_and_checked(friedman):
+    X, y, *_ = friedman
+    readout = GaussianProcessReadout(n_exact=100, n_landmarks=50)
+    model = ControlledODERegressor(readout=readout, n_members=2, **SMALL).fit(X, y)
+    assert [len(member.head.points) for member in model.ensemble_.members] == [50, 50]
+    assert model.n_parameters_ == 2 * (model.controls_[0].size + 50)
+    model.set_params(readout__n_landmarks=20).fit(X, y)
+    assert model.ensemble_.members[0].head.points.shape[0] == 20
+    with pytest.raises(ValueError, match="n_landmarks"):
+        clone(model).set_params(readout__n_landmarks=0).fit(X, y)
+    with pytest.raises(ValueError, match="first set readout"):
+        ControlledODERegressor().set_params(readout__n_landmarks=20)
+
+
+def test_landmarks_come_close_to_all_rows(friedman):
+    X, y, X_new, y_new = friedman
+    exact = ControlledODERegressor(**SMALL).fit(X, y)
+    some = GaussianProcessReadout(n_exact=1, n_landmarks=120)
+    landmarks = ControlledODERegressor(readout=some, **SMALL).fit(X, y)
+    assert landmarks.score(X_new, y_new) > exact.score(X_new, y_new) - 0.05
+
+
+def test_weights_that_are_all_multiplied_predict_the_same(friedman):
+    X, y, X_new, _ = friedman
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    kwargs = {**SMALL, "alpha": 1e-3, "n_members": 2}
+    predicted = [
+        ControlledODERegressor(**kwargs).fit(X, y, c * weight).predict(X_new) for c in (1, 8.0)
+    ]
+    np.testing.assert_allclose(predicted[1], predicted[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("readout", ["auto", GaussianProcessReadout(n_exact=1, n_landmarks=30)])
+def test_whole_weights_are_repetition_to_the_bit(friedman, readout):
+    X, y, X_new, _ = friedman
+    counts = np.random.default_rng(0).integers(0, 4, len(y))
+    model = ControlledODERegressor(readout=readout, n_members=2, **SMALL).fit(X, y, counts)
+    repeated = np.random.default_rng(1).permutation(np.repeat(np.arange(len(y)), counts))
+    other = clone(model).fit(X[repeated], y[repeated])
+    for one, two in zip(
+        model.predict(X_new, return_std=True), other.predict(X_new, return_std=True), strict=True
+    ):
+        assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("kind", ["binary", "many", "multilabel"])
+def test_whole_weights_of_classes_are_repetition_to_the_bit(kind):
+    K = 2 if kind == "binary" else 4
+    X, y = make_classification(120, n_classes=K, n_informative=4, random_state=0)
+    if kind == "multilabel":
+        y = np.stack([y % 2, y // 2], axis=1)
+    counts = np.random.default_rng(0).integers(1, 4, len(y))
+    model = ControlledODEClassifier(n_members=2, **SMALL).fit(X, y, counts)
+    other = clone(model).fit(np.repeat(X, counts, axis=0), np.repeat(y, counts, axis=0))
+    assert np.array_equal(model.predict_proba(X), other.predict_proba(X))
+
+
+def test_deviations_are_positive_and_grow_away_from_the_data(friedman):
+    X, y, X_new, y_new = friedman
+    model = ControlledODERegressor(**SMALL).fit(X, y)
+    mean, deviation = model.predict(X_new, return_std=True)
+    assert np.array_equal(mean, model.predict(X_new))
+    assert np.isfinite(deviation).all()
+    assert (deviation > 0).all()
+    within = np.abs(y_new - mean) < 1.645 * deviation
+    assert within.mean() > 0.75
+    _, far = model.predict(X_new + 3, return_std=True)
+    assert np.median(far) > np.median(deviation)
+
+
+def test_several_outputs_are_each_predicted(friedman):
+    X, y, X_new, y_new = friedman
+    both = np.stack([y, 100 - 3 * X[:, 0]], axis=1)
+    model = ControlledODERegressor(**SMALL).fit(X, both)
+    mean, deviation = model.predict(X_new, return_std=True)
+    assert mean.shape == deviation.shape == (100, 2)
+    assert np.corrcoef(mean[:, 0], y_new)[0, 1] ** 2 > 0.7
+    assert np.corrcoef(mean[:, 1], X_new[:, 0])[0, 1] ** 2 > 0.9
+    # each in the units of its own
+    assert np.median(deviation[:, 1]) < 0.5 * np.median(deviation[:, 0])
+
+
+@pytest.mark.parametrize("K", [2, 3, 12])
+def test_classes_are_told_apart_and_probabilities_are_calibrated(K):
+    X, y = make_classification(
+        500, n_features=8, n_informative=8, n_redundant=0, n_classes=K, class_sep=2.0,
+        n_clusters_per_class=1, random_state=0,
+    )  # fmt: skip
+    model = ControlledODEClassifier(**SMALL).fit(X[:300], y[:300])
+    p = model.predict_proba(X[300:])
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+    right = p.argmax(axis=1) == y[300:]
+    assert right.mean() > 0.75
+    # how sure it is on average is how often it is right
+    assert abs(p.max(axis=1).mean() - right.mean()) < 0.1
+    # a thousand classes would cost the flow what two do: it is trained on one number
+    assert model.ensemble_.members[0].model.readout.n_outputs == 1
+
+
+def test_labels_are_told_apart():
+    X = np.random.default_rng(0).standard_normal((200, 3))
+    Y = (X[:, :2] > 0).astype(int)
+    model = ControlledODEClassifier(**SMALL).fit(X, Y)
+    assert isinstance(model.ensemble_.target, MultilabelTarget)
+    assert (model.predict(X) == Y).mean() > 0.95
+
+
+def test_a_fit_that_goes_on_keeps_directions_and_readout(friedman):
+    X, y, *_ = friedman
+    codes = np.digitize(y, np.quantile(y, [0.3, 0.6]))
+    model = ControlledODEClassifier(warm_start=True, n_members=2, max_iter=3, **SMALL)
+    with pytest.warns(UserWarning, match="did not converge"):
+        model.fit(X, codes)
+    directions = [member.projection for member in model._members]
+    losses = model.loss_
+    # "auto" alone would take a linear readout for this solver
+    model.set_params(solver="lbfgs", max_iter=200, tol=1e-2, alpha=1e-3).fit(X, codes)
+    assert isinstance(model.readout_, GaussianProcessReadout)
+    assert all(one is two.projection for one, two in zip(directions, model._members, strict=True))
+    assert all(np.isfinite(losses))
+    assert model.score(X, codes) > 0.8
+
+
+def test_batches_keep_the_linear_readout(friedman):
+    X, y, *_ = friedman
+    model = ControlledODERegressor(n_members=1, **SMALL)
+    model.partial_fit(X, y)
+    assert model.readout_ == "linear"
+    assert not hasattr(model, "kernel_")
+    # what was begun with a linear readout goes on with it
+    model.set_params(warm_start=True, max_iter=2, alpha=1e-2, tol=10).fit(X, y)
+    assert model.readout_ == "linear"
+    model.set_params(warm_start=False, alpha=None, max_iter=None, tol=1e-4).fit(X, y)
+    assert isinstance(model.readout_, GaussianProcessReadout)
+    assert not hasattr(model, "readout_coef_")
+    with pytest.raises(ValueError, match="begin with partial_fit"):
+        model.partial_fit(X, y)
+    assert not hasattr(ControlledODERegressor(readout="gaussian_process"), "partial_fit")
+
+
+def test_ctrl_c_in_the_readout_leaves_a_model(friedman, monkeypatch):
+    import skcode.training._heads as heads
+
+    X, y, X_new, y_new = friedman
+    whole = ControlledODERegressor(**SMALL).fit(X, y)
+    pressed, fit_member = [], heads._fit_member
+
+    def press(*task):
+        if not pressed:
+            pressed.append(True)
+            raise KeyboardInterrupt
+        return fit_member(*task)
+
+    monkeypatch.setattr(heads, "_fit_member", press)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = clone(whole).fit(X, y)
+    assert model.score(X_new, y_new) == pytest.approx(whole.score(X_new, y_new), abs=0.05)
+
+
+def test_one_row_and_constant_targets():
+    X = np.random.default_rng(0).standard_normal((30, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one = ControlledODERegressor(**SMALL).fit(X[:1], [3.0])
+    mean, deviation = one.predict(X, return_std=True)
+    np.testing.assert_allclose(mean, 3.0)
+    assert np.isfinite(deviation).all()
+    for value in (0.0, 1e10):
+        constant = ControlledODERegressor(**SMALL).fit(X, np.full(30, value))
+        np.testing.assert_allclose(constant.predict(3 * X), value)
