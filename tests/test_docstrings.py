@@ -21,6 +21,7 @@ PACKAGES = [
     "skcode.export",
     "skcode.fields",
     "skcode.flow",
+    "skcode.gaussian_process",
     "skcode.geometry",
     "skcode.losses",
     "skcode.model",

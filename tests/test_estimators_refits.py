@@ -128,11 +128,16 @@ def test_a_transformer_without_targets_has_no_task_to_go_on_with(friedman):
 
 def test_a_refit_drops_what_the_model_before_had_alone(friedman):
     X, y = friedman
-    model = regressor().fit(X, y)
+    model = regressor(readout="linear").fit(X, y)
     linear = set(vars(model))
     assert {"readout_coef_", "readout_intercept_", "solver_"} < linear
     model.set_params(readout="displacement").fit(X, y)
     assert linear - set(vars(model)) == {"readout_coef_", "readout_intercept_"}
+    model.set_params(readout="linear").fit(X, y)
+    assert set(vars(model)) == linear
+    model.set_params(readout="gaussian_process").fit(X, y)
+    assert linear - set(vars(model)) == {"readout_coef_", "readout_intercept_"}
+    assert set(vars(model)) - linear == {"kernel_"}
     model.set_params(readout="linear").fit(X, y)
     assert set(vars(model)) == linear
     features = transformer().fit(X, y).fit(X)

@@ -16,6 +16,7 @@ from skcode.model import Ensemble, FittedMember, RegressionTarget
 from skcode.utils._blocks import OrderedMap
 
 SMALL = {"n_fields": 6, "max_iter": 3, "random_state": 0}
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,7 @@ def places(model):
 def test_weights_of_states_are_not_taken_for_weights_of_columns(friedman, kind):
     X, y = friedman
     y = y > y.mean() if kind is ControlledODEClassifier else y
-    model = kind(**SMALL, n_members=1)
+    model = kind(**SMALL, n_members=1, readout="linear")
     # n_states = n_features: as many weights of states as there are columns
     model.set_params(vector_fields="neural", n_states=5)
     assert not hasattr(model.fit(X, y), "coef_")

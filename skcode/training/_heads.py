@@ -116,7 +116,10 @@ class FlowTargets:
         if self.folds is None:
             return rows
         kept = self.folds != number
-        return Rows(*(part[kept] for part in rows))
+        X, y, weight = (part[kept] for part in rows)
+        # a sum of weights below the number of rows is raised to it: for all rows alike, so that
+        # weights that are small stay relative to each other in every part
+        return Rows(X, y, weight * max(len(rows.X) / rows.weight.sum(), 1.0))
 
 
 def draw_projection(n_outputs: int, rng: np.random.Generator) -> FloatArray:
@@ -219,7 +222,8 @@ def fit_heads(
             bias,
             noise,
         )
-        member.fitted = replace(member.fitted, head=head)
+        # what the flow knows of its parameters is large, and no prediction asks for it
+        member.fitted = replace(member.fitted, posterior=None, head=head)
 
 
 def fit_provisional_heads(members: Sequence[Member], rows: Rows, flow_targets: FlowTargets) -> None:
