@@ -67,6 +67,9 @@ class Nearest:
     states: np.ndarray
     values: np.ndarray
 
+    n_outputs = 1
+    n_parameters = 0
+
     def scores(self, x1, x0):
         squares = np.sum((x1[:, None] - self.states) ** 2, axis=2)
         return self.values[squares.argmin(axis=1)]

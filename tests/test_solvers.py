@@ -405,9 +405,7 @@ def test_a_posterior_survives_single_precision():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((300, 5))
     y = X[:, 0] * X[:, 1] + 0.3 * rng.standard_normal(300)
-    model = ControlledODERegressor(
-        n_members=1, n_fields=16, readout="linear", random_state=0
-    )
+    model = ControlledODERegressor(n_members=1, n_fields=16, readout="linear", random_state=0)
     # a thousand times the weight: the matrix is singular to single precision
     std = model.fit(X, y, sample_weight=np.full(300, 1e3)).predict(X, return_std=True)[1]
     assert np.isfinite(std).all()

@@ -43,14 +43,21 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
     n_states : int or None
         Dimension m of the state, at least the number p of inputs; the state starts with zeros
         beyond them. None is max(64, p + 32) for the recommended fields and max(p, 2) for others.
+        With the recommended fields and None, 96 directions stand in for more than 128 inputs.
     n_members : int or None
         Models that are trained, each with fields of its own, and averaged. None is 4 from 1,000
-        distinct rows on, and 6 for fewer.
+        distinct rows on, and 6 for fewer; with a Gaussian process it is 2 from 2,500 rows on.
     integrator : {"euler", "midpoint", "heun", "rk4"}
         The scheme, with one step for each interval.
-    readout : {"linear", "displacement"}
-        "linear" is A X_1 + b. "displacement" is lambda (X_1 - x) with one trained number lambda;
-        output j reads state j.
+    readout : {"auto", "gaussian_process", "linear", "displacement"} or GaussianProcessReadout
+        "gaussian_process" is a Gaussian process on the final states X_1: the flow is trained with a
+        linear readout of one output (of several, or of classes, a random projection, another for
+        each member), then the process is fitted to all outputs in closed form.
+        `skcode.gaussian_process.GaussianProcessReadout` carries its parameters. "linear" is
+        A X_1 + b. "displacement" is lambda (X_1 - x) with one trained number lambda; output j reads
+        state j. "auto" is the Gaussian process where the solver is "auto" or Gauss-Newton, without
+        early stopping or a validation set, and not for families of images; else, and with
+        `partial_fit`, it is "linear". The choice is in ``readout_``.
     solver : {"auto", "gauss-newton", "lbfgs", "sgd", "adam"} or Solver
         "auto" is Gauss-Newton while its matrix takes at most 72 MB (M d controls and K readouts of
         m + 1 weights: (M d)^2 + K (m + 1) (M d + m + 1) numbers), and beyond that L-BFGS up to
@@ -61,7 +68,10 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         weighted mean of the losses. None leaves it to Gauss-Newton, which finds the strengths from
         the data by their evidence; it is 1e-4 for the other solvers.
     max_iter : int or None
-        Largest number of iterations, or of passes over the data. None is the solver's own choice.
+        Largest number of iterations, or of passes over the data. None is the solver's own choice,
+        which for Gauss-Newton without `alpha` is 15 steps: most of what training gains at little
+        of its price. A larger number goes on as long as the evidence grows. A fit that ends at the
+        number you name before that warns of it.
     tol : float
         Tolerance of the stopping rules, in units of the loss.
     scaling : {"robust", "standard", "common"} or None
@@ -100,14 +110,20 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         not columns of X.
     scale_ : float
         lambda, with the displacement readout.
+    kernel_ : Kernel
+        The kernel on final states, with the readout by a Gaussian process.
+    readout_ : str or GaussianProcessReadout
+        The readout that was used. A fit that goes on (`warm_start`) keeps it.
     vector_fields_ : DrawnFields
         The drawn fields.
     n_parameters_ : int
-        Trained numbers in all: M d, and those of the readout, for each member.
+        Trained numbers in all: M d, and those of the readout, for each member. A Gaussian process
+        has a coefficient for each of its points and outputs.
     n_iter_ : int
         Iterations; the most among members.
     loss_curve_, loss_ : list of float, float
-        The objective after each iteration, and its last value.
+        The objective after each iteration, and its last value. With a Gaussian process they are
+        those of the flow and its linear readout.
     validation_loss_curve_, validation_scores_, best_validation_score_ : list, list, float
         Loss and score on the validation part; None without one.
     ensemble_ : Ensemble
@@ -220,16 +236,19 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
         r"""Predict targets.
 
-        The standard deviation is that of a new observation: its square is the mean over the members
-        of :math:`J P^{-1} J^T + 1/\beta` (Laplace posterior of the parameters, noise) plus the
-        variance between the members' predictions.
+        The standard deviation is that of a new observation: its square is the variance between the
+        members' predictions plus the mean of what each member says. With a Gaussian process that is
+        a model of the squared residuals of rows that were left out, which may depend on x; with
+        another readout it is :math:`J P^{-1} J^T + 1/\beta` (Laplace posterior of the parameters,
+        noise).
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Inputs.
         return_std : bool
-            Whether to return standard deviations as well; needs the Gauss-Newton solver.
+            Whether to return standard deviations as well; needs a Gaussian process, or the
+            Gauss-Newton solver.
 
         Returns
         -------
@@ -251,8 +270,9 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
             return target.decode(mean_of(self.ensemble_.scores(X, self.n_jobs)))
         if not self.ensemble_.has_variance:
             raise ValueError(
-                "return_std=True needs the posterior that solver='gauss-newton' leaves (without "
-                "early_stopping); this model was trained in another way."
+                "return_std=True needs a Gaussian process as readout, or the posterior that "
+                "solver='gauss-newton' leaves (without early_stopping); this model was trained in "
+                "another way."
             )
         mean, deviation = self.ensemble_.moments(X, self.n_jobs)
         return target.decode(mean), target.spread(deviation)
@@ -286,8 +306,9 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         Raises
         ------
         ValueError
-            If the batch does not fit the model, or every flow explodes. With early stopping there
-            is no `partial_fit`.
+            If the batch does not fit the model, which may not have a Gaussian process from a `fit`
+            before, or every flow explodes. With early stopping, or a Gaussian process as `readout`,
+            there is no `partial_fit`.
         """
         self._partial_fit(X, y, sample_weight)
         return self

@@ -34,6 +34,13 @@ def calibrate_softmax(
     weight : ndarray of shape (n,)
         Weights.
 
+    Returns
+    -------
+    temperature : float
+        T.
+    biases : ndarray of shape (K,)
+        The biases.
+
     Examples
     --------
     >>> import numpy as np
@@ -66,7 +73,23 @@ def calibrate_softmax(
 def calibrate_sigmoids(
     left_out: FloatArray, targets: FloatArray, weight: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Temperatures and biases (K,) of K logistic functions, for targets of 0 and 1.
+    """Temperatures and biases of K logistic functions.
+
+    Parameters
+    ----------
+    left_out : ndarray of shape (E, n, K)
+        Predictions of each member for rows that are left out.
+    targets : ndarray of shape (n, K)
+        Targets of 0 and 1.
+    weight : ndarray of shape (n,)
+        Weights.
+
+    Returns
+    -------
+    temperatures : ndarray of shape (K,)
+        Temperature of each target.
+    biases : ndarray of shape (K,)
+        Bias of each target.
 
     Examples
     --------

@@ -26,7 +26,21 @@ from skcode.utils._typing import FloatArray
 
 
 class Hyperparameters(NamedTuple):
-    """A kernel and the variance of the noise of a row of weight one."""
+    """A kernel and the variance of the noise.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        The kernel.
+    noise : float
+        Variance of the noise of a row of weight one.
+
+    Examples
+    --------
+    >>> from skcode.gaussian_process import Hyperparameters, Kernel
+    >>> Hyperparameters(Kernel(1.0, 2.0, 0.0, 1.0, 0.5), 0.1).noise
+    0.1
+    """
 
     kernel: Kernel
     noise: float

@@ -27,9 +27,10 @@ class GaussianProcessHead:
         Centred states of the training rows, or of landmarks.
     coefficients : ndarray of shape (J, K)
         Their coefficients.
-    slope, bias : ndarray of shape (K,)
-        For regression the scale and the mean of the encoded targets, for classification the
-        temperature and the biases.
+    slope : ndarray of shape (K,)
+        For regression the scale of the encoded targets, for classification the temperature.
+    bias : ndarray of shape (K,)
+        For regression the mean of the encoded targets, for classification the biases.
     noise : NoiseModel or None
         Variance of a new observation; None where nobody asks for one.
 

@@ -30,10 +30,14 @@ class Kernel:
 
     Parameters
     ----------
-    amplitude_l1, length_l1 : float
-        Of the Laplace kernel in the l1 distance.
-    amplitude_l2, length_l2 : float
-        Of the Laplace kernel in the l2 distance.
+    amplitude_l1 : float
+        Variance of the part in the l1 distance.
+    length_l1 : float
+        Length of that part.
+    amplitude_l2 : float
+        Variance of the part in the l2 distance.
+    length_l2 : float
+        Length of that part.
     linear : float
         Variance c of the weights of the linear part.
 

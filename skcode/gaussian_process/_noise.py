@@ -47,7 +47,7 @@ class NoiseModel:
     noise : float
         The variance sigma^2.
     line : ndarray of shape (2, K)
-        beta_0 and beta_1.
+        The coefficients beta_0 and beta_1.
     gamma : ndarray of shape (s, K)
         Weights of the features.
     centre : ndarray of shape (K,)

@@ -31,7 +31,7 @@ _BLOCK_ROWS = 2048
 class Regression(NamedTuple):
     """A fitted process, and what its rows say of each other.
 
-    Attributes
+    Parameters
     ----------
     points : ndarray of shape (J, m)
         Rows or landmarks, in the float type of the states.
@@ -39,6 +39,13 @@ class Regression(NamedTuple):
         Predictions are k(x, points) @ coefficients.
     left_out : ndarray of shape (n, K) or (q, K)
         Prediction of each row without it; on landmarks for the rows that were asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.gaussian_process import Regression
+    >>> Regression(np.zeros((3, 2)), np.zeros((3, 1)), np.zeros((3, 1))).points.shape
+    (3, 2)
     """
 
     points: FloatArray
@@ -67,6 +74,11 @@ def fit_exact(
         How many observations a row stands for.
     hyperparameters : Hyperparameters
         Kernel and noise.
+
+    Returns
+    -------
+    Regression
+        Points, coefficients and left-out predictions.
 
     Examples
     --------
@@ -127,9 +139,34 @@ def fit_landmarks(
     landmarks: IntArray,
     asked: IntArray,
 ) -> Regression:
-    """Regression on the features of some of the rows; parameters as in `fit_exact`.
+    """Regression on the features of some of the rows.
 
-    Predictions without a row are given for the rows `asked`.
+    Parameters
+    ----------
+    states : ndarray of shape (n, m)
+        Centred states.
+    targets : ndarray of shape (n, K)
+        Centred targets.
+    weight : ndarray of shape (n,)
+        Weights with a mean of one.
+    counts : ndarray of shape (n,)
+        How many observations a row stands for.
+    hyperparameters : Hyperparameters
+        Kernel and noise.
+    landmarks : ndarray of shape (J,)
+        Rows that are landmarks.
+    asked : ndarray of shape (q,)
+        Rows for which predictions without them are asked for.
+
+    Returns
+    -------
+    Regression
+        Points, coefficients and left-out predictions.
+
+    Raises
+    ------
+    ValueError
+        If the normal equations are not positive, as where states overflow.
 
     Examples
     --------
