@@ -17,6 +17,7 @@ from skcode.fields._linear import (
 from skcode.fields._local import LocalFields
 from skcode.fields._neural import DrawnNeural, NeuralFields
 from skcode.fields._polynomial import DrawnPolynomial, Monomials, PolynomialFields, UniversalFields
+from skcode.fields._two import TwoFields
 
 __all__ = [
     "AffineFields",
@@ -41,6 +42,7 @@ __all__ = [
     "PolynomialFields",
     "StackFields",
     "SumFields",
+    "TwoFields",
     "UniversalFields",
     "homogeneous",
 ]
