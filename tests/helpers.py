@@ -15,6 +15,7 @@ from skcode.fields import (
     LinearFields,
     NeuralFields,
     PolynomialFields,
+    TwoFields,
     UniversalFields,
 )
 from skcode.flow import get_tableau
@@ -67,6 +68,7 @@ FAMILIES = {
     "affine": AffineFields(),
     "diagonal": DiagonalFields(),
     "universal": UniversalFields(scale=0.5),
+    "two": TwoFields(),
     "functions": FunctionFields([pendulum, drift]),
     "sum": LinearFields() + NeuralFields("gelu", rank=2),
     "stack": DiagonalFields() | NeuralFields(rank=1),

@@ -21,6 +21,7 @@ from skcode.fields import (
     Monomials,
     NeuralFields,
     PolynomialFields,
+    TwoFields,
     UniversalFields,
 )
 
@@ -244,6 +245,7 @@ WRONG = {
     LinearFields(): {"scale": SIZES},
     AffineFields(): {"scale": SIZES, "bias_scale": SIZES},
     UniversalFields(): {"scale": SIZES},
+    TwoFields(): {},
     DiagonalFields(): {},
     FunctionFields([drift]): {"functions": [3, drift]},
     ConvolutionalFields((1, 3)): {

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import solve_ivp
+from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import scale
 
 from skcode import ControlledODERegressor
 from skcode.fields import FunctionFields, LinearFields, NeuralFields, UniversalFields
@@ -188,6 +190,30 @@ def test_fit_interpolates_with_the_displacement_readout(N, m, d, seed):
     for u in model.controls_:
         x = x + np.einsum("i,nij->nj", u, model.vector_fields_.value(x)) / 20
     assert_allclose(model.scale_ * (x - X), Y, atol=1e-9)
+
+
+def test_fit_interpolates_fifty_measured_pairs():
+    data = load_diabetes()
+    table = scale(np.column_stack([data.data, data.target]))
+    rows = np.random.default_rng(0).permutation(len(table))[:50]
+    X, Y = table[rows][:, [2, 3]], table[rows][:, [8, 10]]
+    model = ControlledODERegressor(
+        vector_fields=NeuralFields(rank=None),
+        n_fields=30,
+        n_intervals=20,
+        n_members=1,
+        readout="displacement",
+        solver="gauss-newton",
+        alpha=0.0,
+        max_iter=300,
+        tol=0.0,
+        scaling=None,
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, Y)
+    assert abs(model.predict(X) - Y).max() < 1e-10
 
 
 # -- failure -------------------------------------------------------------------------------------

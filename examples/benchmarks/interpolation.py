@@ -13,7 +13,7 @@ import time
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from skcode.fields import NeuralFields, UniversalFields
+from skcode.fields import NeuralFields, TwoFields, UniversalFields
 from skcode.geometry import interpolate
 
 #: row: readout, kind of fields, N, m, tolerance
@@ -40,6 +40,9 @@ ROWS = {
                 (20, 2, 1e-6),
             ]
         ],
+        ("displacement", "two", 5, 2, 1e-8),
+        ("displacement", "two", 10, 2, 1e-8),
+        ("identity", "two", 5, 2, 1e-8),
         ("identity", "neural", 20, 2, 1e-10),
         ("identity", "neural", 50, 10, 1e-10),
         ("identity", "neural", 50, 2, 1e-8),
@@ -49,12 +52,14 @@ ROWS = {
 
 
 def draw_fields(kind: str, N: int, m: int, seed: int):
-    """Five universal, seven polynomial-activation, or N random neural fields.
+    """Two explicit, five universal, seven polynomial-activation, or N random neural fields.
 
     The arguments of tanh have standard deviation one: inputs have variance 1 / 12.
     """
     if kind == "universal":
         return UniversalFields().draw(m, rng=seed)
+    if kind == "two":
+        return TwoFields().draw(m)
     if kind == "polynomial":
         return NeuralFields("polynomial", rank=None).draw(m, 7, rng=seed)
     return NeuralFields(rank=None, scale=12**0.5).draw(m, N, rng=seed)

@@ -27,6 +27,7 @@ from skcode.fields._local import LocalFields
 from skcode.fields._neural import DrawnNeural, NeuralFields
 from skcode.fields._polynomial import DrawnPolynomial, Monomials, PolynomialFields, UniversalFields
 from skcode.fields._tags import TAGS
+from skcode.fields._two import TwoFields
 
 __all__ = [
     "ACTIVATIONS",
@@ -63,6 +64,7 @@ __all__ = [
     "StackFields",
     "SumFields",
     "Tanh",
+    "TwoFields",
     "UniversalFields",
     "homogeneous",
 ]

@@ -32,11 +32,13 @@ from skcode.fields._polynomial import (
     PolynomialFields,
     UniversalFields,
 )
+from skcode.fields._two import TwoFields
 
 TAGS: dict[str, type] = {
     "skcode/fields/neural": NeuralFields,
     "skcode/fields/polynomial": PolynomialFields,
     "skcode/fields/universal": UniversalFields,
+    "skcode/fields/two": TwoFields,
     "skcode/fields/linear": LinearFields,
     "skcode/fields/affine": AffineFields,
     "skcode/fields/diagonal": DiagonalFields,

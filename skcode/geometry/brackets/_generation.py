@@ -50,10 +50,11 @@ def generates_polynomials(fields: Any, degree: int) -> GenerationResult:
     r"""Check that :math:`\mathrm{Lie}(V_1, \dots, V_d)` contains all polynomials up to a degree.
 
     The fields are homogeneous, as the five of `UniversalFields` are; so is their Lie algebra, and
-    it is spanned degree by degree: :math:`L_k` is closed under :math:`[V_i, \cdot]`. Coefficients
-    are reduced modulo a prime, where ranks can only fall: ``complete`` is a proof for the given
-    floating-point coefficients. Brackets that pass through a higher degree are not followed, so
-    that an incomplete result is no proof of the opposite.
+    it is spanned degree by degree: :math:`L_k` is closed under brackets with the :math:`V_i` and
+    with what is found of :math:`L_0` and :math:`L_1`. Coefficients are reduced modulo a prime,
+    where ranks can only fall: ``complete`` is a proof for the given floating-point coefficients.
+    Brackets that pass through a higher degree are not followed, so that an incomplete result is no
+    proof of the opposite.
 
     Parameters
     ----------
@@ -90,17 +91,30 @@ def generates_polynomials(fields: Any, degree: int) -> GenerationResult:
     m = Vs[0].n_states
     monomials = [list(combinations_with_replacement(range(m), k)) for k in range(degree + 1)]
     spans = [_Span(m * len(alphas)) for alphas in monomials]
-    fresh: list[PolynomialField] = [V for V in Vs if V.terms]
+
+    def kept(V: PolynomialField) -> bool:
+        """Whether V is new; if so it joins the span of its degree."""
+        if not 0 <= V.degree <= degree or spans[V.degree].full:
+            return False
+        table = np.array([V.terms.get(a, np.zeros(m, int)) for a in monomials[V.degree]])
+        return spans[V.degree].add(table.astype(np.int64).ravel() % _PRIME)
+
+    members: list[PolynomialField] = []
+    fresh = [V for V in Vs if kept(V)]
     while fresh:
-        kept: list[PolynomialField] = []
-        for k in range(degree + 1):
-            for V in fresh:
-                if V.degree == k and not spans[k].full:
-                    table = np.array([V.terms.get(a, np.zeros(m, int)) for a in monomials[k]])
-                    if spans[k].add(table.astype(np.int64).ravel() % _PRIME):
-                        kept.append(V)
-        brackets: list[PolynomialField] = [lie_bracket(V, W) for V in Vs for W in kept]
-        fresh = [_reduced(V) for V in brackets if 0 <= V.degree <= degree]
+        # each pair of a generator, a constant or a linear field with a member, once
+        low, new_low = ([V for V in each if V.degree <= 1] for each in (members, fresh))
+        members += fresh
+        pairs = [(V, W) for V in Vs + low for W in fresh] + [
+            (V, W) for V in new_low for W in members
+        ]
+        fresh = []
+        for V, W in pairs:
+            k = V.degree + W.degree - 1
+            if 0 <= k <= degree and not spans[k].full:
+                bracket = _reduced(lie_bracket(V, W))
+                if kept(bracket):
+                    fresh.append(bracket)
     return GenerationResult(
         tuple(span.rank for span in spans), tuple(span.dimension for span in spans)
     )
