@@ -108,6 +108,10 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         not columns of X.
     scale_ : float
         lambda, with the displacement readout.
+    feature_importances_ : ndarray of shape (p,)
+        How much each column counts, in all members together; their sum is one. It is the mean size
+        of the derivative of the prediction in the scaled column, times the deviation of that
+        column, on up to 128 training rows.
     vector_fields_ : DrawnFields
         The drawn fields.
     n_parameters_ : int

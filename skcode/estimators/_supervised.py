@@ -18,7 +18,7 @@ from skcode.estimators._defaults import (
 )
 from skcode.estimators._serialization import unchanged_by_failure
 from skcode.gaussian_process import GaussianProcessReadout
-from skcode.model import Target
+from skcode.model import Ensemble, Target
 from skcode.readouts import READOUTS, LinearReadout, Readout
 from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.training import (
@@ -27,6 +27,7 @@ from skcode.training import (
     Member,
     Rows,
     draw_projection,
+    feature_importances,
     fit_heads,
     outputs_of,
     positive_rows,
@@ -35,6 +36,7 @@ from skcode.training import (
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._random import as_generator
 from skcode.utils._sklearn import Interval, StrOptions, fit_context
+from skcode.utils._typing import FloatArray
 
 
 def streams(estimator: SupervisedBase) -> bool:
@@ -54,6 +56,7 @@ class SupervisedBase(ControlledODEBase):
     """Base of the estimators that predict targets; not for direct use."""
 
     n_members: int | None
+    feature_importances_: FloatArray
     #: source of random numbers of a stream of batches
     _stream: np.random.RandomState | None
     _parameter_constraints: dict[str, list[Any]] = {
@@ -130,10 +133,17 @@ class SupervisedBase(ControlledODEBase):
                 fit_heads(members, rows, flow_targets, process, rng, mapper)
             elif not (goes_on or outcome.completed):
                 members = trained_members(members)
+            importances = self._importances(members, target, rows)
         self._adopt(members, target, outcome.solver)
+        self.feature_importances_ = importances
         self.readout_ = readout if process is not None else self._name_of(readout)
         report.end()
         return self
+
+    @staticmethod
+    def _importances(members: list[Member], target: Target, rows: Rows) -> FloatArray:
+        ensemble = Ensemble(tuple(member.fitted for member in members), target)
+        return feature_importances(ensemble, target, rows)
 
     def _choose_readout(self, has_validation: bool) -> type[Readout] | GaussianProcessReadout:
         return choose_readout(
@@ -209,4 +219,6 @@ class SupervisedBase(ControlledODEBase):
             else:
                 members = self._copies()
             self._training(target).run_batch(members, solver, rows, stream, mapper)
+            importances = self._importances(members, target, rows)
         self._adopt(members, target, solver, stream)
+        self.feature_importances_ = importances

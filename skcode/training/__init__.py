@@ -7,6 +7,7 @@ ends with what estimators publish (`fitted_attributes`). What predicts is in `sk
 from skcode.training._callbacks import CallbackSupportMixin, FitReport, MemberReport
 from skcode.training._draw import Design, draw_members
 from skcode.training._heads import FlowTargets, draw_projection, fit_heads, outputs_of
+from skcode.training._importances import feature_importances
 from skcode.training._member import (
     Member,
     Outcome,
@@ -41,6 +42,7 @@ __all__ = [
     "canonical",
     "draw_members",
     "draw_projection",
+    "feature_importances",
     "fit_heads",
     "fitted_attributes",
     "fitted_state",
