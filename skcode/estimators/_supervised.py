@@ -19,8 +19,13 @@ from skcode.estimators._defaults import (
 )
 from skcode.estimators._serialization import unchanged_by_failure
 from skcode.gaussian_process import GaussianProcessReadout
+<<<<<<< HEAD
 from skcode.model import Target
 from skcode.readouts import READOUTS, LinearReadout
+=======
+from skcode.model import Ensemble, Target
+from skcode.readouts import READOUTS, LinearReadout, Readout
+>>>>>>> wt-onnx
 from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.training import (
     FitReport,
@@ -28,6 +33,7 @@ from skcode.training import (
     Member,
     Rows,
     draw_projection,
+    feature_importances,
     fit_heads,
     fit_provisional_heads,
     outputs_of,
@@ -37,6 +43,7 @@ from skcode.training import (
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._random import as_generator
 from skcode.utils._sklearn import Interval, StrOptions, fit_context
+from skcode.utils._typing import FloatArray
 
 
 def streams(estimator: SupervisedBase) -> bool:
@@ -67,8 +74,12 @@ class SupervisedBase(ControlledODEBase):
     """Base of the estimators that predict targets; not for direct use."""
 
     n_members: int | None
+<<<<<<< HEAD
     #: what maps final states to scores: a name, or the Gaussian process
     readout_: str | GaussianProcessReadout
+=======
+    feature_importances_: FloatArray
+>>>>>>> wt-onnx
     #: source of random numbers of a stream of batches
     _stream: np.random.RandomState | None
     _parameter_constraints: dict[str, list[Any]] = {
@@ -142,6 +153,7 @@ class SupervisedBase(ControlledODEBase):
             )
             if not (goes_on or outcome.completed):
                 members = trained_members(members)
+<<<<<<< HEAD
             if isinstance(readout, GaussianProcessReadout) and flow_targets is not None:
                 rng = as_generator(random_state)
                 try:
@@ -158,6 +170,21 @@ class SupervisedBase(ControlledODEBase):
         return self
 
     def _choose_readout(self, has_validation: bool) -> str | GaussianProcessReadout:
+=======
+            importances = self._importances(members, target, rows)
+        self._adopt(members, target, outcome.solver)
+        self.feature_importances_ = importances
+        self.readout_ = readout if process is not None else self._name_of(readout)
+        report.end()
+        return self
+
+    @staticmethod
+    def _importances(members: list[Member], target: Target, rows: Rows) -> FloatArray:
+        ensemble = Ensemble(tuple(member.fitted for member in members), target)
+        return feature_importances(ensemble, target, rows)
+
+    def _choose_readout(self, has_validation: bool) -> type[Readout] | GaussianProcessReadout:
+>>>>>>> wt-onnx
         return choose_readout(
             self.readout,
             self.solver,
@@ -234,4 +261,10 @@ class SupervisedBase(ControlledODEBase):
                 readout = self.readout_
                 members = self._copies()
             self._training(target).run_batch(members, solver, rows, stream, mapper)
+<<<<<<< HEAD
         self._adopt(members, target, solver, stream, readout)
+=======
+            importances = self._importances(members, target, rows)
+        self._adopt(members, target, solver, stream)
+        self.feature_importances_ = importances
+>>>>>>> wt-onnx

@@ -86,6 +86,14 @@ class GaussianProcessHead:
         scores: FloatArray = (f * self.slope + self.bias).astype(x1.dtype, copy=False)
         return scores
 
+    def state_gradient(self, x1: FloatArray, x0: FloatArray, covector: FloatArray) -> FloatArray:
+        """Derivative (n, m) in final states of the scores, summed with weights (n, K)."""
+        weights = (covector * self.slope).astype(self.points.dtype, copy=False)
+        x, linear = x1 - self.center, weights @ self.linear_part[0].T
+        of_points = weights @ self.coefficients.T
+        gradient: FloatArray = linear + self.kernel.laplace_gradient(x, self.points, of_points)
+        return gradient
+
     def variance(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
         """Variance (n, K) of a new observation, in units of the scores."""
         if self.noise is None:

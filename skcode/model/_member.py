@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
+from autograd import make_vjp
+
 from skcode.flow import trajectory
 from skcode.model._model import Model
 from skcode.model._posterior import Posterior
 from skcode.model._variance import block_variance
-from skcode.utils._blocks import OrderedMap
-from skcode.utils._typing import Array, FloatArray
+from skcode.utils._blocks import OrderedMap, block_slices
+from skcode.utils._tracing import tracing
+from skcode.utils._typing import Array, FloatArray, Traced
 
 
 class Head(Protocol):
@@ -22,11 +26,14 @@ class Head(Protocol):
 
     Examples
     --------
+    >>> import numpy as np
     >>> class FirstState:
     ...     n_outputs = 1
     ...     n_parameters = 0
     ...     def scores(self, x1, x0):
     ...         return x1[:, :1].copy()
+    ...     def state_gradient(self, x1, x0, covector):
+    ...         return np.pad(covector, [(0, 0), (0, x1.shape[1] - 1)])
     ...     def variance(self, x1, x0):
     ...         return 0 * x1[:, :1]
     ...     def attributes(self):
@@ -45,6 +52,10 @@ class Head(Protocol):
 
     def scores(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
         """Scores (n, K) from final and initial states (n, m); x1 may lie in a buffer."""
+        ...
+
+    def state_gradient(self, x1: FloatArray, x0: FloatArray, covector: FloatArray) -> FloatArray:
+        """Derivative (n, m) in final states of the scores, summed with weights (n, K)."""
         ...
 
     def variance(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
@@ -144,6 +155,39 @@ class FittedMember:
         # a posterior, which may be large, need not go to the workers
         alone = FittedMember(self.model, self.theta, head=self.head)
         return self.model.over_blocks(alone.block_scores, X, mapper)
+
+    def start_gradient(self, x0: FloatArray, covector: FloatArray) -> FloatArray:
+        """Derivative (n, m) in initial states of the scores, summed with weights (n, K)."""
+        blocks = block_slices(len(x0), self.model.n_block)
+        return np.concatenate([self._block_gradient(x0[s], covector[s]) for s in blocks])
+
+    def _block_gradient(self, x0: FloatArray, covector: FloatArray) -> FloatArray:
+        model, readout = self.model, self.model.readout
+        with model.sweep(len(x0)) as sweep:
+            x1 = sweep.forward(self.controls, x0).T
+            if self.head is not None:
+                p = self.head.state_gradient(x1, x0, covector)
+            else:
+                p = covector @ readout.state_gradient(self.parameters)
+            u_bar = np.zeros(self.controls.shape, model.dtype)
+            start = sweep.adjoint(np.ascontiguousarray(p.T), u_bar)
+            assert start is not None
+            gradient: FloatArray = start.T
+            if self.head is None:
+                gradient = gradient + self._direct_gradient(x1, x0, covector)
+        return gradient
+
+    def _direct_gradient(self, x1: FloatArray, x0: FloatArray, covector: FloatArray) -> FloatArray:
+        """What initial states do to scores by themselves, with no flow in between."""
+        readout, parameters = self.model.readout, self.parameters
+
+        def scores(z: Traced) -> Traced:
+            # autograd warns of what does not depend on its argument at all
+            return readout.scores(parameters, x1 + 0 * z, z)
+
+        with tracing():
+            gradient: FloatArray = make_vjp(scores)(x0)[0](covector.astype(x0.dtype, copy=False))
+        return gradient
 
     # -- states ------------------------------------------------------------------------------------
 

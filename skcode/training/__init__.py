@@ -6,6 +6,7 @@ ends with what estimators publish (`fitted_attributes`). What predicts is in `sk
 
 from skcode.training._callbacks import CallbackSupportMixin, FitReport, MemberReport
 from skcode.training._draw import Design, draw_members
+<<<<<<< HEAD
 from skcode.training._heads import (
     FlowTargets,
     draw_projection,
@@ -13,6 +14,10 @@ from skcode.training._heads import (
     fit_provisional_heads,
     outputs_of,
 )
+=======
+from skcode.training._heads import FlowTargets, draw_projection, fit_heads, outputs_of
+from skcode.training._importances import feature_importances
+>>>>>>> wt-onnx
 from skcode.training._member import (
     Member,
     Outcome,
@@ -47,6 +52,7 @@ __all__ = [
     "canonical",
     "draw_members",
     "draw_projection",
+    "feature_importances",
     "fit_heads",
     "fit_provisional_heads",
     "fitted_attributes",
