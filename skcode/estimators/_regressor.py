@@ -110,17 +110,14 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         not columns of X.
     scale_ : float
         lambda, with the displacement readout.
-<<<<<<< HEAD
     kernel_ : Kernel
         The kernel on final states, with the readout by a Gaussian process.
     readout_ : str or GaussianProcessReadout
         The readout that was used. A fit that goes on (`warm_start`) keeps it.
-=======
     feature_importances_ : ndarray of shape (p,)
         How much each column counts, in all members together; their sum is one. It is the mean size
         of the derivative of the prediction in the scaled column, times the deviation of that
         column, on up to 128 training rows.
->>>>>>> wt-onnx
     vector_fields_ : DrawnFields
         The drawn fields.
     n_parameters_ : int

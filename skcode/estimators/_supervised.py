@@ -19,13 +19,8 @@ from skcode.estimators._defaults import (
 )
 from skcode.estimators._serialization import unchanged_by_failure
 from skcode.gaussian_process import GaussianProcessReadout
-<<<<<<< HEAD
-from skcode.model import Target
-from skcode.readouts import READOUTS, LinearReadout
-=======
 from skcode.model import Ensemble, Target
-from skcode.readouts import READOUTS, LinearReadout, Readout
->>>>>>> wt-onnx
+from skcode.readouts import READOUTS, LinearReadout
 from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.training import (
     FitReport,
@@ -74,12 +69,9 @@ class SupervisedBase(ControlledODEBase):
     """Base of the estimators that predict targets; not for direct use."""
 
     n_members: int | None
-<<<<<<< HEAD
     #: what maps final states to scores: a name, or the Gaussian process
     readout_: str | GaussianProcessReadout
-=======
     feature_importances_: FloatArray
->>>>>>> wt-onnx
     #: source of random numbers of a stream of batches
     _stream: np.random.RandomState | None
     _parameter_constraints: dict[str, list[Any]] = {
@@ -153,7 +145,6 @@ class SupervisedBase(ControlledODEBase):
             )
             if not (goes_on or outcome.completed):
                 members = trained_members(members)
-<<<<<<< HEAD
             if isinstance(readout, GaussianProcessReadout) and flow_targets is not None:
                 rng = as_generator(random_state)
                 try:
@@ -165,16 +156,9 @@ class SupervisedBase(ControlledODEBase):
                         "the rows.",
                         stacklevel=3,
                     )
-        self._adopt(members, target, outcome.solver, readout=readout)
-        report.end()
-        return self
-
-    def _choose_readout(self, has_validation: bool) -> str | GaussianProcessReadout:
-=======
             importances = self._importances(members, target, rows)
-        self._adopt(members, target, outcome.solver)
+        self._adopt(members, target, outcome.solver, readout=readout)
         self.feature_importances_ = importances
-        self.readout_ = readout if process is not None else self._name_of(readout)
         report.end()
         return self
 
@@ -183,8 +167,7 @@ class SupervisedBase(ControlledODEBase):
         ensemble = Ensemble(tuple(member.fitted for member in members), target)
         return feature_importances(ensemble, target, rows)
 
-    def _choose_readout(self, has_validation: bool) -> type[Readout] | GaussianProcessReadout:
->>>>>>> wt-onnx
+    def _choose_readout(self, has_validation: bool) -> str | GaussianProcessReadout:
         return choose_readout(
             self.readout,
             self.solver,
@@ -261,10 +244,6 @@ class SupervisedBase(ControlledODEBase):
                 readout = self.readout_
                 members = self._copies()
             self._training(target).run_batch(members, solver, rows, stream, mapper)
-<<<<<<< HEAD
-        self._adopt(members, target, solver, stream, readout)
-=======
             importances = self._importances(members, target, rows)
-        self._adopt(members, target, solver, stream)
+        self._adopt(members, target, solver, stream, readout)
         self.feature_importances_ = importances
->>>>>>> wt-onnx

@@ -6,7 +6,6 @@ ends with what estimators publish (`fitted_attributes`). What predicts is in `sk
 
 from skcode.training._callbacks import CallbackSupportMixin, FitReport, MemberReport
 from skcode.training._draw import Design, draw_members
-<<<<<<< HEAD
 from skcode.training._heads import (
     FlowTargets,
     draw_projection,
@@ -14,10 +13,7 @@ from skcode.training._heads import (
     fit_provisional_heads,
     outputs_of,
 )
-=======
-from skcode.training._heads import FlowTargets, draw_projection, fit_heads, outputs_of
 from skcode.training._importances import feature_importances
->>>>>>> wt-onnx
 from skcode.training._member import (
     Member,
     Outcome,
