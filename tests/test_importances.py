@@ -218,3 +218,12 @@ def test_shap_takes_a_model_for_no_linear_one(data):
     values = shap.KernelExplainer(model.predict, X[:20]).shap_values(X[:3], nsamples=40)
     total = values.sum(axis=1) + model.predict(X[:20]).mean()
     np.testing.assert_allclose(total, model.predict(X[:3]), atol=1e-6)
+
+
+def test_many_columns_count_through_their_projection():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 150))
+    model = ControlledODERegressor(n_members=1, random_state=0).fit(X, 3 * X[:, 7])
+    assert model.ensemble_.input_map.projection is not None
+    assert model.feature_importances_.shape == (150,)
+    assert model.feature_importances_.argmax() == 7

@@ -138,6 +138,14 @@ class InputMap:
             z = z.astype(self.dtype, copy=False) @ self.projection
         return z
 
+    def scaled_columns(self, X: Array) -> FloatArray:
+        """The scaled inputs (n, p) before any projection."""
+        return replace(self, projection=None).scaled(X)
+
+    def by_column(self, gradient: FloatArray) -> FloatArray:
+        """Derivatives (n, p) in the scaled columns, from those in the coordinates of the state."""
+        return gradient if self.projection is None else gradient @ self.projection.T
+
     @cached_property
     def is_identity(self) -> bool:
         plain = not np.any(self.center) and bool(np.all(self.gain == 1)) and self.clip == np.inf

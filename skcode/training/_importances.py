@@ -25,7 +25,7 @@ _ROWS = 128
 
 def feature_importances(ensemble: Ensemble, target: Target, rows: Rows) -> FloatArray:
     """Importances (p,) of the columns, with a sum of one; zeros where no column counts."""
-    n, p = rows.X.shape
+    n = len(rows.X)
     # a source of its own: what else is random does not depend on whether importances are computed
     rng = np.random.default_rng(0)
     some = np.arange(n) if n <= _ROWS else np.sort(rng.choice(n, _ROWS, replace=False))
@@ -41,11 +41,14 @@ def feature_importances(ensemble: Ensemble, target: Target, rows: Rows) -> Float
         if target.loss.coupled:
             covector -= curvature * covector.sum(axis=1, keepdims=True)
         covector = covector.astype(x0.dtype, copy=False)
-        gradient = np.zeros((len(X), p))
+        input_map = ensemble.input_map
+        gradient = np.zeros((len(X), input_map.n_coordinates))
         for member in ensemble.members:
-            gradient += member.start_gradient(x0, covector)[:, :p]
+            gradient += member.start_gradient(x0, covector)[:, : input_map.n_coordinates]
+        gradient = input_map.by_column(gradient)
     finite = np.isfinite(gradient).all(axis=1)
-    z, weight = x0[finite, :p].astype(np.float64), weight[finite]
+    z = input_map.scaled_columns(X[finite]).astype(np.float64)
+    weight = weight[finite]
     mean = weight @ z / max(weight.sum(), np.finfo(float).tiny)
     deviation = np.sqrt(weight @ (z - mean) ** 2)
     importances: FloatArray = deviation * (weight @ np.abs(gradient[finite]))
