@@ -42,7 +42,7 @@ def feature_importances(ensemble: Ensemble, target: Target, rows: Rows) -> Float
             covector -= curvature * covector.sum(axis=1, keepdims=True)
         covector = covector.astype(x0.dtype, copy=False)
         input_map = ensemble.input_map
-        gradient = np.zeros((len(X), input_map.n_coordinates))
+        gradient: FloatArray = np.zeros((len(X), input_map.n_coordinates))
         for member in ensemble.members:
             gradient += member.start_gradient(x0, covector)[:, : input_map.n_coordinates]
         gradient = input_map.by_column(gradient)
