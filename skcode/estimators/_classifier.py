@@ -125,7 +125,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
     feature_importances_ : ndarray of shape (p,)
         How much each column counts, in all members together; their sum is one. It is the mean size
         of the derivative of the prediction in the scaled column, times the deviation of that
-        column, on up to 128 training rows.
+        column, at up to 128 points between training rows.
     vector_fields_ : DrawnFields
         The drawn fields.
     n_parameters_ : int
