@@ -61,8 +61,8 @@ def test_regions_at_the_start_are_those_of_the_member(moons, integrator, member)
     inputs = points / model.ensemble_.input_map.gain + model.ensemble_.input_map.center
     scores = alone.block_scores(inputs)
     assert np.array_equal(display.regions[0].ravel(), scores[:, 0] > 0)
-    # at the end they are the half-planes of the readout
-    final = points @ model.readout_coef_[member].T + model.readout_intercept_[member]
+    # at the end they are those of the readout
+    final = alone.scores_of_states(points, points)
     assert np.array_equal(display.regions[-1].ravel(), final[:, 0] > 0)
 
 

@@ -13,11 +13,12 @@ from sklearn.utils.multiclass import type_of_target
 from skcode.fields import DrawnFields
 from skcode.flow import flow
 from skcode.model import ClassificationTarget, RegressionTarget
-from skcode.plotting._common import of_member
 from skcode.utils._typing import Array, FloatArray
 
 #: moments of a flow that has more intervals, unless the user names times
 _MOMENTS = 21
+#: points of a grid that are predicted at once
+_ROWS_AT_ONCE = 2048
 
 
 class FlowInPlane:
@@ -127,14 +128,15 @@ def predictor(model: Any, member: int) -> Callable[[FloatArray], FloatArray] | N
     """What a member predicts from final states: class codes, or numbers; None if it does not."""
     target = model.ensemble_.target
     # a readout that reads the initial state too says nothing of states on their way
-    predicts = hasattr(model, "predict") and hasattr(model, "readout_coef_")
+    predicts = hasattr(model, "predict") and not hasattr(model, "scale_")
     if not predicts or not isinstance(target, ClassificationTarget | RegressionTarget):
         return None
-    names = ("readout_coef_", "readout_intercept_")
-    coef, intercept = (of_member(model, name, member) for name in names)
+    fitted = model.ensemble_.members[member]
 
     def predict(x: FloatArray) -> FloatArray:
-        scores = x @ coef.T + intercept
+        # some at a time: a Gaussian process has an entry for each of them and of its points
+        parts = np.array_split(x, -(-len(x) // _ROWS_AT_ONCE))
+        scores = np.concatenate([fitted.scores_of_states(part, part) for part in parts])
         finite = np.isfinite(scores).all(axis=1)
         values = np.full(len(x), np.nan)
         if isinstance(target, ClassificationTarget):
