@@ -218,3 +218,17 @@ def test_shap_takes_a_model_for_no_linear_one(data):
     values = shap.KernelExplainer(model.predict, X[:20]).shap_values(X[:3], nsamples=40)
     total = values.sum(axis=1) + model.predict(X[:20]).mean()
     np.testing.assert_allclose(total, model.predict(X[:3]), atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_interrupt_in_them_keeps_the_model(data, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    X, y = data
+    undisturbed = regressor().fit(X, y)
+    monkeypatch.setattr("skcode.estimators._supervised.feature_importances", interrupted)
+    with pytest.warns(UserWarning, match="interrupted after the training"):
+        model = regressor().fit(X, y)
+    assert np.isnan(model.feature_importances_).all()
+    np.testing.assert_array_equal(model.predict(X), undisturbed.predict(X))
