@@ -227,3 +227,15 @@ def test_many_columns_count_through_their_projection():
     assert model.ensemble_.input_map.projection is not None
     assert model.feature_importances_.shape == (150,)
     assert model.feature_importances_.argmax() == 7
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_interrupt_in_them_keeps_the_model(data, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    X, y = data
+    undisturbed = regressor().fit(X, y)
+    monkeypatch.setattr("skcode.estimators._supervised.feature_importances", interrupted)
+    with pytest.warns(UserWarning, match="interrupted after the training"):
+        model = regressor().fit(X, y)
+    assert np.isnan(model.feature_importances_).all()
+    np.testing.assert_array_equal(model.predict(X), undisturbed.predict(X))

@@ -164,8 +164,15 @@ class SupervisedBase(ControlledODEBase):
 
     @staticmethod
     def _importances(members: list[Member], target: Target, rows: Rows) -> FloatArray:
+        """Importances of the columns; an interrupt here does not cost the model that is trained."""
         ensemble = Ensemble(tuple(member.fitted for member in members), target)
-        return feature_importances(ensemble, target, rows)
+        try:
+            return feature_importances(ensemble, target, rows)
+        except KeyboardInterrupt:
+            message = "The fit was interrupted after the training: feature_importances_ is NaN."
+            # the line of the user, above `fit` and its decorator
+            warnings.warn(message, stacklevel=4)
+            return np.full(rows.X.shape[1], np.nan)
 
     def _choose_readout(self, has_validation: bool) -> str | GaussianProcessReadout:
         return choose_readout(
