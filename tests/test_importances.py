@@ -227,6 +227,8 @@ def test_many_columns_count_through_their_projection():
     assert model.ensemble_.input_map.projection is not None
     assert model.feature_importances_.shape == (150,)
     assert model.feature_importances_.argmax() == 7
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_an_interrupt_in_them_keeps_the_model(data, monkeypatch):
     def interrupted(*args):
