@@ -117,9 +117,12 @@ class FlowTargets:
             return rows
         kept = self.folds != number
         X, y, weight = (part[kept] for part in rows)
-        # a sum of weights below the number of rows is raised to it: for all rows alike, so that
-        # weights that are small stay relative to each other in every part
-        return Rows(X, y, weight * max(len(rows.X) / rows.weight.sum(), 1.0))
+        return Rows(X, y, weight * _raised(rows.weight))
+
+
+def _raised(weight: FloatArray) -> float:
+    """What raises a sum of weights below the number of rows to it: small weights are relative."""
+    return max(len(weight) / float(weight.sum()), 1.0)
 
 
 def draw_projection(n_outputs: int, rng: np.random.Generator) -> FloatArray:
@@ -328,7 +331,7 @@ def _calibration(
     if isinstance(target, RegressionTarget):
         slope, bias = np.full(K, flow_targets.scale), flow_targets.mean
     else:
-        y, weight = rows.y[asked], np.ascontiguousarray(rows.weight[asked])
+        y, weight = rows.y[asked], rows.weight[asked] * _raised(rows.weight)
         if target.n_outputs == K and K > 1 and isinstance(target, ClassificationTarget):
             temperature, bias = calibrate_softmax(left_out, y, weight)
             slope = np.full(K, temperature)
