@@ -9,8 +9,8 @@ prediction is certain. One sweep back a member serves all outputs and all column
 
 The points x_n lie between two rows each: the process has kinks at the rows themselves, whose slopes
 tell of noise. Absolute values agree with permutation importance better than squares, which few
-steep points decide. Median rank correlation with held-out permutation importance on 19 tables (R2,
-log-loss): squares at rows .77, absolute values there .81, between rows .84.
+steep points decide. Median rank correlation with held-out permutation importance (R2, log-loss) on
+22 tables: absolute values at rows .78, between rows .80; squares at rows were .04 below on 19.
 """
 
 from __future__ import annotations
