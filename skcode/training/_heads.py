@@ -196,6 +196,7 @@ def fit_heads(
     ]
     fitted = list(mapper(_fit_member, tasks))
     left_out = np.stack([regression.left_out for _, regression in fitted])
+    between = left_out.var(axis=0)
     folds = flow_targets.folds
     # after an interrupt there may be fewer members than folds
     if folds is not None and folds.max() < len(members):
@@ -207,7 +208,6 @@ def fit_heads(
         residuals = (outputs[sample.asked] - left_out.mean(axis=0)) * np.sqrt(
             weight[sample.asked, None]
         )
-        between = left_out.var(axis=0)
         noise_tasks = [
             (member, rows.X[sample.asked], center, residuals, between, each, sample.anchors)
             for member, (center, _), each in zip(members, fitted, hyperparameters, strict=True)
