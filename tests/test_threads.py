@@ -10,7 +10,7 @@ from helpers import draw
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 from skcode.flow import flow
-from skcode.utils._blas import single_threaded_blas
+from skcode.utils._blas import _libraries, single_threaded_blas
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._tracing import paused, tracing
 
@@ -142,3 +142,17 @@ def test_an_error_frees_the_trace():
 def test_a_pause_outside_a_trace_does_nothing():
     with paused(), tracing(), paused(), paused():
         pass
+
+
+def test_the_limit_holds_from_any_thread():
+    seen = []
+
+    def look():
+        with single_threaded_blas():
+            seen.append([library.get_num_threads() for library in _libraries()])
+
+    look()
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert all(n == 1 for threads in seen for n in threads)

@@ -32,6 +32,21 @@ def _libraries() -> list[Any]:
     return libraries
 
 
+def _set_threads(library: Any, n: int) -> None:
+    """Set the number of threads of a library, from any thread.
+
+    From threadpoolctl 3.7 on the first thread that sets it is in control, and others are ignored
+    without a word. Here users are counted under a lock: whoever comes first sets it, whoever leaves
+    last sets it back, and these may be two threads.
+    """
+    release = getattr(library, "clear_controlling_thread", None)
+    if release is not None:
+        release(force=True)
+    library.set_num_threads(n)
+    if release is not None:
+        release(force=True)
+
+
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
     """Limit BLAS to one thread while any thread of this process is inside.
@@ -46,7 +61,7 @@ def single_threaded_blas() -> Iterator[None]:
             threads = [(library, library.get_num_threads()) for library in _libraries()]
             _limited = [(library, n) for library, n in threads if n != 1]
             for library, _ in _limited:
-                library.set_num_threads(1)
+                _set_threads(library, 1)
         _users += 1
     try:
         yield
@@ -55,4 +70,4 @@ def single_threaded_blas() -> Iterator[None]:
             _users -= 1
             if _users == 0:
                 for library, n in _limited:
-                    library.set_num_threads(n)
+                    _set_threads(library, n)
