@@ -26,7 +26,9 @@ from skcode.fields import (
 )
 
 X = np.random.default_rng(3).standard_normal((5, N_STATES))
-RANDOM = [name for name in FAMILIES if name not in ("diagonal", "functions", "sum with functions")]
+RANDOM = [
+    name for name in FAMILIES if name not in ("diagonal", "functions", "sum with functions", "two")
+]
 every_kind = pytest.mark.parametrize("name", FAMILIES)
 every_random = pytest.mark.parametrize("name", RANDOM)
 

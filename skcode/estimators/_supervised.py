@@ -34,6 +34,7 @@ from skcode.training import (
     outputs_of,
     positive_rows,
     trained_members,
+    with_linear_readout,
 )
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._random import as_generator
@@ -228,12 +229,6 @@ class SupervisedBase(ControlledODEBase):
         fresh = not hasattr(self, "ensemble_")
         if not fresh:
             self._check_unchanged()
-            if isinstance(self.readout_, GaussianProcessReadout):
-                raise ValueError(
-                    "partial_fit cannot go on from this fit: its readout is a Gaussian process, "
-                    "which takes all rows at once. Fit with readout='linear', or begin with "
-                    "partial_fit."
-                )
         known = target if fresh else self.ensemble_.target
         solver = Adam() if self.solver == "auto" else choose_solver(self.solver, 0, 0)
         # what else there is has no partial_fit
@@ -248,8 +243,12 @@ class SupervisedBase(ControlledODEBase):
                 n_members = choose_members(self.n_members, len(rows.X))
                 members = self._draw(rows, target, n_members, stream, READOUTS[readout])
             else:
-                readout = self.readout_
-                members = self._copies()
+                readout, members = self.readout_, self._copies()
+                if isinstance(readout, GaussianProcessReadout):
+                    # a process takes all rows at once: the flows go on, and a linear readout begins
+                    readout = "linear"
+                    constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
+                    members = [with_linear_readout(member, constant) for member in members]
             self._training(target).run_batch(members, solver, rows, stream, mapper)
             importances = self._importances(members, target, rows)
         self._adopt(members, target, solver, stream, readout)

@@ -26,7 +26,7 @@ class Posterior:
     >>> import numpy as np
     >>> from skcode import ControlledODERegressor
     >>> X = np.random.default_rng(0).standard_normal((50, 2))
-    >>> model = ControlledODERegressor(n_fields=2, random_state=0).fit(X, X[:, 0])
+    >>> model = ControlledODERegressor(n_fields=2, readout="linear", random_state=0).fit(X, X[:, 0])
     >>> bool(model.ensemble_.members[0].posterior.noise_precision > 1)
     True
     """

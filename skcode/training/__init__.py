@@ -20,6 +20,7 @@ from skcode.training._member import (
     fitted_attributes,
     fitted_state,
     trained_members,
+    with_linear_readout,
 )
 from skcode.training._monitor import TrainingMonitor, Validation
 from skcode.training._rows import Rows, canonical, hold_out, positive_rows
@@ -58,4 +59,5 @@ __all__ = [
     "positive_rows",
     "stream_epoch",
     "trained_members",
+    "with_linear_readout",
 ]

@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skcode.model import Ensemble, FittedMember, Model, Posterior, Target
 from skcode.objective import Objective
+from skcode.readouts import LinearReadout
 from skcode.solvers import Solver, StreamState, halve_controls
 from skcode.training._callbacks import MemberReport
 from skcode.training._monitor import TrainingMonitor
@@ -171,6 +172,16 @@ def train(
         completed = False
         warned.append(interrupted(len(monitor.losses)))
     return Outcome(completed, len(monitor.losses), solver, warned)
+
+
+def with_linear_readout(member: Member, constant: FloatArray) -> Member:
+    """A member whose flow goes on with a linear readout at its start, in place of a head."""
+    model = member.model
+    n_inputs, observation = model.input_map.n_coordinates, model.fields.observation
+    readout = LinearReadout(model.fields.n_states, len(constant), n_inputs, observation)
+    theta = np.concatenate([member.fitted.controls.ravel(), readout.initial(constant)])
+    fitted = FittedMember(replace(model, readout=readout), theta)
+    return replace(member, fitted=fitted, stream=None, projection=None)
 
 
 def trained_members(members: list[Member]) -> list[Member]:
