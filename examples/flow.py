@@ -30,6 +30,7 @@ def main() -> None:
         n_fields=7,
         n_intervals=20,
         n_states=2,
+        readout="linear",
         n_members=1,
         integrator="rk4",
         alpha=1e-3,
