@@ -42,7 +42,7 @@ _MOST_LEFT_OUT = 2048
 _ANCHORS = 256
 #: rows of heads that only stand in: for callbacks, which ask after each iteration, and after an
 #: interrupt
-_PROVISIONAL_ROWS = 400
+_PROVISIONAL_ROWS, _PROVISIONAL_EVIDENCE = 400, 128
 #: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
 _LEAST_WEIGHT = 1e-12
 #: rows from which landmarks become fewer, with the root of the rows, and the least of them
@@ -241,7 +241,7 @@ def fit_provisional_heads(members: Sequence[Member], rows: Rows, flow_targets: F
             members,
             Rows(*(part[some] for part in rows)),
             replace(flow_targets, folds=folds),
-            GaussianProcessReadout(),
+            GaussianProcessReadout(n_evidence=_PROVISIONAL_EVIDENCE),
             np.random.default_rng(0),
             serial,
         )
