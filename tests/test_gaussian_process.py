@@ -1,21 +1,26 @@
 """The readout by a Gaussian process: against dense formulas, refits and differences."""
 
 import warnings
+from dataclasses import replace
 
 import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd import grad
 from helpers import gradient_by_differences, relative_error
+from scipy.special import expit, softmax
 from sklearn.base import clone
 from sklearn.datasets import make_classification, make_friedman1
 
 from skcode import ControlledODEClassifier, ControlledODERegressor
+from skcode.fields import NeuralFields
+from skcode.flow import get_tableau
 from skcode.gaussian_process import (
     Evidence,
     GaussianProcessReadout,
     Hyperparameters,
     Kernel,
+    LogOddsLink,
     NoiseModel,
     calibrate_sigmoids,
     calibrate_softmax,
@@ -23,7 +28,10 @@ from skcode.gaussian_process import (
     fit_landmarks,
 )
 from skcode.gaussian_process._evidence import _PRIOR
-from skcode.model import ClassificationTarget, MultilabelTarget, RegressionTarget
+from skcode.inputs import InputMap
+from skcode.model import ClassificationTarget, Model, MultilabelTarget, RegressionTarget
+from skcode.objective import EvidenceObjective
+from skcode.readouts import LinearReadout
 from skcode.training import FlowTargets, Rows, draw_projection
 
 KERNEL = Kernel(0.7, 2.0, 0.4, 1.5, 0.3)
@@ -259,35 +267,75 @@ def test_states_that_overflow_are_told():
 # -- calibration ---------------------------------------------------------------------------------
 
 
+def probabilities(link, f):
+    """Of K classes that exclude each other, or of each label by itself."""
+    scores = link(f)
+    return expit(scores) if link.binary else softmax(scores, axis=1)
+
+
 def test_a_softmax_on_nothing_gives_the_shares_of_the_classes():
-    codes = np.repeat([0, 1, 2], [600, 300, 100])
-    temperature, bias = calibrate_softmax(np.zeros((1, 1000, 3)), codes, np.ones(1000))
-    shares = np.exp(bias) / np.exp(bias).sum()
-    assert temperature > 0
-    np.testing.assert_allclose(shares, [0.6, 0.3, 0.1], atol=0.01)
+    codes, shares = np.repeat([0, 1, 2], [600, 300, 100]), np.array([0.6, 0.3, 0.1])
+    link = calibrate_softmax(np.zeros((1, 1000, 3)), codes, np.ones(1000), shares, 1.0)
+    np.testing.assert_allclose(probabilities(link, np.zeros((1, 3)))[0], shares, atol=0.01)
 
 
 def test_sigmoids_on_nothing_give_the_shares_of_the_labels():
     y = np.stack([np.arange(1000) < 900, np.arange(1000) < 200], axis=1).astype(float)
-    _, bias = calibrate_sigmoids(np.zeros((1, 1000, 2)), y, np.ones(1000))
-    np.testing.assert_allclose(1 / (1 + np.exp(-bias)), [0.9, 0.2], atol=0.01)
+    link = calibrate_sigmoids(np.zeros((1, 1000, 2)), y, np.ones(1000), y.mean(axis=0), 1.0)
+    np.testing.assert_allclose(probabilities(link, np.zeros((1, 2)))[0], [0.9, 0.2], atol=0.01)
 
 
-def test_the_softmax_is_the_optimum_of_likelihood_and_priors():
+def test_predictions_that_are_probabilities_are_left_as_they_are():
+    """Two classes overlap by shares from 0 to 1, and a third is always told."""
+    rng = np.random.default_rng(0)
+    n, scale = 5000, 0.3
+    share = rng.uniform(size=n)
+    p = np.stack([share, 1 - share, 0 * share], axis=1)
+    p[: n // 5] = [0, 0, 1]
+    codes = (rng.uniform(size=n)[:, None] > np.cumsum(p, axis=1)).sum(axis=1)
+    mean = p.mean(axis=0)
+    link = calibrate_softmax(((p - mean) / scale)[None], codes, np.ones(n), mean, scale)
+    assert np.abs(probabilities(link, (p - mean) / scale) - p).max() < 0.05
+    one = p[n // 5 :, :1]
+    y = (codes[n // 5 :] == 0)[:, None].astype(float)
+    link = calibrate_sigmoids(
+        ((one - 0.5) / scale)[None], y, np.ones(len(y)), np.full(1, 0.5), scale
+    )
+    assert np.abs(probabilities(link, (one - 0.5) / scale) - one).max() < 0.03
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_the_link_is_the_optimum_of_likelihood_and_priors(binary):
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 3, 200)
-    f = np.eye(3)[codes] - 1 / 3 + rng.standard_normal((200, 3))
-    weight = rng.uniform(0.5, 2, 200)
-    temperature, bias = calibrate_softmax(f[None], codes, weight)
+    f = np.eye(3)[codes] - 1 / 3 + 0.5 * rng.standard_normal((200, 3))
+    y, weight, mean = np.eye(3)[codes], rng.uniform(0.5, 2, 200), np.full(3, 1 / 3)
+    if binary:
+        f, y, mean = f[:, :1], y[:, :1], mean[:1]
+        link = calibrate_sigmoids(f[None], y, weight, mean, 1.0)
+    else:
+        link = calibrate_softmax(f[None], codes, weight, mean, 1.0)
+    logs = np.log([link.temperature[0], link.power[0], link.sharpness[0]])
 
     def objective(parameters):
-        scores = np.exp(parameters[0]) * f + parameters[1:]
-        log_p = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
-        prior = (parameters[0] - np.log(3.0)) ** 2 / 4.0 + parameters[1:] @ parameters[1:]
-        return -weight @ log_p[np.arange(200), codes] + 0.5 * prior
+        temperature, power, sharpness = (
+            np.full(len(mean), number) for number in np.exp(parameters[:3])
+        )
+        at = replace(
+            link,
+            temperature=temperature,
+            power=power,
+            sharpness=sharpness,
+            bias=parameters[3:],
+        )
+        p = probabilities(at, f)
+        moved = parameters[:3] - np.log([1.0, 1.0, 20.0])
+        prior = 0.5 * (moved @ moved / 4 + parameters[3:] @ parameters[3:])
+        log_p = y * np.log(p) + ((1 - y) * np.log(1 - p) if binary else 0)
+        return -weight @ log_p.sum(axis=1) + prior
 
-    found = np.concatenate([[np.log(temperature)], bias])
-    assert np.abs(gradient_by_differences(objective, found)).max() < 1e-2
+    found = np.concatenate([logs, link.bias])
+    assert np.abs(gradient_by_differences(objective, found)).max() < 0.05
 
 
 def test_calibration_takes_weights_for_repetition():
@@ -295,10 +343,110 @@ def test_calibration_takes_weights_for_repetition():
     y = rng.integers(0, 2, (60, 1)).astype(float)
     f = y - 0.5 + rng.standard_normal((60, 1))
     counts = rng.integers(1, 4, 60)
-    repeated = np.repeat(np.arange(60), counts)
-    one = calibrate_sigmoids(f[None], y, counts.astype(float))
-    other = calibrate_sigmoids(f[None, repeated], y[repeated], np.ones(len(repeated)))
-    np.testing.assert_allclose(one, other, rtol=1e-4)
+    repeated, mean = np.repeat(np.arange(60), counts), np.full(1, 0.5)
+    one = calibrate_sigmoids(f[None], y, counts.astype(float), mean, 1.0)
+    other = calibrate_sigmoids(f[None, repeated], y[repeated], np.ones(len(repeated)), mean, 1.0)
+    np.testing.assert_allclose(one(f), other(f), rtol=1e-3)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_the_slope_of_a_link_is_its_derivative(binary):
+    one = np.ones(1)
+    link = LogOddsLink(0.4 * one, 0.5, 2 * one, 0.7 * one, 30 * one, 0.1 * one, binary)
+    f = np.linspace(-10, 10, 401)[:, None]
+    differences = (link(f + 1e-6) - link(f - 1e-6)) / 2e-6
+    np.testing.assert_allclose(link.derivative(f), differences, rtol=1e-6)
+    assert np.isfinite(link(np.array([[-1e6], [1e6]]))).all()
+
+
+# -- controls trained through the evidence -------------------------------------------------------
+
+
+def small_objective(x, y, weight):
+    """Of two neural fields on three states, with controls away from their start."""
+    fields = NeuralFields().draw(n_states=3, n_fields=4, rng=0)
+    input_map = InputMap(np.zeros(3), np.ones(3), n_states=3)
+    model = Model(input_map, fields, get_tableau("euler"), 2, LinearReadout(3, n_outputs=1))
+    rng = np.random.default_rng(0)
+    start = Evidence(x, y, weight).start
+    return EvidenceObjective(model, x, y, weight, rng.standard_normal((2, 4)), 0.3, start)
+
+
+def test_the_gradient_of_the_evidence_in_the_controls(data):
+    objective = small_objective(*data)
+    at = objective.start + 0.3 * np.random.default_rng(1).standard_normal(len(objective.start))
+    index = np.arange(5, 35)
+    _, gradient = objective.batch_value_and_grad(at, index)
+    differences = gradient_by_differences(lambda z: objective.batch_value_and_grad(z, index)[0], at)
+    assert relative_error(gradient, differences) < 1e-4
+
+
+def test_the_evidence_in_the_states_is_what_autograd_says(data):
+    x, y, weight = data
+    evidence = Evidence(x, y, weight)
+    logs = evidence.start + 0.2
+    apart = 1 - np.eye(len(x))
+
+    def minus_log_density(states):
+        # autograd has no derivative of a distance of zero: of a point to itself there is none
+        difference = states[:, None] - states[None]
+        one = anp.sum(anp.abs(difference), axis=2)
+        two = anp.sqrt(anp.sum(difference**2, axis=2) + 1 - apart) * apart
+        first, length_one, second, length_two, linear, noise = np.exp(logs)
+        C = first * anp.exp(-one / length_one) + second * anp.exp(-two / length_two)
+        C = C + linear * states @ states.T + 1 + noise * np.diag(1 / weight)
+        _, log_determinant = anp.linalg.slogdet(C)
+        return 0.5 * anp.sum(y * anp.linalg.solve(C, y)) + 0.5 * y.shape[1] * log_determinant
+
+    value, _, by_states = evidence.with_states(logs)
+    assert value == pytest.approx(float(minus_log_density(x)), rel=1e-8)
+    assert relative_error(by_states, grad(minus_log_density)(x)) < 1e-5
+
+
+def test_rows_that_agree_have_no_direction(data):
+    x, y, weight = data
+    evidence = Evidence(np.vstack([x, x]), np.vstack([y, y]), np.tile(weight, 2))
+    _, _, by_states = evidence.with_states(evidence.start)
+    assert np.isfinite(by_states).all()
+    np.testing.assert_allclose(by_states[: len(x)], by_states[len(x) :], rtol=1e-5, atol=1e-7)
+
+
+def test_an_explosion_is_not_finite(data):
+    objective = small_objective(*data)
+    with np.errstate(all="ignore"):
+        value, _ = objective.batch_value_and_grad(objective.start + 1e300, np.arange(40))
+    assert not np.isfinite(value)
+
+
+def test_steps_raise_the_evidence_and_are_repeatable():
+    X, y = make_friedman1(300, random_state=0)
+    models = [
+        ControlledODERegressor(
+            readout=GaussianProcessReadout(n_steps=n_steps), n_members=1, random_state=0
+        ).fit(X, y)
+        for n_steps in (0, 20, 20)
+    ]
+    frozen, trained, again = (model.controls_ for model in models)
+    np.testing.assert_array_equal(trained, again)
+    assert relative_error(trained, frozen) > 0.05
+    standardised = ((y - y.mean()) / y.std())[:, None]
+
+    def evidence_of(model):
+        states = model.trajectory(X)[-1]
+        evidence = Evidence(states - states.mean(axis=0), standardised, np.ones(len(X)))
+        return -evidence(evidence.maximise())[0]
+
+    assert evidence_of(models[1]) > evidence_of(models[0]) + 5
+
+
+def test_frozen_controls_stay_frozen():
+    X, y = make_friedman1(100, random_state=0)
+    settings = {"n_members": 1, "random_state": 0, "train_controls": False}
+    models = [
+        ControlledODERegressor(readout=GaussianProcessReadout(n_steps=n_steps), **settings)
+        for n_steps in (0, 20)
+    ]
+    np.testing.assert_array_equal(*(model.fit(X, y).controls_ for model in models))
 
 
 # -- noise ---------------------------------------------------------------------------------------

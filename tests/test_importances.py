@@ -10,7 +10,7 @@ from sklearn.inspection import permutation_importance
 from sklearn.pipeline import make_pipeline
 
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
-from skcode.gaussian_process import GaussianProcessHead, Kernel
+from skcode.gaussian_process import AffineLink, GaussianProcessHead, Kernel, LogOddsLink
 from skcode.solvers import Adam
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -36,8 +36,16 @@ def classifier(**options):
 # -- derivatives -----------------------------------------------------------------------------------
 
 
+LINKS = {
+    "affine": AffineLink(np.array([2.0, -1.0]), np.array([5.0, 0.0])),
+    "softmax": LogOddsLink(np.array([0.3, 0.7]), 0.1, *np.full((4, 2), 0.7), binary=False),
+    "sigmoids": LogOddsLink(np.array([0.3, 0.7]), 0.1, *np.full((4, 2), 0.7), binary=True),
+}
+
+
+@pytest.mark.parametrize("link", LINKS.values(), ids=list(LINKS))
 @pytest.mark.parametrize("amplitudes", [(0.0, 0.0), (0.7, 0.0), (0.0, 0.4), (0.7, 0.4)])
-def test_state_gradient_of_the_gaussian_process(amplitudes):
+def test_state_gradient_of_the_gaussian_process(amplitudes, link):
     rng = np.random.default_rng(0)
     points, x, direction = (rng.standard_normal((n, 4)) for n in (30, 10, 10))
     one, two = amplitudes
@@ -46,8 +54,7 @@ def test_state_gradient_of_the_gaussian_process(amplitudes):
         rng.standard_normal(4),
         points,
         rng.standard_normal((30, 2)),
-        np.array([2.0, -1.0]),
-        np.array([5.0, 0.0]),
+        link,
     )
     covector = rng.standard_normal((10, 2))
     expected = difference(lambda z: np.sum(head.scores(z, z) * covector, axis=1), x, direction)
@@ -60,7 +67,8 @@ def test_state_gradient_at_a_point_of_the_process(dtype):
     """A kernel has a kink there, and points in no direction."""
     x = np.random.default_rng(0).standard_normal((1, 4)).astype(dtype)
     one = np.ones(1, dtype)
-    head = GaussianProcessHead(Kernel(1.0, 1.0, 1.0, 1.0, 0.0), 0 * x[0], x, one[None], one, one)
+    link = AffineLink(one, one)
+    head = GaussianProcessHead(Kernel(1.0, 1.0, 1.0, 1.0, 0.0), 0 * x[0], x, one[None], link)
     np.testing.assert_array_equal(head.state_gradient(x, x, one[None]), np.zeros((1, 4)))
 
 

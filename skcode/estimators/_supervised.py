@@ -139,7 +139,7 @@ class SupervisedBase(ControlledODEBase):
                 members = self._draw_all(rows, target, readout, random_state)
             flow_targets = None
             if isinstance(readout, GaussianProcessReadout):
-                flow_targets = FlowTargets.learn(target, rows, len(members))
+                flow_targets = FlowTargets.learn(target, rows, len(members), self.train_controls)
             report = FitReport(self, len(members), X, y, sample_weight)
             outcome = self._train(
                 members, target, rows, validation, random_state, report, mapper, flow_targets

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from skcode.export._graph import Graph
-from skcode.gaussian_process import GaussianProcessHead, Kernel
+from skcode.gaussian_process import (
+    LINEAR_BELOW,
+    AffineLink,
+    GaussianProcessHead,
+    Kernel,
+    Link,
+    LogOddsLink,
+)
 from skcode.model import Head
 from skcode.utils._typing import FloatArray
 
@@ -56,9 +63,42 @@ def _block_nodes(head: GaussianProcessHead, graph: Graph, x: str) -> str:
     f = graph.total(terms)
     # in float64, as the head does it: the mean of the targets may be large
     f = graph.cast(f, np.float64)
-    scores = graph.add("Mul", f, graph.constant(head.slope, np.float64))
-    scores = graph.add("Add", scores, graph.constant(head.bias, np.float64))
-    return graph.cast(scores, head.points.dtype)
+    return graph.cast(link_nodes(head.link, graph, f), head.points.dtype)
+
+
+@singledispatch
+def link_nodes(link: Link, graph: Graph, f: str) -> str:
+    """Nodes for the scores (n, K), in float64, of what a process predicts."""
+    raise TypeError(f"{type(link).__name__} has no ONNX translation.")
+
+
+@link_nodes.register
+def _(link: AffineLink, graph: Graph, f: str) -> str:
+    scores = graph.add("Mul", f, graph.constant(link.slope, np.float64))
+    return graph.add("Add", scores, graph.constant(link.bias, np.float64))
+
+
+@link_nodes.register
+def _(link: LogOddsLink, graph: Graph, f: str) -> str:
+    def constant(value: float | FloatArray) -> str:
+        return graph.constant(value, np.float64)
+
+    def of(p: str) -> str:
+        linear = graph.add("Mul", p, constant(link.temperature))
+        sharp = graph.add("Mul", p, constant(link.sharpness))
+        # far below zero the logarithm of the softplus function is its argument
+        far = graph.add("Min", sharp, constant(LINEAR_BELOW))
+        far = graph.add("Sub", far, constant(LINEAR_BELOW))
+        near = graph.add("Softplus", graph.add("Max", sharp, constant(LINEAR_BELOW)))
+        logs = graph.add("Add", graph.add("Log", near), far)
+        logs = graph.add("Sub", logs, constant(np.log(link.sharpness)))
+        return graph.add("Add", linear, graph.add("Mul", logs, constant(link.power)))
+
+    p = graph.add("Add", graph.add("Mul", f, constant(link.scale)), constant(link.mean))
+    scores = graph.add("Add", of(p), constant(link.bias))
+    if not link.binary:
+        return scores
+    return graph.add("Sub", scores, of(graph.add("Sub", constant(1.0), p)))
 
 
 def _laplace_nodes(kernel: Kernel, graph: Graph, x: str, points: FloatArray) -> list[str]:

@@ -1,29 +1,42 @@
-r"""From regression on indicators to scores that are log-odds.
+"""The link from regression on indicators to logarithms of odds, by the likelihood of left-out rows.
 
-A process that is fitted to centred indicators predicts means f_k, not logarithms of odds. With
-left-out predictions f the scores :math:`T f_k + b_k` are fitted to the classes by their likelihood:
-one temperature for all classes, and a bias for each.
+Three numbers shape the link (`skcode.gaussian_process.LogOddsLink`), and each class has a bias. All
+have priors, so that few rows keep what the process says.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 
+from skcode.gaussian_process._links import LogOddsLink, log_softplus, log_softplus_slope
 from skcode.utils._typing import FloatArray, IntArray
 
-#: precision of the normal prior on the biases: classes of few rows keep what the process says
-_BIAS_PRECISION = 1.0
-#: variance of the normal prior on the log of the temperature, around that of indicators of
-#: deviation one which the process tells well apart
-_FIRST_TEMPERATURE, _LOG_TEMPERATURE_VARIANCE = 3.0, 4.0
+
+class _Prior(NamedTuple):
+    """Where the link starts, and how firmly: normal priors on the logarithms, and on the biases."""
+
+    #: at first predictions are taken for probabilities, with a temperature that adds little
+    temperature: float = 1.0
+    power: float = 1.0
+    #: predictions below a twentieth are as good as nothing
+    sharpness: float = 20.0
+    #: precision of the logarithms: a deviation of two
+    precision_of_logs: float = 0.25
+    precision_of_biases: float = 1.0
+
+
+_PRIOR = _Prior()
+_START = np.log([_PRIOR.temperature, _PRIOR.power, _PRIOR.sharpness])
 
 
 def calibrate_softmax(
-    left_out: FloatArray, codes: IntArray, weight: FloatArray
-) -> tuple[float, FloatArray]:
-    """Temperature T and biases (K,) of the softmax.
+    left_out: FloatArray, codes: IntArray, weight: FloatArray, mean: FloatArray, scale: float
+) -> LogOddsLink:
+    """The link of K classes that exclude each other.
 
     Parameters
     ----------
@@ -33,47 +46,50 @@ def calibrate_softmax(
         Classes 0..K-1.
     weight : ndarray of shape (n,)
         Weights.
+    mean : ndarray of shape (K,)
+        Mean of the indicators.
+    scale : float
+        Scale of the indicators: predictions are (indicator - mean) / scale.
 
     Returns
     -------
-    temperature : float
-        T.
-    biases : ndarray of shape (K,)
-        The biases.
+    LogOddsLink
+        The link.
 
     Examples
     --------
     >>> import numpy as np
     >>> from skcode.gaussian_process import calibrate_softmax
-    >>> codes = np.arange(300) % 3
+    >>> codes, mean = np.arange(300) % 3, np.full(3, 1 / 3)
     >>> sure = np.eye(3)[codes] - 1 / 3
-    >>> rng = np.random.default_rng(0)
-    >>> doubt = sure + 2 * rng.standard_normal((300, 3))
-    >>> first, _ = calibrate_softmax(sure[None], codes, np.ones(300))
-    >>> second, _ = calibrate_softmax(doubt[None], codes, np.ones(300))
-    >>> bool(first > 5 * second)
+    >>> doubt = sure + np.random.default_rng(0).standard_normal((300, 3))
+    >>> first, second = (
+    ...     calibrate_softmax(f[None], codes, np.ones(300), mean, 1.0) for f in (sure, doubt)
+    ... )
+    >>> bool(np.ptp(first(sure)) > 3 * np.ptp(second(sure)))
     True
     """
-    f = left_out.mean(axis=0).astype(np.float64)
-    n, K = f.shape
+    p = mean + scale * left_out.mean(axis=0).astype(np.float64)
+    n, K = p.shape
     indicators = np.arange(K) == codes[:, None]
 
     def objective(parameters: FloatArray) -> tuple[float, FloatArray]:
-        temperature, biases = np.exp(parameters[0]), parameters[1:]
-        log_p = log_softmax(temperature * f + biases, axis=1)
+        scores, by_logs = _scores(parameters[:3], p)
+        log_p = log_softmax(scores + parameters[3:], axis=1)
         residual = (np.exp(log_p) - indicators) * weight[:, None]
         value = -float(weight @ log_p[np.arange(n), codes])
-        gradient = np.concatenate([[temperature * np.vdot(residual, f)], residual.sum(axis=0)])
-        return _with_priors(value, gradient, parameters, 1)
+        gradient = [*(np.vdot(residual, each) for each in by_logs), *residual.sum(axis=0)]
+        return _with_priors(value, np.array(gradient), parameters)
 
-    found = minimize(objective, _start(1, K), jac=True, method="L-BFGS-B").x
-    return float(np.exp(found[0])), found[1:]
+    found = _minimum(objective, K)
+    temperature, power, sharpness = (np.full(K, number) for number in np.exp(found[:3]))
+    return LogOddsLink(mean, scale, temperature, power, sharpness, found[3:], binary=False)
 
 
 def calibrate_sigmoids(
-    left_out: FloatArray, targets: FloatArray, weight: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Temperatures and biases of K logistic functions.
+    left_out: FloatArray, targets: FloatArray, weight: FloatArray, mean: FloatArray, scale: float
+) -> LogOddsLink:
+    """The link of K targets of two classes each.
 
     Parameters
     ----------
@@ -83,52 +99,68 @@ def calibrate_sigmoids(
         Targets of 0 and 1.
     weight : ndarray of shape (n,)
         Weights.
+    mean : ndarray of shape (K,)
+        Mean of the targets.
+    scale : float
+        Scale of the targets: predictions are (target - mean) / scale.
 
     Returns
     -------
-    temperatures : ndarray of shape (K,)
-        Temperature of each target.
-    biases : ndarray of shape (K,)
-        Bias of each target.
+    LogOddsLink
+        The link.
 
     Examples
     --------
     >>> import numpy as np
     >>> from skcode.gaussian_process import calibrate_sigmoids
     >>> y = (np.arange(100) % 2)[:, None]
-    >>> temperature, bias = calibrate_sigmoids((y - 0.5)[None], y, np.ones(100))
-    >>> bool(temperature[0] > 5), bool(abs(bias[0]) < 0.1)
+    >>> link = calibrate_sigmoids((y - 0.5)[None], y, np.ones(100), np.array([0.5]), 1.0)
+    >>> bool(link(np.array([[0.5]])) > 4), bool(abs(link.bias[0]) < 0.1)
     (True, True)
     """
-    mean = left_out.mean(axis=0).astype(np.float64)
-    K = mean.shape[1]
-    found = np.empty((K, 2))
+    p = mean + scale * left_out.mean(axis=0).astype(np.float64)
+    K = p.shape[1]
+    found = np.empty((K, 4))
     for k in range(K):
-        f, y = mean[:, k], targets[:, k]
+        of_one, y = p[:, k], targets[:, k]
 
         def objective(
-            parameters: FloatArray, f: FloatArray = f, y: FloatArray = y
+            parameters: FloatArray, of_one: FloatArray = of_one, y: FloatArray = y
         ) -> tuple[float, FloatArray]:
-            temperature, bias = np.exp(parameters[0]), parameters[1]
-            scores = temperature * f + bias
+            (own, own_by), (other, other_by) = (
+                _scores(parameters[:3], q) for q in (of_one, 1 - of_one)
+            )
+            scores = own - other + parameters[3]
             residual = (expit(scores) - y) * weight
             value = float(weight @ (np.logaddexp(0, scores) - y * scores))
-            gradient = np.array([temperature * (residual @ f), residual.sum()])
-            return _with_priors(value, gradient, parameters, 1)
+            by_logs = [residual @ (a - b) for a, b in zip(own_by, other_by, strict=True)]
+            return _with_priors(value, np.array([*by_logs, residual.sum()]), parameters)
 
-        found[k] = minimize(objective, _start(1, 1), jac=True, method="L-BFGS-B").x
-    return np.exp(found[:, 0]), found[:, 1]
+        found[k] = _minimum(objective, 1)
+    temperature, power, sharpness = np.exp(found[:, :3]).T
+    return LogOddsLink(mean, scale, temperature, power, sharpness, found[:, 3], binary=True)
 
 
-def _start(n_temperatures: int, n_biases: int) -> FloatArray:
-    first = np.full(n_temperatures, np.log(_FIRST_TEMPERATURE))
-    return np.concatenate([first, np.zeros(n_biases)])
+def _scores(logs: FloatArray, p: FloatArray) -> tuple[FloatArray, list[FloatArray]]:
+    """Scores without biases, and their derivatives in the three logarithms."""
+    temperature, power, sharpness = np.exp(logs)
+    linear = temperature * p
+    logarithm = power * (log_softplus(sharpness * p) - logs[2])
+    by_sharpness = power * (log_softplus_slope(sharpness * p) * sharpness * p - 1)
+    return linear + logarithm, [linear, logarithm, by_sharpness]
+
+
+def _minimum(objective: object, n_biases: int) -> FloatArray:
+    start = np.concatenate([_START, np.zeros(n_biases)])
+    found: FloatArray = minimize(objective, start, jac=True, method="L-BFGS-B").x
+    return found
 
 
 def _with_priors(
-    value: float, gradient: FloatArray, parameters: FloatArray, n_temperatures: int
+    value: float, gradient: FloatArray, parameters: FloatArray
 ) -> tuple[float, FloatArray]:
-    precision = np.full(len(parameters), _BIAS_PRECISION)
-    precision[:n_temperatures] = 1 / _LOG_TEMPERATURE_VARIANCE
-    moved = parameters - _start(n_temperatures, len(parameters) - n_temperatures)
+    precision = np.full(len(parameters), _PRIOR.precision_of_biases)
+    precision[:3] = _PRIOR.precision_of_logs
+    moved = parameters.copy()
+    moved[:3] -= _START
     return value + 0.5 * float(precision @ moved**2), gradient + precision * moved

@@ -69,12 +69,31 @@ class _Start(NamedTuple):
 _START = _Start()
 #: mean squared state below which states are as good as equal, and no linear part can be told
 _LEAST_SIZE = 1e-10
+#: distance, in medians, below which two states are one
+_LEAST_DISTANCE = 1e-6
 #: stands for infinity in units of the number of targets, where C is not positive: a line search
 #: goes back from it, and would stop at infinity itself
 _NOT_POSITIVE = 1e6
 #: precisions of the normal priors on the logarithms of amplitudes, lengths, linear part and noise:
 #: weak, so that what the data does not tell stays where it starts
 _PRIOR = np.array([0.02, 0.3, 0.02, 0.3, 0.02, 0.02])
+
+
+def log_prior(logs: FloatArray, start: FloatArray) -> tuple[float, FloatArray]:
+    """Minus the log of the normal prior on the six logarithms around a start, and its gradient."""
+    moved = logs - start
+    return 0.5 * float(_PRIOR @ moved**2), _PRIOR * moved
+
+
+class _Terms(NamedTuple):
+    """Minus the log evidence, and what its derivatives are made of."""
+
+    value: float
+    #: derivative in C
+    slope: FloatArray
+    #: the same times the Laplace kernel in l1, and in l2, entry by entry
+    by_first: FloatArray
+    by_second: FloatArray
 
 
 class Evidence:
@@ -105,7 +124,7 @@ class Evidence:
     """
 
     def __init__(self, states: FloatArray, targets: FloatArray, weight: FloatArray):
-        states = np.asarray(states, dtype=np.float64)
+        self.states = states = np.asarray(states, dtype=np.float64)
         self.targets = np.asarray(targets, dtype=np.float64)
         self.noise_shape = 1 / np.asarray(weight, dtype=np.float64)
         self.distances = squareform(pdist(states, "cityblock")), distances_l2(states, states)
@@ -131,6 +150,25 @@ class Evidence:
 
     def __call__(self, logs: FloatArray) -> tuple[float, FloatArray]:
         """Minus the log evidence and the log prior; a huge number where C is not positive."""
+        terms = self._terms(logs)
+        if terms is None:
+            return _NOT_POSITIVE * self.targets.size, np.zeros(6)
+        prior, by_logs = log_prior(logs, self.start)
+        return terms.value + prior, self._by_logs(logs, terms) + by_logs
+
+    def with_states(self, logs: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        """Minus the log evidence alone, and its derivatives in the logarithms and in the states.
+
+        Infinity and zeros where C is not positive. Where two states agree in a coordinate, or
+        altogether, the kernels have a kink, and their derivative is zero.
+        """
+        terms = self._terms(logs)
+        if terms is None:
+            return np.inf, np.zeros(6), np.zeros_like(self.states)
+        return terms.value, self._by_logs(logs, terms), self._by_states(logs, terms)
+
+    def _terms(self, logs: FloatArray) -> _Terms | None:
+        """Value, derivative in C, and both Laplace kernels; None where C is not positive."""
         one, length_one, two, length_two, linear, noise = np.exp(logs)
         diagonal = np.diag_indices(len(self.product))
         first = one * np.exp(self.distances[0] / -length_one)
@@ -139,7 +177,7 @@ class Evidence:
         C[diagonal] += noise * self.noise_shape
         L, failed = lapack.dpotrf(C, lower=1, clean=1)
         if failed:
-            return _NOT_POSITIVE * self.targets.size, np.zeros(6)
+            return None
         inverse = lapack.dpotri(L, lower=1)[0]
         inverse += np.tril(inverse, -1).T
         K = self.targets.shape[1]
@@ -147,25 +185,44 @@ class Evidence:
         value = 0.5 * float(np.sum(self.targets * coefficients))
         value += K * float(np.log(np.diag(L)).sum())
         slope = 0.5 * (K * inverse - coefficients @ coefficients.T)
-        by_first, by_second = slope * first, slope * second
-        gradient = np.array(
+        return _Terms(value, slope, slope * first, slope * second)
+
+    def _by_logs(self, logs: FloatArray, terms: _Terms) -> FloatArray:
+        _, length_one, _, length_two, linear, noise = np.exp(logs)
+        return np.array(
             [
-                by_first.sum(),
-                np.vdot(by_first, self.distances[0]) / length_one,
-                by_second.sum(),
-                np.vdot(by_second, self.distances[1]) / length_two,
-                linear * np.vdot(slope, self.product),
-                noise * float(slope[diagonal] @ self.noise_shape),
+                terms.by_first.sum(),
+                np.vdot(terms.by_first, self.distances[0]) / length_one,
+                terms.by_second.sum(),
+                np.vdot(terms.by_second, self.distances[1]) / length_two,
+                linear * np.vdot(terms.slope, self.product),
+                noise * float(np.diag(terms.slope) @ self.noise_shape),
             ]
         )
-        moved = logs - self.start
-        return value + 0.5 * float(_PRIOR @ moved**2), gradient + _PRIOR * moved
 
-    def maximise(self, max_evaluations: int = 40) -> FloatArray:
+    def _by_states(self, logs: FloatArray, terms: _Terms) -> FloatArray:
+        _, length_one, _, length_two, linear, _ = np.exp(logs)
+        x = self.states
+        gradient: FloatArray = 2 * linear * (terms.slope @ x)
+        distances = self.distances[1]
+        # what rounding leaves of a distance of zero is no direction
+        apart = np.where(distances <= _LEAST_DISTANCE * self.medians[1], np.inf, distances)
+        pull = terms.by_second / apart * (-2 / length_two)
+        gradient += pull.sum(axis=1)[:, None] * x - pull @ x
+        # signs of one coordinate at a time stay in the cache, and in single precision they are
+        # twice as many
+        pull = (terms.by_first * (-2 / length_one)).astype(np.float32)
+        for k, column in enumerate(np.ascontiguousarray(x.T, dtype=np.float32)):
+            signs = np.sign(column[:, None] - column)
+            gradient[:, k] += np.einsum("ij,ij->i", pull, signs)
+        return gradient
+
+    def maximise(self, start: FloatArray | None = None, max_evaluations: int = 40) -> FloatArray:
         """The six logarithms of highest evidence that L-BFGS finds."""
+        low, high = np.transpose(self.bounds)
         result = minimize(
             lambda logs: self(logs),
-            self.start,
+            self.start if start is None else np.clip(start, low, high),
             jac=True,
             method="L-BFGS-B",
             bounds=self.bounds,

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from skcode.gaussian_process._kernel import Kernel
+from skcode.gaussian_process._links import AffineLink, Link
 from skcode.gaussian_process._noise import NoiseModel
 from skcode.utils._typing import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
 class GaussianProcessHead:
-    r"""Scores slope_k (k(x_1, points) coefficients_k) + bias_k of final states.
+    r"""Scores of final states: the link of what the process predicts, k(x_1, points) coefficients.
 
     Parameters
     ----------
@@ -27,19 +28,18 @@ class GaussianProcessHead:
         Centred states of the training rows, or of landmarks.
     coefficients : ndarray of shape (J, K)
         Their coefficients.
-    slope : ndarray of shape (K,)
-        For regression the scale of the encoded targets, for classification the temperature.
-    bias : ndarray of shape (K,)
-        For regression the mean of the encoded targets, for classification the biases.
+    link : Link
+        From predictions to scores: `AffineLink` for regression, `LogOddsLink` for classes.
     noise : NoiseModel or None
         Variance of a new observation; None where nobody asks for one.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from skcode.gaussian_process import GaussianProcessHead, Kernel
+    >>> from skcode.gaussian_process import AffineLink, GaussianProcessHead, Kernel
     >>> kernel, zero, one = Kernel(1.0, 1.0, 0.0, 1.0, 0.0), np.zeros(1), np.ones(1)
-    >>> head = GaussianProcessHead(kernel, zero, one[None], 2 * one[None], one, zero)
+    >>> link = AffineLink(one, zero)
+    >>> head = GaussianProcessHead(kernel, zero, one[None], 2 * one[None], link)
     >>> head.scores(np.array([[1.0]]), np.array([[1.0]]))
     array([[4.]])
     """
@@ -48,8 +48,7 @@ class GaussianProcessHead:
     center: FloatArray
     points: FloatArray
     coefficients: FloatArray
-    slope: FloatArray
-    bias: FloatArray
+    link: Link
     noise: NoiseModel | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -71,24 +70,27 @@ class GaussianProcessHead:
     @property
     def n_outputs(self) -> int:
         """The number K of scores."""
-        return len(self.bias)
+        return self.link.n_outputs
 
     @property
     def n_parameters(self) -> int:
         """The coefficients: one for each point and output."""
         return self.coefficients.size
 
-    def scores(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
-        """Scores (n, K) of final states (n, m)."""
+    def _predictions(self, x1: FloatArray) -> FloatArray:
         x = x1 - self.center
         weights, constant = self.linear_part
-        f = self.kernel.laplace(x, self.points) @ self.coefficients + x @ weights + constant
-        scores: FloatArray = (f * self.slope + self.bias).astype(x1.dtype, copy=False)
-        return scores
+        f: FloatArray = self.kernel.laplace(x, self.points) @ self.coefficients
+        return f + x @ weights + constant
+
+    def scores(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
+        """Scores (n, K) of final states (n, m)."""
+        return self.link(self._predictions(x1)).astype(x1.dtype, copy=False)
 
     def state_gradient(self, x1: FloatArray, x0: FloatArray, covector: FloatArray) -> FloatArray:
         """Derivative (n, m) in final states of the scores, summed with weights (n, K)."""
-        weights = (covector * self.slope).astype(self.points.dtype, copy=False)
+        derivative = self.link.derivative(self._predictions(x1))
+        weights = (covector * derivative).astype(self.points.dtype, copy=False)
         x, linear = x1 - self.center, weights @ self.linear_part[0].T
         of_points = weights @ self.coefficients.T
         gradient: FloatArray = linear + self.kernel.laplace_gradient(x, self.points, of_points)
@@ -96,9 +98,9 @@ class GaussianProcessHead:
 
     def variance(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
         """Variance (n, K) of a new observation, in units of the scores."""
-        if self.noise is None:
+        if self.noise is None or not isinstance(self.link, AffineLink):
             raise ValueError("This head was fitted to classes, and knows of no variance.")
-        variance: FloatArray = self.noise(x1 - self.center, self.kernel) * self.slope**2
+        variance: FloatArray = self.noise(x1 - self.center, self.kernel) * self.link.slope**2
         return variance
 
     def attributes(self) -> dict[str, Any]:

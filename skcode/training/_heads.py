@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skcode.gaussian_process import (
+    AffineLink,
     Evidence,
     GaussianProcessHead,
     GaussianProcessReadout,
     Hyperparameters,
+    Link,
     NoiseModel,
     Regression,
     calibrate_sigmoids,
@@ -28,6 +30,7 @@ from skcode.gaussian_process import (
     fit_landmarks,
 )
 from skcode.model import ClassificationTarget, RegressionTarget, Target
+from skcode.training._ascent import ascend
 from skcode.training._member import Member, as_reached, fitted_state
 from skcode.training._rows import Rows
 from skcode.utils._blocks import OrderedMap
@@ -43,6 +46,9 @@ _ANCHORS = 256
 #: rows of heads that only stand in: for callbacks, which ask after each iteration, and after an
 #: interrupt
 _PROVISIONAL_ROWS, _PROVISIONAL_EVIDENCE = 400, 128
+#: steps through the evidence, from so many distinct rows on: with fewer they change little, and
+#: cost more than all the rest
+_STEPS, _ROWS_FOR_STEPS = 60, 700
 #: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
 _LEAST_WEIGHT = 1e-12
 #: rows from which landmarks become fewer, with the root of the rows, and the least of them
@@ -70,15 +76,18 @@ class FlowTargets:
         Weighted mean of the outputs, and the root of their mean square around it.
     folds : ndarray of shape (n,) or None
         Member whose flow leaves the row out; None where all rows train all flows.
+    trains : bool
+        Whether controls are trained at all.
     """
 
     target: Target
     mean: FloatArray
     scale: float
     folds: IntArray | None
+    trains: bool = True
 
     @classmethod
-    def learn(cls, target: Target, rows: Rows, n_members: int) -> FlowTargets:
+    def learn(cls, target: Target, rows: Rows, n_members: int, trains: bool = True) -> FlowTargets:
         """From the training rows, which are in canonical order where they are few."""
         outputs, share = outputs_of(target, rows.y), rows.weight / rows.weight.sum()
         mean = share @ outputs
@@ -94,7 +103,7 @@ class FlowTargets:
             for stratum in np.unique(strata):
                 among = np.flatnonzero(strata == stratum)
                 folds[among] = np.arange(len(among)) % n_members
-        return cls(target, mean, scale if scale > 0 else 1.0, folds)
+        return cls(target, mean, scale if scale > 0 else 1.0, folds, trains)
 
     @property
     def single(self) -> RegressionTarget:
@@ -189,7 +198,22 @@ def fit_heads(
     weight = np.maximum(weight / weight.mean(), _LEAST_WEIGHT)
     outputs = flow_targets.standardised(rows.y)
     sample = _sample(len(outputs), readout, rng)
-    hyperparameters = _hyperparameters(members, rows, outputs, weight, sample, mapper)
+    evidence_rows = Rows(*(part[sample.evidence] for part in (rows.X, outputs, weight)))
+    relative = None
+    n_steps = readout.n_steps
+    if n_steps is None:
+        n_steps = _STEPS if len(outputs) >= _ROWS_FOR_STEPS else 0
+    if n_steps and flow_targets.trains:
+        relative = _ascend(
+            members,
+            Rows(rows.X, outputs, weight),
+            evidence_rows,
+            flow_targets,
+            n_steps,
+            rng,
+            mapper,
+        )
+    hyperparameters = _hyperparameters(members, evidence_rows, relative)
     tasks = [
         (member, rows.X, outputs, weight, counts, each, sample)
         for member, each in zip(members, hyperparameters, strict=True)
@@ -202,7 +226,7 @@ def fit_heads(
     if folds is not None and folds.max() < len(members):
         # of each row the member whose flow has not seen it
         left_out = left_out[folds, np.arange(len(outputs))][None]
-    slope, bias = _calibration(flow_targets, left_out, rows, sample.asked)
+    link = _link(flow_targets, left_out, rows, sample.asked)
     noises: list[NoiseModel | None] = [None] * len(members)
     if isinstance(flow_targets.target, RegressionTarget):
         residuals = (outputs[sample.asked] - left_out.mean(axis=0)) * np.sqrt(
@@ -221,8 +245,7 @@ def fit_heads(
             center,
             regression.points,
             regression.coefficients,
-            slope,
-            bias,
+            link,
             noise,
         )
         # what the flow knows of its parameters is large, and no prediction asks for it
@@ -241,7 +264,7 @@ def fit_provisional_heads(members: Sequence[Member], rows: Rows, flow_targets: F
             members,
             Rows(*(part[some] for part in rows)),
             replace(flow_targets, folds=folds),
-            GaussianProcessReadout(n_evidence=_PROVISIONAL_EVIDENCE),
+            GaussianProcessReadout(n_evidence=_PROVISIONAL_EVIDENCE, n_steps=0),
             np.random.default_rng(0),
             serial,
         )
@@ -267,25 +290,62 @@ def _states(member: Member, X: Array) -> FloatArray:
     return states
 
 
-def _hyperparameters(
+def _evidence(member: Member, rows: Rows) -> Evidence:
+    states = _states(member, rows.X)
+    return Evidence(states - states.mean(axis=0), rows.y, rows.weight)
+
+
+def _ascend(
     members: Sequence[Member],
     rows: Rows,
-    outputs: FloatArray,
-    weight: FloatArray,
-    sample: _Sample,
+    evidence_rows: Rows,
+    flow_targets: FlowTargets,
+    n_steps: int,
+    rng: np.random.Generator,
     mapper: OrderedMap,
+) -> FloatArray:
+    """Train the controls on through the evidence, in place.
+
+    Returns the mean of the logarithms that were reached, in units of the states.
+    """
+    tasks = []
+    for number, (member, seed) in enumerate(zip(members, rng.spawn(len(members)), strict=True)):
+        own = rows
+        if flow_targets.folds is not None:
+            kept = flow_targets.folds != number
+            own = Rows(*(part[kept] for part in rows))
+        tasks.append((member, own, evidence_rows, n_steps, seed))
+    relative = []
+    for member, (controls, logs) in zip(members, mapper(_ascend_member, tasks), strict=True):
+        theta = member.theta.copy()
+        theta[: controls.size] = controls.ravel()
+        member.move(theta)
+        relative.append(logs)
+    mean: FloatArray = np.mean(relative, axis=0)
+    return mean
+
+
+def _ascend_member(
+    member: Member, rows: Rows, evidence_rows: Rows, n_steps: int, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Controls, and logarithms in units of the states."""
+    evidence = _evidence(member, evidence_rows)
+    controls, logs = ascend(member, rows, evidence.start, n_steps, rng)
+    return controls, evidence.relative(logs)
+
+
+def _hyperparameters(
+    members: Sequence[Member], rows: Rows, relative: FloatArray | None
 ) -> list[Hyperparameters]:
     """Kernel and noise of each member, in units of its own distances.
 
-    The ascent is the first member's: what it finds holds for the others, whose states follow the
+    The search is the first member's: what it finds holds for the others, whose states follow the
     same law.
     """
-    X, y, w = (part[sample.evidence] for part in (rows.X, outputs, weight))
-    evidences = []
-    for member in members:
-        states = _states(member, X)
-        evidences.append(Evidence(states - states.mean(axis=0), y, w))
-    relative = evidences[0].relative(evidences[0].maximise())
+    evidences = [_evidence(member, rows) for member in members]
+    first = evidences[0]
+    found = first.maximise(None if relative is None else first.start + relative)
+    relative = first.relative(found)
     return [each.hyperparameters(each.start + relative) for each in evidences]
 
 
@@ -322,19 +382,13 @@ def _fit_noise(
     return NoiseModel.fit(states, residuals, between, hyperparameters, anchors)
 
 
-def _calibration(
-    flow_targets: FlowTargets, left_out: FloatArray, rows: Rows, asked: IntArray
-) -> tuple[FloatArray, FloatArray]:
-    """Slope and bias (K,) that make scores of what the process predicts."""
-    target, dtype = flow_targets.target, left_out.dtype
+def _link(flow_targets: FlowTargets, left_out: FloatArray, rows: Rows, asked: IntArray) -> Link:
+    """What makes scores of what the process predicts."""
+    target, mean, scale = flow_targets.target, flow_targets.mean, flow_targets.scale
     K = left_out.shape[2]
     if isinstance(target, RegressionTarget):
-        slope, bias = np.full(K, flow_targets.scale), flow_targets.mean
-    else:
-        y, weight = rows.y[asked], rows.weight[asked] * _raised(rows.weight)
-        if target.n_outputs == K and K > 1 and isinstance(target, ClassificationTarget):
-            temperature, bias = calibrate_softmax(left_out, y, weight)
-            slope = np.full(K, temperature)
-        else:
-            slope, bias = calibrate_sigmoids(left_out, y, weight)
-    return slope.astype(dtype), bias.astype(dtype)
+        return AffineLink(np.full(K, scale), mean)
+    y, weight = rows.y[asked], rows.weight[asked] * _raised(rows.weight)
+    if target.n_outputs == K and K > 1 and isinstance(target, ClassificationTarget):
+        return calibrate_softmax(left_out, y, weight, mean, scale)
+    return calibrate_sigmoids(left_out, y, weight, mean, scale)
