@@ -33,6 +33,7 @@ from skcode.model import ClassificationTarget, Model, MultilabelTarget, Regressi
 from skcode.objective import EvidenceObjective
 from skcode.readouts import LinearReadout
 from skcode.training import FlowTargets, Rows, draw_projection
+from skcode.utils._cholesky import factor_in_place, solve_factor
 
 KERNEL = Kernel(0.7, 2.0, 0.4, 1.5, 0.3)
 HYPERPARAMETERS = Hyperparameters(KERNEL, 0.1)
@@ -161,7 +162,7 @@ def test_the_evidence_of_little_is_finite(case):
     evidence = Evidence(x, y - y.mean(), weight)
     kernel, noise = evidence.hyperparameters(evidence.maximise())
     assert np.isfinite([*parts_of(kernel), noise]).all()
-    fitted = fit_exact(x, y, weight, np.ones(n), Hyperparameters(kernel, noise))
+    fitted = fit_exact(x, y, weight, np.ones(n), Hyperparameters(kernel, noise), np.arange(n))
     assert np.isfinite(kernel(x + 1, x) @ fitted.coefficients).all()
 
 
@@ -194,7 +195,9 @@ def test_the_ascent_survives_where_the_matrix_is_not_positive(data):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_exact_regression_is_the_dense_formula(data, dtype):
     x, y, weight = data
-    fitted = fit_exact(x.astype(dtype), y, weight, np.ones(len(x)), HYPERPARAMETERS)
+    fitted = fit_exact(
+        x.astype(dtype), y, weight, np.ones(len(x)), HYPERPARAMETERS, np.arange(len(x))
+    )
     predicted = KERNEL(x[:5].astype(dtype) + dtype(0.1), fitted.points) @ fitted.coefficients
     assert predicted.dtype == dtype
     tolerance = 1e-7 if dtype is np.float64 else 1e-3
@@ -202,19 +205,37 @@ def test_exact_regression_is_the_dense_formula(data, dtype):
     np.testing.assert_allclose(predicted, expected, rtol=tolerance, atol=tolerance)
 
 
-def test_left_out_predictions_are_those_of_refits(data):
+@pytest.mark.parametrize("asked", [np.arange(40), np.array([3, 7, 20, 39])], ids=["all", "some"])
+def test_left_out_predictions_are_those_of_refits(data, asked):
     x, y, weight = data
-    fitted = fit_exact(x, y, weight, np.ones(len(x)), HYPERPARAMETERS)
-    for i in range(0, len(x), 7):
+    fitted = fit_exact(x, y, weight, np.ones(len(x)), HYPERPARAMETERS, asked)
+    assert len(fitted.left_out) == len(asked)
+    for i, left_out in list(zip(asked, fitted.left_out, strict=True))[::3]:
         rest = np.arange(len(x)) != i
         refit = solve(x[rest], y[rest], weight[rest], x[i : i + 1])
-        np.testing.assert_allclose(fitted.left_out[i], refit[0], rtol=1e-6)
+        np.testing.assert_allclose(left_out, refit[0], rtol=1e-6)
+
+
+def test_the_lower_triangle_of_the_kernel_in_blocks(data, monkeypatch):
+    x = data[0]
+    monkeypatch.setattr("skcode.gaussian_process._kernel._BLOCK_ENTRIES", 100)
+    np.testing.assert_allclose(np.tril(KERNEL.lower(x)), np.tril(KERNEL(x, x)), rtol=1e-12)
+
+
+def test_systems_are_solved_in_blocks(monkeypatch):
+    monkeypatch.setattr("skcode.utils._cholesky._BLOCK", 7)
+    rng = np.random.default_rng(0)
+    A = np.cov(rng.standard_normal((30, 100)))
+    B = rng.standard_normal((30, 2))
+    L = A.copy()
+    assert factor_in_place(L)
+    np.testing.assert_allclose(solve_factor(L, B), np.linalg.solve(A, B), rtol=1e-10)
 
 
 def test_of_merged_rows_one_copy_is_left_out(data):
     x, y, _ = data
     counts = np.random.default_rng(2).integers(1, 4, len(x)).astype(float)
-    fitted = fit_exact(x, y, counts, counts, HYPERPARAMETERS)
+    fitted = fit_exact(x, y, counts, counts, HYPERPARAMETERS, np.arange(len(x)))
     for i in range(0, len(x), 5):
         fewer = counts - (np.arange(len(x)) == i)
         rest = fewer > 0
@@ -225,7 +246,7 @@ def test_of_merged_rows_one_copy_is_left_out(data):
 def test_landmarks_at_all_rows_are_exact(data):
     x, y, weight = data
     counts, every = np.ones(len(x)), np.arange(len(x))
-    exact = fit_exact(x, y, weight, counts, HYPERPARAMETERS)
+    exact = fit_exact(x, y, weight, counts, HYPERPARAMETERS, np.arange(len(x)))
     fitted = fit_landmarks(x, y, weight, counts, HYPERPARAMETERS, every, every)
     predicted = [KERNEL(x + 0.1, each.points) @ each.coefficients for each in (exact, fitted)]
     np.testing.assert_allclose(predicted[1], predicted[0], rtol=1e-6, atol=1e-8)
@@ -253,7 +274,9 @@ def test_landmarks_leave_out_what_a_refit_of_the_same_features_leaves_out(data):
 def test_equal_rows_without_noise_are_no_obstacle():
     x = np.zeros((30, 2), np.float32)
     hyperparameters = Hyperparameters(KERNEL, 1e-12)
-    fitted = fit_exact(x, np.ones((30, 1)), np.ones(30), np.ones(30), hyperparameters)
+    fitted = fit_exact(
+        x, np.ones((30, 1)), np.ones(30), np.ones(30), hyperparameters, np.arange(30)
+    )
     predicted = KERNEL(x, fitted.points) @ fitted.coefficients
     np.testing.assert_allclose(predicted, 1, atol=1e-2)
 
@@ -261,7 +284,7 @@ def test_equal_rows_without_noise_are_no_obstacle():
 def test_states_that_overflow_are_told():
     x = np.array([[1e200], [-1e200]])
     with pytest.raises(ValueError, match=r"Scale X"), np.errstate(over="ignore", invalid="ignore"):
-        fit_exact(x, x, np.ones(2), np.ones(2), HYPERPARAMETERS)
+        fit_exact(x, x, np.ones(2), np.ones(2), HYPERPARAMETERS, np.arange(2))
 
 
 # -- calibration ---------------------------------------------------------------------------------

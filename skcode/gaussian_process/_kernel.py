@@ -20,8 +20,8 @@ from skcode.utils._typing import FloatArray
 #: a Laplace kernel with less than this share of the amplitude is left out: its distances cost more
 #: than it adds
 _LEAST_SHARE = 1e-3
-#: entries of a block of distances, which are computed in double precision: 64 MB
-_BLOCK_ENTRIES = 2**23
+#: entries of a block, whose distances are computed in double precision: 4 MB stay near the core
+_BLOCK_ENTRIES = 2**19
 
 
 @dataclass(frozen=True)
@@ -68,31 +68,50 @@ class Kernel:
         """The matrix k(x_i, z_j) (n, J), in the float type of x."""
         return self._matrix(x, z, linear=True)
 
+    def lower(self, x: FloatArray) -> FloatArray:
+        """The matrix k(x_i, x_j) (n, n) on and below the diagonal, which is all a factor reads."""
+        n = len(x)
+        K = np.zeros((n, n), x.dtype)
+        for rows in self._blocks(n, n):
+            K[rows, : rows.stop] = self._block(x[rows], x[: rows.stop], linear=True)
+        return K
+
     def laplace(self, x: FloatArray, z: FloatArray) -> FloatArray:
         """The same matrix of the Laplace kernels alone, without c <x, z> + 1."""
         return self._matrix(x, z, linear=False)
 
     def _matrix(self, x: FloatArray, z: FloatArray, linear: bool) -> FloatArray:
         K = np.empty((len(x), len(z)), x.dtype)
-        n_rows = max(_BLOCK_ENTRIES // max(len(z), 1), 1)
-        for start in range(0, len(x), n_rows):
-            rows = slice(start, start + n_rows)
+        for rows in self._blocks(len(x), len(z)):
             K[rows] = self._block(x[rows], z, linear)
         return K
+
+    @staticmethod
+    def _blocks(n: int, n_columns: int) -> list[slice]:
+        n_rows = max(_BLOCK_ENTRIES // max(n_columns, 1), 1)
+        return [slice(start, min(start + n_rows, n)) for start in range(0, n, n_rows)]
 
     def _block(self, x: FloatArray, z: FloatArray, linear: bool) -> FloatArray:
         one, two = self.amplitudes
         product = x @ z.T
-        K = self.linear * product + 1 if linear else np.zeros_like(product)
-        if one:
-            distance = cdist(x, z, "cityblock").astype(x.dtype)
-            distance *= -1 / self.length_l1
-            K += one * np.exp(distance, out=distance)
-        if two:
-            distance = distances_l2(x, z, product)
-            distance *= -1 / self.length_l2
-            K += two * np.exp(distance, out=distance)
-        return K.astype(x.dtype, copy=False)
+        terms = []
+        for amplitude, length, metric in (
+            (one, self.length_l1, lambda: cdist(x, z, "cityblock").astype(x.dtype)),
+            (two, self.length_l2, lambda: distances_l2(x, z, product)),
+        ):
+            if amplitude:
+                term = metric()
+                term *= -1 / length
+                np.exp(term, out=term)
+                term *= amplitude
+                terms.append(term)
+        K = product
+        K *= self.linear if linear else 0.0
+        if linear:
+            K += 1
+        for term in terms:
+            K += term
+        return K
 
     def laplace_gradient(self, x: FloatArray, z: FloatArray, weights: FloatArray) -> FloatArray:
         """Derivatives in x_i (n, m) of sum_j weights_ij k(x_i, z_j), of the Laplace kernels alone.
@@ -100,9 +119,7 @@ class Kernel:
         At a point itself, where the kernels have a kink, theirs is zero.
         """
         gradient = np.empty_like(x)
-        n_rows = max(_BLOCK_ENTRIES // max(len(z), 1), 1)
-        for start in range(0, len(x), n_rows):
-            rows = slice(start, start + n_rows)
+        for rows in self._blocks(len(x), len(z)):
             gradient[rows] = self._block_gradient(x[rows], z, weights[rows])
         return gradient
 

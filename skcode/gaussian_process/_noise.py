@@ -19,7 +19,8 @@ import numpy as np
 
 from skcode.gaussian_process._evidence import Hyperparameters
 from skcode.gaussian_process._kernel import Kernel
-from skcode.gaussian_process._regression import inverse_of_factor
+from skcode.gaussian_process._regression import factor_of
+from skcode.utils._cholesky import inverse_factor
 from skcode.utils._typing import FloatArray, IntArray
 
 #: minus the mean of the logarithm of a squared standard normal number, and the variance of it
@@ -89,7 +90,8 @@ class NoiseModel:
         """
         kernel, noise = hyperparameters
         points = np.ascontiguousarray(states[anchors])
-        inverse, _ = inverse_of_factor(kernel, points, np.full(len(points), noise, points.dtype))
+        factor, _ = factor_of(kernel, points, np.full(len(points), noise, points.dtype))
+        inverse = inverse_factor(factor)
         start = cls(points, inverse, noise, np.empty(0), np.empty(0), np.empty(0))
         level, features = start._of_states(states, kernel)
         squares = residuals.astype(np.float64) ** 2

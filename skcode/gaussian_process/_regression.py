@@ -1,7 +1,8 @@
 r"""Regression by a Gaussian process: exact, or on landmarks, with leave-one-out predictions.
 
 With all rows, C = K + sigma^2 S^{-1} is factored once: coefficients C^{-1} Y, and the prediction of
-row i by the others is :math:`y_i - [C^{-1} Y]_i / [C^{-1}]_{ii}`, exactly.
+row i by the others is :math:`y_i - [C^{-1} Y]_i / [C^{-1}]_{ii}`, exactly. The rows of which that
+is asked come last: the last entries of the diagonal of C^{-1} need the last corner of its factor.
 
 With J landmarks z, features phi(x) = L^{-1} k(z, x), L L^T = k(z, z), make it ridge regression with
 normal equations J x J, summed in the order of blocks: n J^2 operations, linear in n.
@@ -18,7 +19,7 @@ import numpy as np
 
 from skcode.gaussian_process._evidence import Hyperparameters
 from skcode.gaussian_process._kernel import Kernel
-from skcode.utils._cholesky import factor_in_place, inverse_factor
+from skcode.utils._cholesky import factor_in_place, inverse_factor, solve_factor
 from skcode.utils._typing import FloatArray, IntArray
 
 #: what is added to a diagonal, in units of rounding times the mean diagonal: what products of
@@ -37,8 +38,8 @@ class Regression(NamedTuple):
         Rows or landmarks, in the float type of the states.
     coefficients : ndarray of shape (J, K)
         Predictions are k(x, points) @ coefficients.
-    left_out : ndarray of shape (n, K) or (q, K)
-        Prediction of each row without it; on landmarks for the rows that were asked for.
+    left_out : ndarray of shape (q, K)
+        Prediction of each row that was asked for without it.
 
     Examples
     --------
@@ -59,6 +60,7 @@ def fit_exact(
     weight: FloatArray,
     counts: FloatArray,
     hyperparameters: Hyperparameters,
+    asked: IntArray,
 ) -> Regression:
     """Regression on all rows.
 
@@ -74,6 +76,8 @@ def fit_exact(
         How many observations a row stands for.
     hyperparameters : Hyperparameters
         Kernel and noise.
+    asked : ndarray of shape (q,)
+        Rows for which predictions without them are asked for.
 
     Returns
     -------
@@ -87,34 +91,38 @@ def fit_exact(
     >>> x = np.linspace(-1, 1, 50)[:, None]
     >>> hyperparameters = Hyperparameters(Kernel(1.0, 1.0, 0.0, 1.0, 1.0), 1e-3)
     >>> ones = np.ones(50)
-    >>> fitted = fit_exact(x, x**2, ones, ones, hyperparameters)
+    >>> fitted = fit_exact(x, x**2, ones, ones, hyperparameters, np.arange(50))
     >>> bool(np.abs(fitted.left_out - x**2)[1:-1].max() < 0.02)
     True
     """
     kernel, noise = hyperparameters
-    dtype = states.dtype
+    n, q, dtype = len(states), len(asked), states.dtype
+    if q < n:
+        others = np.ones(n, dtype=bool)
+        others[asked] = False
+        order = np.concatenate([np.flatnonzero(others), asked])
+        states, targets, weight, counts = (a[order] for a in (states, targets, weight, counts))
     variance = (noise / weight).astype(dtype)
-    inverse, added = inverse_of_factor(kernel, states, variance)
-    coefficients = inverse.T @ (inverse @ targets.astype(dtype))
-    diagonal = np.einsum("ij,ij->j", inverse, inverse)
+    L, added = factor_of(kernel, states, variance)
+    coefficients = solve_factor(L, targets.astype(dtype))
+    corner = inverse_factor(L[n - q :, n - q :])
+    diagonal = np.einsum("ij,ij->j", corner, corner)
     # one copy less: its noise is s / (s - 1) times as large, infinite for a single row
-    own = variance + added
+    own, counts = (variance + added)[n - q :], counts[n - q :]
     with np.errstate(divide="ignore", invalid="ignore"):
         fewer = np.where(counts > 1, own * counts / (counts - 1), np.inf)
         factor = np.where(
             np.isinf(fewer), 1 / diagonal, fewer / (1 + (fewer - own) * diagonal)
         ).astype(dtype)
-    left_out = targets - coefficients * factor[:, None]
+    left_out = targets[n - q :] - coefficients[n - q :] * factor[:, None]
     return Regression(states, coefficients, left_out)
 
 
-def inverse_of_factor(
-    kernel: Kernel, states: FloatArray, variance: FloatArray
-) -> tuple[FloatArray, float]:
-    """L^{-1} of L L^T = k(states, states) + diag(variance), and what had to be added to it."""
+def factor_of(kernel: Kernel, states: FloatArray, variance: FloatArray) -> tuple[FloatArray, float]:
+    """L of L L^T = k(states, states) + diag(variance), and what had to be added to it."""
     n = len(states)
     eps = float(np.finfo(states.dtype).eps)
-    C = kernel(states, states)
+    C = kernel.lower(states)
     mean = float(np.mean(np.diag(C) + variance))
     if not np.isfinite(mean):
         raise ValueError(
@@ -125,9 +133,9 @@ def inverse_of_factor(
     while True:
         C[np.diag_indices(n)] += variance + added
         if factor_in_place(C):
-            return inverse_factor(C), added
+            return C, added
         added *= 10
-        C = kernel(states, states)
+        C = kernel.lower(states)
 
 
 def fit_landmarks(
@@ -182,7 +190,7 @@ def fit_landmarks(
     kernel, noise = hyperparameters
     points = np.ascontiguousarray(states[landmarks])
     dtype, J = states.dtype, len(landmarks)
-    inverse, _ = inverse_of_factor(kernel, points, np.zeros(J, dtype))
+    inverse = inverse_factor(factor_of(kernel, points, np.zeros(J, dtype))[0])
     normal = np.zeros((J, J))
     moment = np.zeros((J, targets.shape[1]))
     blocks = [slice(i, i + _BLOCK_ROWS) for i in range(0, len(states), _BLOCK_ROWS)]

@@ -158,13 +158,12 @@ def _sample(n: int, readout: GaussianProcessReadout, rng: np.random.Generator) -
         return np.sort(rng.choice(n, most, replace=False, shuffle=False))
 
     landmarks = None
-    asked: IntArray = np.arange(n)
     evidence = some(readout.n_evidence)
     if n > readout.n_exact:
         fewer = readout.n_landmarks * np.sqrt(min(1.0, _ROWS_OF_ALL_LANDMARKS / n))
         least = min(_FEWEST_LANDMARKS, readout.n_landmarks)
         landmarks = some(max(int(fewer), least))
-        asked = some(_MOST_LEFT_OUT)
+    asked = some(_MOST_LEFT_OUT)
     # anchors are among the rows that are left out
     anchors = np.sort(rng.choice(len(asked), min(_ANCHORS, len(asked)), replace=False))
     return _Sample(evidence, landmarks, asked, anchors)
@@ -363,7 +362,7 @@ def _fit_member(
     center = states.mean(axis=0)
     states -= center
     if sample.landmarks is None:
-        return center, fit_exact(states, outputs, weight, counts, hyperparameters)
+        return center, fit_exact(states, outputs, weight, counts, hyperparameters, sample.asked)
     return center, fit_landmarks(
         states, outputs, weight, counts, hyperparameters, sample.landmarks, sample.asked
     )

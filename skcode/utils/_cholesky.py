@@ -35,6 +35,18 @@ def factor_in_place(A: FloatArray) -> bool:
     return bool(np.isfinite(A[-1, -1]))
 
 
+def solve_factor(L: FloatArray, B: FloatArray) -> FloatArray:
+    """(L L^T)^{-1} B for a few columns B (n, K), by substitution of blocks."""
+    n, X = len(L), np.array(B)
+    blocks = [slice(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK)]
+    inverses = [inverse_factor(L[rows, rows]) for rows in blocks]
+    for rows, inverse in zip(blocks, inverses, strict=True):
+        X[rows] = inverse @ (X[rows] - L[rows, : rows.start] @ X[: rows.start])
+    for rows, inverse in zip(reversed(blocks), reversed(inverses), strict=True):
+        X[rows] = inverse.T @ (X[rows] - L[rows.stop :, rows].T @ X[rows.stop :])
+    return X
+
+
 def inverse_factor(L: FloatArray) -> FloatArray:
     """L^{-1} of a lower triangular L, in the float type of L, by products of halves."""
     n = len(L)
