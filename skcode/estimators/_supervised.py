@@ -129,6 +129,7 @@ class SupervisedBase(ControlledODEBase):
         with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
             known = self.ensemble_.target if goes_on else None
             rows, target = self._prepare(X, y, sample_weight, known, reset=not goes_on)
+            target.check_whole(rows.y)
             validation = self._validation_rows(target, X_val, y_val, sample_weight_val)
             random_state = check_random_state(self.random_state)
             # a training that goes on keeps its readout, even where "auto" would now take another

@@ -34,7 +34,10 @@ class Evidence:
         self.groups = [
             np.flatnonzero(groups == group) for group in range(groups.max(initial=-1) + 1)
         ]
-        self.n_values = iterate.total * iterate.objective.n_outputs
+        # how many residuals the noise is estimated from; those of a degree of one count twice, as
+        # sigma^2 stands in their density with another power
+        degree = iterate.objective.loss.degree
+        self.n_values = iterate.total * iterate.objective.n_outputs * (2 / degree)
         self.best: Posterior | None = None
         self._highest = -np.inf
         self._stalled = 0
@@ -57,10 +60,19 @@ class Evidence:
             iterate.prior_precision[group] = old ** (1 - self.rate) * new**self.rate
         if iterate.objective.loss.has_noise:
             n = self.n_values
-            residual = 2 * iterate.total * iterate.equations.value
+            residual = 2 * iterate.total * self._dispersion()
+            if not np.isfinite(residual):
+                return self._stalled
             new = max(n - effective_total, _LEAST_RESIDUAL_SHARE * n) / max(residual, 1e-9 * n)
             iterate.noise_precision = iterate.noise_precision ** (1 - self.rate) * new**self.rate
         return self._stalled
+
+    def _dispersion(self) -> float:
+        """Half the mean squared residual, in units of what the noise is a factor of."""
+        iterate = self.iterate
+        if iterate.objective.loss.quadratic:
+            return iterate.equations.value
+        return iterate.objective.dispersion(iterate.theta)
 
     def _compare(self, factor: ArrowheadFactor) -> None:
         """Laplace evidence up to constants; the highest so far is kept."""

@@ -152,7 +152,7 @@ class GaussNewton(Solver):
         monitor: Monitor,
     ) -> Phase:
         """Up to `budget` steps on the rows of one objective."""
-        readout_steps = 1 if objective.loss.has_noise else 2
+        readout_steps = 1 if objective.loss.quadratic else 2
         iterate = Iterate(objective, theta, self.damping, strengths, readout_steps)
         evidence = Evidence(iterate, self.rate) if objective.alpha is None else None
         converged, message, stopped, n_iter = False, "max_iter reached", False, 0

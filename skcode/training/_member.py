@@ -146,8 +146,9 @@ def train(
         # neither the validation part nor the callbacks are kept with the model
         monitor.validate = monitor.should_stop = None
     theta = monitor.chosen(result.theta)
-    # an iterate that the validation part chose has no posterior; only regression asks for one
-    has_posterior = objective.loss.has_noise and theta is result.theta
+    # an iterate that the validation part chose has no posterior; the squared error alone asks for
+    # one
+    has_posterior = objective.loss.quadratic and theta is result.theta
     member.move(theta, result.posterior if has_posterior else None)
     member.n_iter = max(result.n_iter, 1)
     warned: list[tuple[str, type[Warning]]] = []
