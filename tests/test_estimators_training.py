@@ -1,5 +1,6 @@
 """Training: randomness, curves, stopping, streams, interrupts, printing."""
 
+import io
 import threading
 import time
 import warnings
@@ -319,7 +320,7 @@ def test_bad_solver_parameters_are_named_by_fit_and_partial_fit(friedman, solver
 def test_partial_fit_needs_a_stochastic_solver(friedman, solver):
     for model in (regressor(solver=solver), classifier(solver=solver)):
         assert not hasattr(model, "partial_fit")
-        with pytest.raises(AttributeError, match="partial_fit"):
+        with pytest.raises(AttributeError, match="'partial_fit': .*a stochastic solver"):
             model.partial_fit(*friedman)
     assert not hasattr(ControlledODETransformer(), "partial_fit")
 
@@ -374,8 +375,8 @@ class InterruptedMonitor(_monitor.TrainingMonitor):
     calls = 0
     at = 3
 
-    def __call__(self, theta, loss):
-        stop = super().__call__(theta, loss)
+    def __call__(self, theta, loss, parts=None):
+        stop = super().__call__(theta, loss, parts)
         type(self).calls += 1
         if type(self).calls == self.at:
             raise KeyboardInterrupt
@@ -536,6 +537,50 @@ def test_verbose_prints_a_line_an_iteration(friedman, capsys, solver):
     assert "member 2, iteration 1," in "\n".join(lines)
     regressor(solver=solver).fit(X, y)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("readout", ["linear", "gaussian_process"])
+def test_what_verbose_prints_of_the_evidence_falls(capsys, readout):
+    X, y = make_friedman1(200, n_features=5, noise=1.0, random_state=0)
+    model = regressor(n_fields=16, verbose=True, readout=readout, max_iter=12).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    said = [float(line.split("negative log-evidence ")[1].split(",")[0]) for line in lines]
+    # the loss and its penalty need not: the strength of the penalty changes with each step
+    assert np.all(np.diff(np.minimum.accumulate(said)) <= 0)
+    assert sum(np.diff(said) > 0) <= 3 < len(said)
+    data = [float(line.split("data ")[1].split(",")[0]) for line in lines]
+    assert all(d < loss for d, loss in zip(data, model.loss_curve_, strict=True))
+    # where the penalty is given, the loss with it falls at each step
+    fixed = regressor(verbose=True, readout=readout, alpha=1e-3).fit(X, y)
+    assert "evidence" not in capsys.readouterr().out
+    assert np.all(np.diff(fixed.loss_curve_) <= 0)
+
+
+class Stream(io.StringIO):
+    """Standard output that keeps what comes in one piece."""
+
+    def __init__(self):
+        super().__init__()
+        self.pieces = []
+
+    def write(self, text):
+        self.pieces.append(text)
+        return super().write(text)
+
+
+def test_lines_of_several_jobs_stay_whole_and_name_their_job(friedman, monkeypatch):
+    stream = Stream()
+    monkeypatch.setattr("sys.stdout", stream)
+    with parallel_config("threading"):
+        search = GridSearchCV(regressor(verbose=True), {"alpha": [1e-3, 1e-2]}, cv=2, n_jobs=2)
+        search.fit(*friedman)
+    lines = [piece for piece in stream.pieces if "iteration" in piece]
+    assert all(line.startswith("[ControlledODERegressor") for line in lines)
+    assert all(line.endswith("\n") and line.count("\n") == 1 for line in lines)
+    speakers = {line.split("]")[0] for line in lines}
+    # the refit is in the main thread
+    assert "[ControlledODERegressor" in speakers
+    assert len(speakers) > 1
 
 
 def test_the_default_depth_grows_with_the_distinct_rows():

@@ -159,7 +159,10 @@ class GaussNewton(Solver):
         for _ in range(budget):
             n_iter += 1
             decrease = iterate.step()
-            if stopped := monitor(iterate.theta, iterate.mean_objective):
+            parts = {"data": iterate.equations.value}
+            if evidence is not None:
+                parts["negative log-evidence"] = -evidence.measure()
+            if stopped := monitor(iterate.theta, iterate.mean_objective, parts):
                 converged, message = True, "stopped by the monitor"
                 break
             if decrease <= 1e-2 * tol * iterate.total * iterate.noise_precision:
