@@ -54,6 +54,17 @@ def ctrl_c_field(at):
     return field
 
 
+def interrupting_field(x):
+    """A field that a Ctrl-C meets after the draw, in whichever process it is."""
+    interrupting_field.calls += 1
+    if interrupting_field.calls > 40:
+        raise KeyboardInterrupt
+    return -x
+
+
+interrupting_field.calls = 0
+
+
 #: one family of each kind; neural ones with a kernel, a tape or a law of their own
 FAMILIES = {
     "rank 1": NeuralFields(rank=1),

@@ -149,21 +149,22 @@ def test_an_interrupt_at_any_time(solver, n_jobs):
     for _ in range(5):
         model = ControlledODERegressor(**options)
         timer = threading.Timer(delays.uniform(0, duration), os.kill, (os.getpid(), signal.SIGINT))
+        said = ""
         try:
-            with warnings.catch_warnings(record=True) as seen:
-                warnings.simplefilter("always")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 timer.start()
                 model.fit(X, y)
                 timer.join()
                 # the signal is taken between two instructions
                 time.sleep(0.01)
-        except KeyboardInterrupt:
-            pass
+        except KeyboardInterrupt as interrupt:
+            said = str(interrupt)
         finally:
             timer.join()
         if hasattr(model, "controls_"):
             assert np.isfinite(model.predict(X)).all()
-        if any("interrupted" in str(warning.message) for warning in seen):
+        if "interrupted" in said:
             assert hasattr(model, "controls_")
         # nothing is left behind that would change a fit
         np.testing.assert_array_equal(

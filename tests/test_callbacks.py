@@ -171,7 +171,7 @@ def test_ctrl_c_in_a_callback_leaves_what_was_reached(friedman, task):
 
     whole = regressor(n_members=2).fit(*friedman)
     model = clone(whole).set_callbacks(Impatient())
-    with pytest.warns(UserWarning, match="interrupted"):
+    with pytest.raises(KeyboardInterrupt, match="interrupted"):
         model.fit(*friedman)
     assert len(model.loss_curve_) == (3 if task[0] == "iteration" else len(whole.loss_curve_[0]))
     assert model.loss_curve_ == whole.loss_curve_[0][: len(model.loss_curve_)]

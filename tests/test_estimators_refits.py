@@ -213,9 +213,8 @@ def test_streams_refuse_what_needs_all_rows(friedman):
     for model, target in ((regressor, y), (classifier, labels)):
         stopping = model(solver="adam", early_stopping=True)
         assert not hasattr(stopping, "partial_fit")
-        with pytest.raises(AttributeError, match="partial_fit") as caught:
+        with pytest.raises(AttributeError, match="does not support early_stopping=True"):
             stopping.partial_fit(X, target)
-        assert "does not support early_stopping=True" in str(caught.value.__cause__)
     with pytest.raises(ValueError, match="class_weight='balanced'.*compute_class_weight"):
         classifier(solver="adam", class_weight="balanced").partial_fit(X, labels)
     weights = compute_class_weight("balanced", classes=np.unique(labels), y=labels)

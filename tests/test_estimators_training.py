@@ -1,14 +1,17 @@
 """Training: randomness, curves, stopping, streams, interrupts, printing."""
 
+import io
 import threading
 import time
 import warnings
 
 import numpy as np
 import pytest
-from helpers import ctrl_c_field
+from helpers import ctrl_c_field, interrupting_field
+from joblib import parallel_config
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import GridSearchCV
 
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
 from skcode.fields import FunctionFields, NeuralFields
@@ -317,7 +320,7 @@ def test_bad_solver_parameters_are_named_by_fit_and_partial_fit(friedman, solver
 def test_partial_fit_needs_a_stochastic_solver(friedman, solver):
     for model in (regressor(solver=solver), classifier(solver=solver)):
         assert not hasattr(model, "partial_fit")
-        with pytest.raises(AttributeError, match="partial_fit"):
+        with pytest.raises(AttributeError, match="'partial_fit': .*a stochastic solver"):
             model.partial_fit(*friedman)
     assert not hasattr(ControlledODETransformer(), "partial_fit")
 
@@ -372,8 +375,8 @@ class InterruptedMonitor(_monitor.TrainingMonitor):
     calls = 0
     at = 3
 
-    def __call__(self, theta, loss):
-        stop = super().__call__(theta, loss)
+    def __call__(self, theta, loss, parts=None):
+        stop = super().__call__(theta, loss, parts)
         type(self).calls += 1
         if type(self).calls == self.at:
             raise KeyboardInterrupt
@@ -390,7 +393,7 @@ def test_an_interrupt_leaves_a_usable_model(friedman, monkeypatch, solver, n_mem
     monitor = type("Monitor", (InterruptedMonitor,), {"calls": 0, "at": at})
     monkeypatch.setattr(_training, "TrainingMonitor", monitor)
     model = regressor(solver=solver, n_members=n_members, max_iter=20)
-    with pytest.warns(UserWarning, match="interrupted"):
+    with pytest.raises(KeyboardInterrupt, match="interrupted"):
         model.fit(X, y)
     # one Ctrl-C ends the fit, not only the member that it meets
     assert monitor.calls == at
@@ -406,7 +409,7 @@ def test_an_interrupt_before_the_first_iteration(friedman, monkeypatch):
 
     monkeypatch.setattr(GaussNewton, "minimize", minimize)
     model = regressor()
-    with pytest.warns(UserWarning, match="interrupted"):
+    with pytest.raises(KeyboardInterrupt, match="interrupted"):
         model.fit(*friedman)
     assert np.isfinite(model.predict(friedman[0])).all()
 
@@ -418,7 +421,7 @@ def test_an_interrupt_keeps_the_best_iterate(friedman, monkeypatch):
     monitor = type("Monitor", (InterruptedMonitor,), {"calls": 0, "at": 5})
     monkeypatch.setattr(_training, "TrainingMonitor", monitor)
     model = regressor(solver="sgd", early_stopping=True, max_iter=20)
-    with pytest.warns(UserWarning, match="interrupted"):
+    with pytest.raises(KeyboardInterrupt, match="interrupted"):
         model.fit(X, y, X_val=X[:50], y_val=y[:50])
     best = model.validation_scores_[int(np.argmin(model.validation_loss_curve_))]
     assert model.score(X[:50], y[:50]) == pytest.approx(best)
@@ -429,17 +432,18 @@ def test_an_interrupt_keeps_the_best_iterate(friedman, monkeypatch):
 def test_ctrl_c_anywhere_in_an_ensemble_leaves_the_members_that_moved(friedman, solver):
     X, y = friedman
 
-    def fitted(field):
+    def specified(field):
         family = FunctionFields([field]) | NeuralFields()
-        return regressor(vector_fields=family, solver=solver, n_members=3, max_iter=3).fit(X, y)
+        return regressor(vector_fields=family, solver=solver, n_members=3, max_iter=3)
 
     undisturbed = ctrl_c_field(at=0)
-    whole = fitted(undisturbed)
+    whole = specified(undisturbed).fit(X, y)
     reached = set()
     for share in (0.05, 0.4, 0.5, 0.6, 0.95):
-        with pytest.warns(UserWarning, match="interrupted"):
-            # the first calls are those of the draws, before there is anything to keep
-            model = fitted(ctrl_c_field(at=4 + int(share * (undisturbed.calls - 4))))
+        # the first calls are those of the draws, before there is anything to keep
+        model = specified(ctrl_c_field(at=4 + int(share * (undisturbed.calls - 4))))
+        with pytest.raises(KeyboardInterrupt, match="interrupted"):
+            model.fit(X, y)
         curves = model.loss_curve_ if model.controls_.ndim == 3 else [model.loss_curve_]
         reached.add(len(curves))
         for k, (curve, full) in enumerate(zip(curves, whole.loss_curve_, strict=False)):
@@ -459,7 +463,7 @@ def test_ctrl_c_with_threads_leaves_no_pool_behind(friedman):
         vector_fields=FunctionFields([ctrl_c_field(at=40)]) | NeuralFields(), n_jobs=2
     )
     before = threading.active_count()
-    with pytest.warns(UserWarning, match="interrupted"):
+    with pytest.raises(KeyboardInterrupt, match="interrupted"):
         model.fit(X, y)
     assert np.isfinite(model.predict(X)).all()
     # threads end on their own, some time after the pool does
@@ -471,13 +475,37 @@ def test_ctrl_c_with_threads_leaves_no_pool_behind(friedman):
 
 
 @pytest.mark.usefixtures("keyboard")
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_ctrl_c_stops_a_search(friedman, n_jobs):
+    X, y = friedman
+    field = ctrl_c_field(at=40)
+    model = regressor(vector_fields=FunctionFields([field]) | NeuralFields())
+    search = GridSearchCV(model, {"alpha": [1e-3, 1e-2, 1e-1, 1.0]}, cv=2, n_jobs=n_jobs)
+    # in threads of this process, so that the key that is pressed in one of them is ours
+    with parallel_config("threading"), pytest.raises(KeyboardInterrupt):
+        search.fit(X, y)
+    assert not hasattr(search, "cv_results_")
+
+
+@pytest.mark.slow
+def test_an_interrupt_in_a_process_stops_a_search(friedman):
+    X, y = friedman
+    model = regressor(vector_fields=FunctionFields([interrupting_field]) | NeuralFields())
+    search = GridSearchCV(model, {"alpha": [1e-2, 1e-1]}, cv=2, n_jobs=2)
+    # no candidate gets a score of what it had reached
+    with parallel_config("loky"), pytest.raises(KeyboardInterrupt):
+        search.fit(X, y)
+    assert not hasattr(search, "cv_results_")
+
+
+@pytest.mark.usefixtures("keyboard")
 def test_ctrl_c_in_a_warm_start_keeps_all_members(friedman):
     X, y = friedman
     field = ctrl_c_field(at=0)
     family = FunctionFields([field]) | NeuralFields()
     model = regressor(vector_fields=family, n_members=3, warm_start=True).fit(X, y)
     field.at = field.calls + 20
-    with pytest.warns(UserWarning, match="interrupted"):
+    with pytest.raises(KeyboardInterrupt, match="interrupted"):
         model.fit(X, y)
     assert len(model.controls_) == 3
     assert np.isfinite(model.predict(X)).all()
@@ -509,6 +537,50 @@ def test_verbose_prints_a_line_an_iteration(friedman, capsys, solver):
     assert "member 2, iteration 1," in "\n".join(lines)
     regressor(solver=solver).fit(X, y)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("readout", ["linear", "gaussian_process"])
+def test_what_verbose_prints_of_the_evidence_falls(capsys, readout):
+    X, y = make_friedman1(200, n_features=5, noise=1.0, random_state=0)
+    model = regressor(n_fields=16, verbose=True, readout=readout, max_iter=12).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    said = [float(line.split("negative log-evidence ")[1].split(",")[0]) for line in lines]
+    # the loss and its penalty need not: the strength of the penalty changes with each step
+    assert np.all(np.diff(np.minimum.accumulate(said)) <= 0)
+    assert sum(np.diff(said) > 0) <= 3 < len(said)
+    data = [float(line.split("data ")[1].split(",")[0]) for line in lines]
+    assert all(d < loss for d, loss in zip(data, model.loss_curve_, strict=True))
+    # where the penalty is given, the loss with it falls at each step
+    fixed = regressor(verbose=True, readout=readout, alpha=1e-3).fit(X, y)
+    assert "evidence" not in capsys.readouterr().out
+    assert np.all(np.diff(fixed.loss_curve_) <= 0)
+
+
+class Stream(io.StringIO):
+    """Standard output that keeps what comes in one piece."""
+
+    def __init__(self):
+        super().__init__()
+        self.pieces = []
+
+    def write(self, text):
+        self.pieces.append(text)
+        return super().write(text)
+
+
+def test_lines_of_several_jobs_stay_whole_and_name_their_job(friedman, monkeypatch):
+    stream = Stream()
+    monkeypatch.setattr("sys.stdout", stream)
+    with parallel_config("threading"):
+        search = GridSearchCV(regressor(verbose=True), {"alpha": [1e-3, 1e-2]}, cv=2, n_jobs=2)
+        search.fit(*friedman)
+    lines = [piece for piece in stream.pieces if "iteration" in piece]
+    assert all(line.startswith("[ControlledODERegressor") for line in lines)
+    assert all(line.endswith("\n") and line.count("\n") == 1 for line in lines)
+    speakers = {line.split("]")[0] for line in lines}
+    # the refit is in the main thread
+    assert "[ControlledODERegressor" in speakers
+    assert len(speakers) > 1
 
 
 def test_the_default_depth_grows_with_the_distinct_rows():

@@ -738,8 +738,9 @@ def test_ctrl_c_in_the_readout_leaves_a_model(friedman, monkeypatch):
         return fit_member(*task)
 
     monkeypatch.setattr(heads, "_fit_member", press)
-    with pytest.warns(UserWarning, match="interrupted"):
-        model = clone(whole).fit(X, y)
+    model = clone(whole)
+    with pytest.raises(KeyboardInterrupt, match="interrupted"):
+        model.fit(X, y)
     assert model.score(X_new, y_new) == pytest.approx(whole.score(X_new, y_new), abs=0.05)
 
 

@@ -237,7 +237,6 @@ def test_many_columns_count_through_their_projection():
     assert model.feature_importances_.argmax() == 7
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_an_interrupt_in_them_keeps_the_model(data, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
@@ -245,7 +244,8 @@ def test_an_interrupt_in_them_keeps_the_model(data, monkeypatch):
     X, y = data
     undisturbed = regressor().fit(X, y)
     monkeypatch.setattr("skcode.estimators._supervised.feature_importances", interrupted)
-    with pytest.warns(UserWarning, match="interrupted after the training"):
-        model = regressor().fit(X, y)
+    model = regressor()
+    with pytest.raises(KeyboardInterrupt, match="interrupted after the training"):
+        model.fit(X, y)
     assert np.isnan(model.feature_importances_).all()
     np.testing.assert_array_equal(model.predict(X), undisturbed.predict(X))

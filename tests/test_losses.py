@@ -5,8 +5,18 @@ import pytest
 from autograd import elementwise_grad, jacobian
 from scipy.special import expit
 from scipy.stats import bernoulli, multinomial
+from sklearn.metrics import mean_gamma_deviance, mean_pinball_loss, mean_poisson_deviance
 
-from skcode.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from skcode.losses import (
+    REGRESSION_LOSSES,
+    GammaDeviance,
+    Huber,
+    PoissonDeviance,
+    SigmoidCrossEntropy,
+    SmoothPinball,
+    SoftmaxCrossEntropy,
+    SquaredError,
+)
 
 N, K = 40, 3
 RNG = np.random.default_rng(0)
@@ -17,7 +27,17 @@ LOSSES = {
     "sigmoid": (SigmoidCrossEntropy(), RNG.integers(0, 2, (N, K)) * 1.0),
 }
 SCORES = 2 * RNG.standard_normal((N, K))
-every_loss = pytest.mark.parametrize(("loss", "y"), LOSSES.values(), ids=LOSSES)
+#: losses with a unit, which the best constant costs half of
+SCALED = {
+    "poisson": (PoissonDeviance(0.7), RNG.poisson(2.0, (N, K)) * 1.0),
+    "gamma": (GammaDeviance(0.7), RNG.gamma(2.0, size=(N, K))),
+    "huber": (Huber(0.5, 0.7), RNG.standard_t(2, (N, K))),
+    "pinball": (SmoothPinball(0.9, 0.3, 0.7), RNG.standard_t(2, (N, K))),
+}
+ALL = {**LOSSES, **SCALED}
+every_loss = pytest.mark.parametrize(("loss", "y"), ALL.values(), ids=ALL)
+scaled_losses = pytest.mark.parametrize(("loss", "y"), SCALED.values(), ids=SCALED)
+likelihoods = pytest.mark.parametrize(("loss", "y"), LOSSES.values(), ids=LOSSES)
 cross_entropies = pytest.mark.parametrize(
     ("loss", "y"), [LOSSES["softmax"], LOSSES["sigmoid"]], ids=["softmax", "sigmoid"]
 )
@@ -59,7 +79,7 @@ def test_equal_scores_cost_the_logarithm_of_the_number_of_classes():
     )
 
 
-@every_loss
+@likelihoods
 def test_the_mean_is_where_the_gradient_vanishes(loss, y):
     mean = loss.inverse_link(SCORES)
     targets = np.eye(K)[y] if loss.coupled else y
@@ -123,3 +143,67 @@ def test_sigmoid_probabilities_are_never_0_or_1(dtype):
     assert p.min() > 0
     assert p.max() < 1
     assert p[0, 2] == 0.5
+
+
+# -- losses of real targets ------------------------------------------------------------------------
+
+
+@scaled_losses
+def test_the_best_constant_costs_a_half_an_output(loss, y):
+    loss = loss.standardised(y, WEIGHT)
+    constant = np.broadcast_to(loss.initial_scores(y, WEIGHT, K), (N, K))
+    assert np.average(loss.value(constant, y), weights=WEIGHT) == pytest.approx(K / 2)
+
+
+@scaled_losses
+def test_a_constant_target_has_a_unit(loss, y):
+    constant = np.ones_like(y)
+    loss = loss.standardised(constant, WEIGHT)
+    assert np.isfinite(loss.initial_scores(constant, WEIGHT, K)).all()
+    assert 0 < loss.unit < np.inf
+
+
+def test_deviances_are_those_of_scikit_learn():
+    for name, deviance in (("poisson", mean_poisson_deviance), ("gamma", mean_gamma_deviance)):
+        loss, y = REGRESSION_LOSSES[name](), SCALED[name][1][:, :1]
+        mean = loss.inverse_link(SCORES[:, :1])
+        assert 2 * loss.value(SCORES[:, :1], y).mean() == pytest.approx(deviance(y, mean))
+
+
+def test_the_smooth_pinball_loss_becomes_the_pinball_loss():
+    scores, y = SCORES[:, :1], SCALED["pinball"][1][:, :1]
+    value = SmoothPinball(0.9, smoothing=1e-9).value(scores, y).mean()
+    assert value == pytest.approx(mean_pinball_loss(y, scores, alpha=0.9))
+
+
+def test_noise_is_estimated_without_bias():
+    """Twice the dispersion is the factor of the variance function, at the true mean."""
+    rng, n = np.random.default_rng(0), 200_000
+    s = rng.normal(-2, 0.5, (n, 1))
+    # means so small that the deviance is far from its number of observations
+    sparse = rng.poisson(np.exp(s)) * 1.0
+    assert 2 * PoissonDeviance().dispersion(s, sparse).mean() == pytest.approx(1, rel=0.03)
+    assert 2 * PoissonDeviance().value(s, sparse).mean() < 0.7
+    costs = np.exp(s) * rng.gamma(0.5, 2.0, (n, 1))
+    assert 2 * GammaDeviance().dispersion(s, costs).mean() == pytest.approx(2, rel=0.03)
+    residuals = rng.standard_normal((n, 1))
+    assert 2 * SquaredError().dispersion(0 * s, residuals).mean() == pytest.approx(1, rel=0.03)
+
+
+def test_logarithmic_scores_give_positive_finite_means():
+    for dtype in (np.float32, np.float64):
+        mean = PoissonDeviance().inverse_link(np.array([[-1e30, -800, 0, 800, 1e30]], dtype))
+        assert mean.dtype == dtype
+        assert mean.min() > 0
+        assert np.isfinite(mean).all()
+
+
+def test_an_outlier_does_not_move_the_unit():
+    y = RNG.standard_normal((101, 1))
+    for loss in (Huber(), SmoothPinball(0.5)):
+        units = []
+        for outlier in (1e3, 1e12):
+            y[7] = outlier
+            units.append(loss.standardised(y, np.ones(101)).unit)
+        assert units[0] == pytest.approx(units[1])
+        assert units[0] < 2

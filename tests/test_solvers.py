@@ -86,7 +86,7 @@ class Recorder:
         self.thetas, self.losses = [], []
         self.stop_after = stop_after
 
-    def __call__(self, theta, loss):
+    def __call__(self, theta, loss, parts=None):
         self.thetas.append(np.array(theta))
         self.losses.append(loss)
         return len(self.thetas) >= self.stop_after

@@ -40,10 +40,10 @@ class Clock:
         self.times: list[float] = []
         self.losses: list[float] = []
 
-    def __call__(self, theta, loss: float) -> bool:
+    def __call__(self, theta, loss: float, parts=None) -> bool:
         self.times.append(time.process_time() - self.start)
         self.losses.append(loss)
-        return self.monitor(theta, loss) or loss <= self.goal
+        return self.monitor(theta, loss, parts) or loss <= self.goal
 
 
 class TimedLBFGS(LBFGS):

@@ -261,7 +261,11 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         mapper: OrderedMap,
         flow_targets: FlowTargets | None = None,
     ) -> Outcome:
-        """Train the members in place, and warn of what went wrong; the outcome of the last one."""
+        """Train the members in place, and warn of what went wrong; the outcome of the last one.
+
+        It has the message of an interrupt of any of them.
+        """
+        interrupt = ""
         outcomes: Iterable[Outcome] = self._training(target, flow_targets).run(
             members, rows, validation, random_state, report, mapper
         )
@@ -269,7 +273,17 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
             for message, category in outcome.warnings:
                 # the line of the user, above this function, `fit` and its decorator
                 warnings.warn(message, category, stacklevel=4)
-        return outcome
+            interrupt = interrupt or outcome.interrupt
+        return outcome._replace(interrupt=interrupt)
+
+    def _interrupt(self, message: str) -> None:
+        """Pass an interrupt on, now that the model is in place; nothing without a message.
+
+        Whoever called `fit` must hear of it: a search that took the half-trained model for a whole
+        one would score it, and go on. In a notebook the estimator predicts all the same.
+        """
+        if message:
+            raise KeyboardInterrupt(message)
 
     def _adopt(
         self,

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import column_or_1d, validate_data
 
 from skcode.estimators._defaults import scores_poorly
 from skcode.estimators._supervised import SupervisedBase, streams
 from skcode.fields import FieldFamily
 from skcode.gaussian_process import GaussianProcessReadout
-from skcode.model import RegressionTarget, mean_of
+from skcode.losses import REGRESSION_LOSSES, SmoothPinball, SquaredError
+from skcode.model import RegressionTarget
 from skcode.solvers import Solver
-from skcode.utils._sklearn import available_if, fit_context
+from skcode.utils._sklearn import Interval, StrOptions, available_if, fit_context
 from skcode.utils._typing import Array, FloatArray
 
 
@@ -26,7 +28,7 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
     .. math:: X_0 = E(x), \quad dX_t = \sum_{i=1}^d u^i_t V_i(X_t)\,dt, \quad \hat y = R(X_1)
 
     with random, frozen vector fields V_i and trained, piecewise-constant controls u, fitted to the
-    squared error.
+    squared error, or to another loss.
 
     Parameters
     ----------
@@ -56,8 +58,8 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         `skcode.gaussian_process.GaussianProcessReadout` carries its parameters. "linear" is
         A X_1 + b. "displacement" is lambda (X_1 - x) with one trained number lambda; output j reads
         state j. "auto" is the Gaussian process where the solver is "auto" or Gauss-Newton, without
-        early stopping or a validation set, and not for families of images; else, and with
-        `partial_fit`, it is "linear". The choice is in ``readout_``.
+        early stopping or a validation set, for the squared error, and not for families of images;
+        else, and with `partial_fit`, it is "linear". The choice is in ``readout_``.
     solver : {"auto", "gauss-newton", "lbfgs", "sgd", "adam"} or Solver
         "auto" is Gauss-Newton while its matrix takes at most 72 MB (M d controls and K readouts of
         m + 1 weights: (M d)^2 + K (m + 1) (M d + m + 1) numbers), and beyond that L-BFGS up to
@@ -100,6 +102,17 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         Source of the fields and of the start; an int makes fits reproducible to the bit.
     verbose : bool or int
         Whether to print a line for each iteration.
+    loss : {"squared_error", "poisson", "gamma", "huber", "quantile"}
+        What is minimised. "poisson" is for counts and rates, y >= 0, and "gamma" for costs and
+        durations, y > 0: half the deviance, with positive predictions exp(R(X_1)). "huber" is the
+        squared error up to half a robust deviation of y (from its quartiles), and linear beyond, so
+        that outliers in y count little. "quantile" predicts a quantile of y by the pinball loss,
+        smoothed over a twentieth of that deviation. All but the squared error need a readout that
+        is trained, and take the linear one. `score` is R2 for all of them;
+        `sklearn.metrics.d2_tweedie_score` and `d2_pinball_score` go with the deviances and the
+        quantiles.
+    quantile : float
+        Level of the quantile for ``loss="quantile"``, in (0, 1).
 
     Attributes
     ----------
@@ -166,6 +179,12 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
     # what files and trust lists name: the file that the class is written in may move
     __module__ = "skcode"
 
+    _parameter_constraints: dict[str, list[Any]] = {
+        **SupervisedBase._parameter_constraints,
+        "loss": [StrOptions(set(REGRESSION_LOSSES))],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
+    }
+
     def __init__(
         self,
         vector_fields: str | FieldFamily | None = None,
@@ -188,6 +207,8 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | int = False,
+        loss: str = "squared_error",
+        quantile: float = 0.5,
     ):
         super().__init__(
             vector_fields=vector_fields,
@@ -211,6 +232,8 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
             verbose=verbose,
         )
         self.n_members = n_members
+        self.loss = loss
+        self.quantile = quantile
 
     def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
         X, y = validate_data(
@@ -222,10 +245,32 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
             y_numeric=True,
             dtype=[np.float64, np.float32],
         )
+        if self._positive and y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
         return X, y
 
+    @property
+    def _positive(self) -> bool:
+        """Whether targets may not be negative; a name of no loss is an error of `fit` alone."""
+        kind = REGRESSION_LOSSES.get(self.loss, SquaredError)
+        return kind.log_link
+
     def _learn_target(self, y: Array, weight: FloatArray) -> RegressionTarget:
-        return RegressionTarget.learn(y, weight, scaling=self.scaling is not None)
+        loss = REGRESSION_LOSSES[self.loss]()
+        if isinstance(loss, SmoothPinball):
+            loss = SmoothPinball(self.quantile)
+        return RegressionTarget.learn(y, weight, scaling=self.scaling is not None, loss=loss)
+
+    def _choose_readout(self, has_validation: bool) -> str | GaussianProcessReadout:
+        if self.loss == "squared_error":
+            return super()._choose_readout(has_validation)
+        # a Gaussian process has its closed form for Gaussian noise alone
+        if isinstance(self.readout, str) and self.readout != "gaussian_process":
+            return "linear" if self.readout == "auto" else self.readout
+        raise ValueError(
+            f"readout={self.readout!r} needs loss='squared_error'; got loss={self.loss!r}. Set "
+            "readout='auto' or 'linear'."
+        )
 
     @overload
     def predict(self, X: ArrayLike, return_std: Literal[False] = False) -> FloatArray: ...
@@ -271,7 +316,12 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         target = self.ensemble_.target
         assert isinstance(target, RegressionTarget)
         if not return_std:
-            return target.decode(mean_of(self.ensemble_.scores(X, self.n_jobs)))
+            return target.mean_prediction(self.ensemble_.scores(X, self.n_jobs))
+        if not target.loss.quadratic:
+            raise ValueError(
+                "return_std=True needs loss='squared_error'; this model was fitted with "
+                f"loss={self.loss!r}. Two models with loss='quantile' give the ends of an interval."
+            )
         if not self.ensemble_.has_variance:
             raise ValueError(
                 "return_std=True needs a Gaussian process as readout, or the posterior that "
@@ -319,6 +369,9 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
+        tags.target_tags.positive_only = self._positive
+        # several outputs work for every loss, but what scikit-learn checks of those who say so has
+        # negative targets
+        tags.target_tags.multi_output = not self._positive
         tags.regressor_tags.poor_score = scores_poorly(self.vector_fields, self.readout)
         return tags

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral
 from typing import Any, Self
 
@@ -129,6 +128,7 @@ class SupervisedBase(ControlledODEBase):
         with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
             known = self.ensemble_.target if goes_on else None
             rows, target = self._prepare(X, y, sample_weight, known, reset=not goes_on)
+            target.check_whole(rows.y)
             validation = self._validation_rows(target, X_val, y_val, sample_weight_val)
             random_state = check_random_state(self.random_state)
             # a training that goes on keeps its readout, even where "auto" would now take another
@@ -146,34 +146,39 @@ class SupervisedBase(ControlledODEBase):
             )
             if not (goes_on or outcome.completed):
                 members = trained_members(members)
+            interrupt = outcome.interrupt
             if isinstance(readout, GaussianProcessReadout) and flow_targets is not None:
                 rng = as_generator(random_state)
                 try:
                     fit_heads(members, rows, flow_targets, readout, rng, mapper)
                 except KeyboardInterrupt:
                     fit_provisional_heads(members, rows, flow_targets)
-                    warnings.warn(
-                        "Training interrupted while the readout was fitted: it knows only some of "
-                        "the rows.",
-                        stacklevel=3,
+                    interrupt = (
+                        "Training was interrupted while the readout was fitted. The estimator "
+                        "predicts, with a readout that knows only some of the rows."
                     )
-            importances = self._importances(members, target, rows)
+            importances, late = self._importances(members, target, rows)
         self._adopt(members, target, outcome.solver, readout=readout)
         self.feature_importances_ = importances
         report.end()
+        self._interrupt(interrupt or late)
         return self
 
     @staticmethod
-    def _importances(members: list[Member], target: Target, rows: Rows) -> FloatArray:
-        """Importances of the columns; an interrupt here does not cost the model that is trained."""
+    def _importances(members: list[Member], target: Target, rows: Rows) -> tuple[FloatArray, str]:
+        """Importances of the columns, and the message of an interrupt.
+
+        An interrupt here does not cost the model that is trained.
+        """
         ensemble = Ensemble(tuple(member.fitted for member in members), target)
         try:
-            return feature_importances(ensemble, target, rows)
+            return feature_importances(ensemble, target, rows), ""
         except KeyboardInterrupt:
-            message = "The fit was interrupted after the training: feature_importances_ is NaN."
-            # the line of the user, above `fit` and its decorator
-            warnings.warn(message, stacklevel=4)
-            return np.full(rows.X.shape[1], np.nan)
+            message = (
+                "The fit was interrupted after the training: the estimator predicts, and "
+                "feature_importances_ is NaN."
+            )
+            return np.full(rows.X.shape[1], np.nan), message
 
     def _choose_readout(self, has_validation: bool) -> str | GaussianProcessReadout:
         return choose_readout(
@@ -250,6 +255,7 @@ class SupervisedBase(ControlledODEBase):
                     constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
                     members = [with_linear_readout(member, constant) for member in members]
             self._training(target).run_batch(members, solver, rows, stream, mapper)
-            importances = self._importances(members, target, rows)
+            importances, interrupt = self._importances(members, target, rows)
         self._adopt(members, target, solver, stream, readout)
         self.feature_importances_ = importances
+        self._interrupt(interrupt)

@@ -231,6 +231,7 @@ class ControlledODETransformer(
             outcome = self._train(members, target, rows, None, random_state, report, mapper)
         self._adopt(members, target, outcome.solver)
         report.end()
+        self._interrupt(outcome.interrupt)
         return self
 
     def _fit_random(

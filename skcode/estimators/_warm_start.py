@@ -17,6 +17,8 @@ _DRAWN = {
     "integrator",
     "readout",
     "scaling",
+    "loss",
+    "quantile",
 }
 
 

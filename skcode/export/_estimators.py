@@ -73,6 +73,9 @@ def answer_nodes(
 def _(
     target: RegressionTarget, graph: Graph, scores: list[str], dtype: np.dtype[Any]
 ) -> list[Output]:
+    if target.loss.log_link:
+        bounds = target.loss.score_range(dtype)
+        scores = [_exponential_nodes(graph, s, bounds, dtype) for s in scores]
     # in float64, as `predict` does it
     values = graph.cast(_mean(graph, scores, dtype), np.float64)
     values = graph.add("Mul", values, graph.constant(target.scale))
@@ -112,6 +115,15 @@ def _(
 def _mean(graph: Graph, parts: list[str], dtype: np.dtype[Any]) -> str:
     total = graph.total(parts)
     return total if len(parts) == 1 else graph.add("Div", total, graph.constant(len(parts), dtype))
+
+
+def _exponential_nodes(
+    graph: Graph, scores: str, bounds: tuple[float, float], dtype: np.dtype[Any]
+) -> str:
+    """Positive, finite exponentials of the scores."""
+    low, high = bounds
+    s = graph.add("Max", scores, graph.constant(low, dtype))
+    return graph.add("Exp", graph.add("Min", s, graph.constant(high, dtype)))
 
 
 def _sigmoid_nodes(graph: Graph, scores: str, dtype: np.dtype[Any]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from numpy.typing import DTypeLike
+
 from skcode.utils._typing import Array, FloatArray, Traced
 
 
@@ -37,6 +39,19 @@ class Loss(ABC):
     #: whether a likelihood stands behind the loss whose noise precision is unknown: l / sigma^2
     #: is its negative logarithm, and the evidence estimates sigma
     has_noise: bool = False
+    #: power of the residual with which the loss of such a likelihood grows: 2 for a square, 1 for
+    #: an absolute value; the density integrates to sigma^(2 / degree)
+    degree: int = 2
+    #: whether the loss is a square: one Newton step of the readout solves for it, and a Gaussian
+    #: law of the parameters gives standard deviations of observations
+    quadratic: bool = False
+    #: whether scores are logarithms of what is predicted
+    log_link: bool = False
+    #: how real targets are brought to size one: by mean and deviation ("moments"), by median and
+    #: quartiles ("quartiles"), or divided by their mean ("mean")
+    scaled_by: str = "moments"
+    #: what standardised targets are cut off at: beyond it the loss is a line, whose slope stays
+    bound: float = float("inf")
 
     @abstractmethod
     def value(self, scores: Traced, y: Array) -> Traced:
@@ -53,6 +68,26 @@ class Loss(ABC):
     @abstractmethod
     def inverse_link(self, scores: FloatArray) -> FloatArray:
         """What the scores predict, E[y | s]: values or probabilities, (n, K)."""
+
+    def dispersion(self, scores: FloatArray, y: Array) -> FloatArray:
+        """What the noise is estimated from, (n,): sigma^2 / 2 on average. It is the loss itself.
+
+        Overridden where the loss is a deviance, whose mean depends on what is predicted.
+        """
+        value: FloatArray = self.value(scores, y)
+        return value
+
+    def score_range(self, dtype: DTypeLike) -> tuple[float, float]:
+        """Scores beyond which predictions no longer follow them, in a float type."""
+        return -float("inf"), float("inf")
+
+    def check(self, y: Array) -> None:
+        """Raise an error if real targets (n, K) are not what the loss is defined for."""
+        return
+
+    def standardised(self, y: Array, weight: FloatArray) -> Loss:
+        """The loss for targets (n, K), in units in which the best constant costs 1/2."""
+        return self
 
     @abstractmethod
     def initial_scores(self, y: Array, weight: FloatArray, n_outputs: int) -> FloatArray:

@@ -23,6 +23,7 @@ class SquaredError(Loss):
     """
 
     has_noise = True
+    quadratic = True
 
     def value(self, scores: Traced, y: Array) -> Traced:
         return 0.5 * anp.sum((scores - y) ** 2, axis=1)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import logit
 from sklearn.metrics import r2_score
 
-from skcode.inputs import is_constant, weighted_moments
+from skcode.inputs import is_constant, weighted_moments, weighted_quantiles
 from skcode.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from skcode.utils._typing import Array, FloatArray, IntArray
 
@@ -50,6 +50,10 @@ class Target(ABC):
     def strata(self, targets: Array) -> IntArray | None:
         """Class codes of encoded targets, for stratified parts; None where there are none."""
         return None
+
+    def check_whole(self, targets: Array) -> None:
+        """Raise an error if all encoded targets together tell of nothing; a batch of them may."""
+        return
 
     @abstractmethod
     def score(self, scores: FloatArray, targets: Array, weight: FloatArray) -> float:
@@ -138,9 +142,36 @@ def _columns(y: Array) -> Array:
     return Y if Y.dtype.kind in "biuf" else Y.astype(np.float64)
 
 
+def _moments(Y: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and deviation of each output; the deviation of a constant one is 0: it is learnt."""
+    mean, deviation = weighted_moments(Y, weight)
+    return mean, np.where(is_constant(deviation, mean), 0.0, deviation)
+
+
+def _quartiles(Y: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Median and interquartile range, in deviations of a normal law; no outlier moves them."""
+    low, median, high = weighted_quantiles(Y, weight, [0.25, 0.5, 0.75])
+    _, deviation = _moments(Y, weight)
+    spread = (high - low) / 1.349
+    # half of the targets may be equal
+    return median, np.where(is_constant(spread, median), deviation, spread)
+
+
+def _mean_alone(Y: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """No centre, and the mean of what is positive: a ratio stays one."""
+    mean, _ = weighted_moments(Y, weight)
+    return np.zeros_like(mean), np.where(mean > 0, mean, 1.0)
+
+
+#: the loss where none is named
+_SQUARED_ERROR = SquaredError()
+#: centre and scale of targets (n, K), by what a loss asks for
+_SCALES = {"moments": _moments, "quartiles": _quartiles, "mean": _mean_alone}
+
+
 @dataclass(frozen=True)
 class RegressionTarget(Target):
-    """Standardised real targets.
+    """Real targets, standardised as their loss wants it.
 
     Parameters
     ----------
@@ -151,7 +182,10 @@ class RegressionTarget(Target):
     y_ndim : int
         1 where targets come as (n,), 2 where they come as (n, K).
     reach : float
-        Size of the largest encoded target of the training.
+        Size of the largest encoded target of the training, or of its logarithm where scores are
+        logarithms.
+    loss : Loss
+        The loss of scores against encoded targets.
 
     Examples
     --------
@@ -167,22 +201,30 @@ class RegressionTarget(Target):
     scale: FloatArray
     y_ndim: int
     reach: float = 1.0
-
-    loss = SquaredError()
+    loss: Loss = _SQUARED_ERROR
 
     @classmethod
-    def learn(cls, y: Array, weight: FloatArray, scaling: bool) -> RegressionTarget:
-        """Mean and scale of targets (n,) or (n, K); none where `scaling` is off."""
+    def learn(
+        cls, y: Array, weight: FloatArray, scaling: bool, loss: Loss = _SQUARED_ERROR
+    ) -> RegressionTarget:
+        """Centre and scale of targets (n,) or (n, K), and the unit of their loss.
+
+        Targets stay what they are where `scaling` is off, but for losses whose widths are in units
+        of their quartiles.
+        """
         Y = _columns(y)
-        mean, deviation = weighted_moments(Y, weight)
-        if scaling:
-            constant = is_constant(deviation, mean)
-            # a constant is learnt as it is: scale 0
-            target = cls(mean, np.where(constant, 0.0, deviation), y.ndim)
+        loss.check(Y)
+        if scaling or loss.scaled_by == "quartiles":
+            mean, scale = _SCALES[loss.scaled_by](Y, weight)
         else:
-            target = cls(np.zeros_like(mean), np.ones_like(mean), y.ndim)
-        ends = np.array([Y.min(axis=0), Y.max(axis=0)])
-        return replace(target, reach=max(float(np.abs(target.encode(ends)).max()), 1.0))
+            mean, scale = np.zeros(Y.shape[1]), np.ones(Y.shape[1])
+        target = cls(mean, scale, y.ndim)
+        target = replace(target, loss=loss.standardised(target.encode(Y), weight))
+        ends = target.encode(np.array([Y.min(axis=0), Y.max(axis=0)]))
+        if loss.log_link:
+            # no score is asked to reach the logarithm of zero
+            ends = np.log(np.maximum(ends, 1 / max(float(weight.sum()), len(Y))))
+        return replace(target, reach=max(float(np.abs(ends).max()), 1.0))
 
     @property
     def n_outputs(self) -> int:
@@ -192,19 +234,34 @@ class RegressionTarget(Target):
         Y = _columns(y)
         if Y.shape[1] != self.n_outputs:
             raise ValueError(f"y has {Y.shape[1]} outputs; the model has {self.n_outputs}.")
+        self.loss.check(Y)
         gain = np.where(self.scale == 0, 0.0, 1 / np.where(self.scale == 0, 1.0, self.scale))
         targets = np.subtract(Y, self.mean, dtype=np.float64)
         targets *= gain
+        if self.loss.bound < np.inf:
+            np.clip(targets, -self.loss.bound, self.loss.bound, out=targets)
         return targets
+
+    def check_whole(self, targets: Array) -> None:
+        if self.loss.log_link and not targets.any(axis=0).all():
+            raise ValueError("loss='poisson' requires non-negative y and sum(y) > 0.")
 
     def score(self, scores: FloatArray, targets: Array, weight: FloatArray) -> float:
         if len(targets) < 2:
             return float("nan")
-        return float(r2_score(targets, scores, sample_weight=weight))
+        predicted = self.loss.inverse_link(scores)
+        return float(r2_score(targets, predicted, sample_weight=weight))
+
+    def mean_prediction(self, scores: FloatArray) -> FloatArray:
+        """What members with scores (E, n, K) predict together: the mean of their predictions."""
+        return self._decoded(mean_of(self.loss.inverse_link(scores)))
 
     def decode(self, scores: FloatArray) -> FloatArray:
-        """Predictions in the units of y."""
-        return self._shaped(scores * self.scale + self.mean, scores.dtype)
+        """Predictions in the units of y of scores (n, K)."""
+        return self._decoded(self.loss.inverse_link(scores))
+
+    def _decoded(self, values: FloatArray) -> FloatArray:
+        return self._shaped(values * self.scale + self.mean, values.dtype)
 
     def spread(self, deviations: FloatArray) -> FloatArray:
         """Standard deviations of scores in the units of y."""

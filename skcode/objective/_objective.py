@@ -8,6 +8,7 @@ gradient is added in closed form.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -164,6 +165,13 @@ class Objective:
         value = float(self.mapper.sum(_task_value, tasks)[0])
         return value if np.isfinite(value) else np.inf
 
+    def dispersion(self, theta: FloatArray) -> float:
+        """Mean of `Loss.dispersion`; infinite where it overflows."""
+        model, parts = self._normal_tasks
+        tasks = [(model, self.loss, theta, *part) for part in parts]
+        value = float(self.mapper.sum(_task_dispersion, tasks)[0])
+        return value if np.isfinite(value) else np.inf
+
     @cached_property
     def _normal_tasks(self) -> tuple[Model, list[tuple[Array, ...]]]:
         """Model and tasks of the normal equations; small inputs are scaled once."""
@@ -277,10 +285,29 @@ def _task_value(
     model: Model, loss: Loss, theta: FloatArray, X: Array, y: Array, weight: FloatArray
 ) -> tuple[Any, ...]:
     """Sum of s_n l_n over the blocks of one task."""
+    return _task_sum(loss.value, model, theta, X, y, weight)
+
+
+def _task_dispersion(
+    model: Model, loss: Loss, theta: FloatArray, X: Array, y: Array, weight: FloatArray
+) -> tuple[Any, ...]:
+    """Sum of what the noise is estimated from, over the blocks of one task."""
+    return _task_sum(loss.dispersion, model, theta, X, y, weight)
+
+
+def _task_sum(
+    function: Callable[[FloatArray, Array], FloatArray],
+    model: Model,
+    theta: FloatArray,
+    X: Array,
+    y: Array,
+    weight: FloatArray,
+) -> tuple[Any, ...]:
+    """Sum of s_n f(scores_n, y_n) over the blocks of one task."""
     weight, block_scores = np.ascontiguousarray(weight), model.block_scores
     return tuple(
         ordered_sum(
-            (float(weight[s] @ loss.value(block_scores(theta, X[s]).astype(float), y[s])),)
+            (float(weight[s] @ function(block_scores(theta, X[s]).astype(float), y[s])),)
             for s in block_slices(len(X), model.n_block)
         )
     )

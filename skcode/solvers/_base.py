@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,15 +19,19 @@ from skcode.utils._typing import FloatArray
 class Monitor(Protocol):
     """Called by a solver after each iteration; returns True to stop it.
 
+    What a solver has to say beside the loss, it gives as numbers by name, to be printed.
+
     Examples
     --------
     >>> curve = []
-    >>> def monitor(theta, loss):
+    >>> def monitor(theta, loss, parts=None):
     ...     curve.append(loss)
     ...     return loss < 1e-3
     """
 
-    def __call__(self, theta: FloatArray, loss: float) -> bool: ...
+    def __call__(
+        self, theta: FloatArray, loss: float, parts: Mapping[str, float] | None = None
+    ) -> bool: ...
 
 
 @dataclass(frozen=True)

@@ -34,15 +34,33 @@ class Evidence:
         self.groups = [
             np.flatnonzero(groups == group) for group in range(groups.max(initial=-1) + 1)
         ]
-        self.n_values = iterate.total * iterate.objective.n_outputs
+        # how many residuals the noise is estimated from; those of a degree of one count twice, as
+        # sigma^2 stands in their density with another power
+        degree = iterate.objective.loss.degree
+        self.n_values = iterate.total * iterate.objective.n_outputs * (2 / degree)
         self.best: Posterior | None = None
+        self.value = -np.inf
+        self._factor: ArrowheadFactor | None = None
         self._highest = -np.inf
         self._stalled = 0
 
-    def update(self) -> int:
-        """Compare the iterate, update the precisions, return the steps since the highest."""
+    def measure(self) -> float:
+        """Laplace evidence of the iterate up to constants; minus infinity where there is none."""
         iterate = self.iterate
-        factor = iterate.undamped_factor()
+        self.value, self._factor = -np.inf, iterate.undamped_factor()
+        if self._factor is not None:
+            value = -iterate.penalised - 0.5 * self._factor.log_determinant
+            for group in self.groups:
+                value += 0.5 * len(group) * np.log(iterate.prior_precision[group[0]])
+            if iterate.objective.loss.has_noise:
+                value += 0.5 * self.n_values * np.log(iterate.noise_precision)
+            self.value = value
+        return self.value
+
+    def update(self) -> int:
+        """Compare what was measured, update the precisions, return the steps since the highest."""
+        iterate = self.iterate
+        factor, self._factor = self._factor, None
         if factor is None:
             return self._stalled
         self._compare(factor)
@@ -57,21 +75,25 @@ class Evidence:
             iterate.prior_precision[group] = old ** (1 - self.rate) * new**self.rate
         if iterate.objective.loss.has_noise:
             n = self.n_values
-            residual = 2 * iterate.total * iterate.equations.value
+            residual = 2 * iterate.total * self._dispersion()
+            if not np.isfinite(residual):
+                return self._stalled
             new = max(n - effective_total, _LEAST_RESIDUAL_SHARE * n) / max(residual, 1e-9 * n)
             iterate.noise_precision = iterate.noise_precision ** (1 - self.rate) * new**self.rate
         return self._stalled
 
-    def _compare(self, factor: ArrowheadFactor) -> None:
-        """Laplace evidence up to constants; the highest so far is kept."""
+    def _dispersion(self) -> float:
+        """Half the mean squared residual, in units of what the noise is a factor of."""
         iterate = self.iterate
-        value = -iterate.penalised - 0.5 * factor.log_determinant
-        for group in self.groups:
-            value += 0.5 * len(group) * np.log(iterate.prior_precision[group[0]])
-        if iterate.objective.loss.has_noise:
-            value += 0.5 * self.n_values * np.log(iterate.noise_precision)
-        if value > self._highest:
-            self._highest, self._stalled = value, 0
+        if iterate.objective.loss.quadratic:
+            return iterate.equations.value
+        return iterate.objective.dispersion(iterate.theta)
+
+    def _compare(self, factor: ArrowheadFactor) -> None:
+        """The iterate of the highest evidence so far is kept."""
+        iterate = self.iterate
+        if self.value > self._highest:
+            self._highest, self._stalled = self.value, 0
             self.best = Posterior(iterate.theta.copy(), factor, iterate.noise_precision)
         else:
             self._stalled += 1

@@ -152,14 +152,17 @@ class GaussNewton(Solver):
         monitor: Monitor,
     ) -> Phase:
         """Up to `budget` steps on the rows of one objective."""
-        readout_steps = 1 if objective.loss.has_noise else 2
+        readout_steps = 1 if objective.loss.quadratic else 2
         iterate = Iterate(objective, theta, self.damping, strengths, readout_steps)
         evidence = Evidence(iterate, self.rate) if objective.alpha is None else None
         converged, message, stopped, n_iter = False, "max_iter reached", False, 0
         for _ in range(budget):
             n_iter += 1
             decrease = iterate.step()
-            if stopped := monitor(iterate.theta, iterate.mean_objective):
+            parts = {"data": iterate.equations.value}
+            if evidence is not None:
+                parts["negative log-evidence"] = -evidence.measure()
+            if stopped := monitor(iterate.theta, iterate.mean_objective, parts):
                 converged, message = True, "stopped by the monitor"
                 break
             if decrease <= 1e-2 * tol * iterate.total * iterate.noise_precision:

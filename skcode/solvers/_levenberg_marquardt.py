@@ -167,7 +167,7 @@ class Iterate:
 
     def posterior(self) -> Posterior | None:
         """The Laplace approximation at theta; ends the use of this iterate."""
-        if self.objective.alpha is not None and self.objective.loss.has_noise:
+        if self.objective.alpha is not None and self.objective.loss.quadratic:
             # a fixed penalty is one in units of the noise, of which the residuals tell
             n = self.total * self.objective.n_outputs
             self.noise_precision = n / max(2 * self.total * self.equations.value, 1e-9 * n)

@@ -140,6 +140,10 @@ class NormalObjective(Protocol):
         """The value of `normal_equations` alone."""
         ...
 
+    def dispersion(self, theta: FloatArray) -> float:
+        """What the noise is estimated from, in the mean over the rows."""
+        ...
+
     def subset(self, index: IntArray) -> Self:
         """The objective of some of the rows."""
         ...

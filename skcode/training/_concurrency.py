@@ -62,5 +62,5 @@ def at_once(jobs: Sequence[Job], n_threads: int) -> Iterator[Outcome]:
     yield from outcomes
     if interrupt or not all(outcome.completed for outcome in outcomes):
         furthest = max(outcomes, key=lambda outcome: outcome.n_iter)
-        warned = [interrupted(furthest.n_iter)] if interrupt else []
-        yield furthest._replace(completed=False, warnings=warned)
+        message = interrupted(furthest.n_iter) if interrupt else furthest.interrupt
+        yield furthest._replace(completed=False, warnings=[], interrupt=message)

@@ -64,18 +64,24 @@ class Member:
 
 
 class Outcome(NamedTuple):
-    """What became of a training: whether more members are to follow, and what to warn of."""
+    """What became of a training: whether more members are to follow, and what to warn of.
+
+    An interrupt is told when the model is in place, which is what its message says.
+    """
 
     completed: bool
     n_iter: int
     solver: Solver
     warnings: list[tuple[str, type[Warning]]]
+    interrupt: str = ""
 
 
-def interrupted(n_iter: int) -> tuple[str, type[Warning]]:
-    """The warning that tells the caller of `fit` what an interrupt leaves."""
-    message = f"Training interrupted after {n_iter} iterations; the model keeps what was reached."
-    return message, UserWarning
+def interrupted(n_iter: int) -> str:
+    """What tells the caller of `fit` what an interrupt leaves."""
+    return (
+        f"Training was interrupted after {n_iter} iterations. The estimator is fitted with what "
+        "was reached, and predicts."
+    )
 
 
 def tame_start(objective: Objective, theta: FloatArray) -> tuple[FloatArray, float]:
@@ -141,13 +147,14 @@ def train(
     except KeyboardInterrupt:
         keep_what_was_reached()
         n_iter = len(monitor.losses)
-        return Outcome(False, n_iter, solver, [interrupted(n_iter)])
+        return Outcome(False, n_iter, solver, [], interrupted(n_iter))
     finally:
         # neither the validation part nor the callbacks are kept with the model
         monitor.validate = monitor.should_stop = None
     theta = monitor.chosen(result.theta)
-    # an iterate that the validation part chose has no posterior; only regression asks for one
-    has_posterior = objective.loss.has_noise and theta is result.theta
+    # an iterate that the validation part chose has no posterior; the squared error alone asks for
+    # one
+    has_posterior = objective.loss.quadratic and theta is result.theta
     member.move(theta, result.posterior if has_posterior else None)
     member.n_iter = max(result.n_iter, 1)
     warned: list[tuple[str, type[Warning]]] = []
@@ -166,12 +173,12 @@ def train(
             f"({result.message}): raise max_iter, or tol."
         )
         warned.append((message, ConvergenceWarning))
+    interrupt = ""
     try:
         completed = not report.end()
     except KeyboardInterrupt:
-        completed = False
-        warned.append(interrupted(len(monitor.losses)))
-    return Outcome(completed, len(monitor.losses), solver, warned)
+        completed, interrupt = False, interrupted(len(monitor.losses))
+    return Outcome(completed, len(monitor.losses), solver, warned, interrupt)
 
 
 def with_linear_readout(member: Member, constant: FloatArray) -> Member:

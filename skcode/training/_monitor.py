@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from typing import NamedTuple
 
@@ -68,16 +69,22 @@ class TrainingMonitor:
         """Take the time, and the number of iterations to come."""
         self._started, self._max_iter = time.monotonic(), len(self.losses) + max_iter
 
-    def __call__(self, theta: FloatArray, loss: float) -> bool:
+    def __call__(
+        self, theta: FloatArray, loss: float, parts: Mapping[str, float] | None = None
+    ) -> bool:
         self.theta = np.array(theta)
         self.losses.append(float(loss))
         stop = self._watch_validation() if self.validate is not None else False
         if self.verbose:
             line = f"{self.name}iteration {len(self.losses)}, loss {loss:.6g}"
+            for name, value in (parts or {}).items():
+                line += f", {name} {value:.6g}"
             if self.validate is not None:
                 line += f", validation loss {self.validation_losses[-1]:.6g}"
                 line += f", score {self.validation_scores[-1]:.4f}"
-            print(line + self._time_left(), flush=True)
+            # in one piece: what several jobs print must not run together
+            sys.stdout.write(f"{line}{self._time_left()}\n")
+            sys.stdout.flush()
         return (self.should_stop is not None and self.should_stop()) or stop
 
     def _time_left(self) -> str:

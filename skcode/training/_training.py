@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import current_process
+from threading import current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -76,6 +78,7 @@ class Training:
         mapper: OrderedMap,
     ) -> Iterator[Outcome]:
         """Train the members in place."""
+        speaker = self._speaker()
         jobs = [
             partial(
                 self._train,
@@ -83,6 +86,7 @@ class Training:
                 rows,
                 validation,
                 k,
+                name=speaker,
                 rng=as_generator(random_state),
                 report=self._report_of_member(report, members[: k + 1], rows),
             )
@@ -113,6 +117,7 @@ class Training:
         mapper: OrderedMap,
         stopped: Callable[[], bool],
         *,
+        name: str,
         rng: np.random.Generator,
         report: MemberReport,
     ) -> Outcome:
@@ -131,7 +136,7 @@ class Training:
             self.tol,
             self.n_iter_no_change,
             self.verbose,
-            self._label(number),
+            _label(name, number),
         )
         return train(
             member,
@@ -154,10 +159,11 @@ class Training:
         mapper: OrderedMap,
     ) -> None:
         """One pass of a stochastic solver over the rows of a batch, for all members in place."""
+        speaker = self._speaker()
         for k, member in enumerate(members):
             objective = self._objective(member.model, rows, mapper)
             loss = stream_epoch(member, objective, solver, as_generator(random_state))
-            member.monitor.verbose, member.monitor.name = self.verbose, self._label(k)
+            member.monitor.verbose, member.monitor.name = self.verbose, _label(speaker, k)
             member.monitor(member.theta, loss)
 
     def _objective(self, model: Model, rows: Rows, mapper: OrderedMap) -> Objective:
@@ -180,6 +186,17 @@ class Training:
 
         return validate
 
-    def _label(self, number: int) -> str:
-        """What the printed lines of a member begin with."""
-        return f"[{self.name}] member {number + 1}, "
+    def _speaker(self) -> str:
+        """Who prints: the estimator, and the process or thread that fits it, if others may too.
+
+        Members may be trained in threads of their own: it is for the caller of those.
+        """
+        process, thread = current_process(), current_thread()
+        if process.name != "MainProcess":
+            return f"{self.name}, {process.name}"
+        return self.name if thread is main_thread() else f"{self.name}, {thread.name}"
+
+
+def _label(speaker: str, number: int) -> str:
+    """What the printed lines of a member begin with."""
+    return f"[{speaker}] member {number + 1}, "

@@ -8,6 +8,7 @@ each. To who calls it, a decorated function has the type that it is written with
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import update_wrapper
 from typing import Any, TypeVar
 
 import numpy as np
@@ -43,9 +44,34 @@ def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Function], 
 
 
 def available_if(check: Callable[[Any], bool]) -> Callable[[Function], Function]:
-    """As scikit-learn's decorator of methods that only some instances have."""
-    decorator: Callable[[Function], Function] = sklearn.utils.metaestimators.available_if(check)
+    """As scikit-learn's decorator of methods that only some instances have.
+
+    The error of where there is none says why, with what `check` raises: scikit-learn's own leaves
+    that to a traceback above.
+    """
+
+    def decorator(function: Function) -> Function:
+        method: Any = _SaysWhy(sklearn.utils.metaestimators.available_if(check)(function))
+        update_wrapper(method, function)
+        described: Function = method
+        return described
+
     return decorator
+
+
+class _SaysWhy:
+    """A descriptor whose errors hold the reasons of those that they come from."""
+
+    def __init__(self, method: Any):
+        self.method = method
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        try:
+            return self.method.__get__(instance, owner)
+        except AttributeError as error:
+            if error.__cause__ is None:
+                raise
+            raise AttributeError(f"{error}: {error.__cause__}") from error.__cause__
 
 
 def validate_parameters(specification: BaseEstimator) -> None:
