@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
 from skcode.estimators._base import INPUT_TYPES
 from skcode.estimators._defaults import scores_poorly
 from skcode.estimators._supervised import SupervisedBase, streams
+from skcode.estimators._tables import check_table
 from skcode.fields import FieldFamily
 from skcode.gaussian_process import GaussianProcessReadout
 from skcode.model import ClassificationTarget, ClassTarget, MultilabelTarget, Target
@@ -191,6 +192,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         alpha: float | None = None,
         max_iter: int | None = None,
         tol: float = 1e-4,
+        categorical_features: ArrayLike | str | None = "from_dtype",
         scaling: str | None = "robust",
         train_controls: bool = True,
         class_weight: dict[Any, float] | str | None = None,
@@ -213,6 +215,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
             alpha=alpha,
             max_iter=max_iter,
             tol=tol,
+            categorical_features=categorical_features,
             scaling=scaling,
             train_controls=train_controls,
             warm_start=warm_start,
@@ -227,7 +230,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         self.class_weight = class_weight
 
     def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        X, y = validate_data(self, X, y, reset=reset, multi_output=True, dtype=INPUT_TYPES)
+        X, y = check_table(self, X, y, reset=reset, multi_output=True, dtype=INPUT_TYPES)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)

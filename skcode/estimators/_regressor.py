@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import validate_data
 
 from skcode.estimators._defaults import scores_poorly
 from skcode.estimators._supervised import SupervisedBase, streams
+from skcode.estimators._tables import check_table
 from skcode.fields import FieldFamily
 from skcode.gaussian_process import GaussianProcessReadout
 from skcode.model import RegressionTarget, mean_of
@@ -179,6 +179,7 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         alpha: float | None = None,
         max_iter: int | None = None,
         tol: float = 1e-4,
+        categorical_features: ArrayLike | str | None = "from_dtype",
         scaling: str | None = "robust",
         train_controls: bool = True,
         warm_start: bool = False,
@@ -200,6 +201,7 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
             alpha=alpha,
             max_iter=max_iter,
             tol=tol,
+            categorical_features=categorical_features,
             scaling=scaling,
             train_controls=train_controls,
             warm_start=warm_start,
@@ -213,7 +215,7 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         self.n_members = n_members
 
     def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        X, y = validate_data(
+        X, y = check_table(
             self,
             X,
             y,

@@ -163,17 +163,16 @@ class SupervisedBase(ControlledODEBase):
         report.end()
         return self
 
-    @staticmethod
-    def _importances(members: list[Member], target: Target, rows: Rows) -> FloatArray:
+    def _importances(self, members: list[Member], target: Target, rows: Rows) -> FloatArray:
         """Importances of the columns; an interrupt here does not cost the model that is trained."""
         ensemble = Ensemble(tuple(member.fitted for member in members), target)
         try:
-            return feature_importances(ensemble, target, rows)
+            return self.encoder_.by_column(feature_importances(ensemble, target, rows))
         except KeyboardInterrupt:
             message = "The fit was interrupted after the training: feature_importances_ is NaN."
             # the line of the user, above `fit` and its decorator
             warnings.warn(message, stacklevel=4)
-            return np.full(rows.X.shape[1], np.nan)
+            return np.full(len(self.encoder_.names), np.nan)
 
     def _choose_readout(self, has_validation: bool) -> str | GaussianProcessReadout:
         return choose_readout(
@@ -216,7 +215,7 @@ class SupervisedBase(ControlledODEBase):
             return None
         X, y = self._check_Xy(X, y, reset=False)
         X, y, weight = positive_rows(X, y, sample_weight)
-        return Rows(X, target.encode(y), weight)
+        return Rows(self.encoder_.encode(X), target.encode(y), weight)
 
     def _partial_fit(
         self,
@@ -235,7 +234,7 @@ class SupervisedBase(ControlledODEBase):
         assert isinstance(solver, StochasticSolver)
         solver._validate_params()
         with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
-            rows, target = self._prepare(X, y, sample_weight, known, reset=fresh)
+            rows, target = self._prepare(X, y, sample_weight, known, reset=fresh, streams=True)
             stream = getattr(self, "_stream", None) or check_random_state(self.random_state)
             if fresh:
                 # what else there is has no partial_fit

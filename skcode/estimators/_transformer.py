@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import validate_data
 
 from skcode.estimators._base import ControlledODEBase
 from skcode.estimators._serialization import unchanged_by_failure
+from skcode.estimators._tables import check_table
 from skcode.fields import FieldFamily
 from skcode.model import ClassificationTarget, MultilabelTarget, RegressionTarget, Target
 from skcode.readouts import READOUTS
@@ -162,6 +162,7 @@ class ControlledODETransformer(
         alpha: float | None = None,
         max_iter: int | None = None,
         tol: float = 1e-4,
+        categorical_features: ArrayLike | str | None = "from_dtype",
         scaling: str | None = "robust",
         train_controls: bool = True,
         warm_start: bool = False,
@@ -183,6 +184,7 @@ class ControlledODETransformer(
             alpha=alpha,
             max_iter=max_iter,
             tol=tol,
+            categorical_features=categorical_features,
             scaling=scaling,
             train_controls=train_controls,
             warm_start=warm_start,
@@ -239,9 +241,13 @@ class ControlledODETransformer(
         """Draw the fields, and leave the controls where they start."""
         report = FitReport(self, 0, X, y, sample_weight)
         with unchanged_by_failure(self), OrderedMap(self.n_jobs):
-            checked: Array = validate_data(self, X, dtype=[np.float64, np.float32])
+            checked: Array = check_table(self, X, reset=True, dtype=[np.float64, np.float32])
             zeros = np.zeros((len(checked), 1))
-            rows = Rows(*canonical(*positive_rows(checked, zeros, sample_weight)))
+            checked, zeros, weight = positive_rows(checked, zeros, sample_weight)
+            self.encoder_, checked = self.encoder_.with_levels_of(checked)
+            checked, zeros, weight = canonical(checked, zeros, weight)
+            self._learn_columns(checked, None, zeros, weight)
+            rows = Rows(self._encode(checked, None, zeros, weight), zeros, weight)
             random_state = check_random_state(self.random_state)
             members = self._draw(rows, None, 1, random_state, READOUTS[self.readout])
         self._adopt(members, None, None)
@@ -249,7 +255,7 @@ class ControlledODETransformer(
         return self
 
     def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        X, y = validate_data(
+        X, y = check_table(
             self, X, y, reset=reset, multi_output=True, dtype=[np.float64, np.float32]
         )
         return X, y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y

@@ -17,6 +17,7 @@ _DRAWN = {
     "integrator",
     "readout",
     "scaling",
+    "categorical_features",
 }
 
 

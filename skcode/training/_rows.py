@@ -16,6 +16,9 @@ from skcode.utils._unique_rows import row_keys, unique_rows, validation_mask
 #: up to this many rows, equal rows are merged and sorted (see utils._unique_rows)
 _CANONICAL_ROWS = 50_000
 
+#: weights beyond this are relative to the largest, so that sums of squares do not overflow
+_LARGEST_WEIGHT = 1e9
+
 
 class Rows(NamedTuple):
     """Rows ready for an objective: inputs, targets as the loss wants them, weights."""
@@ -54,6 +57,12 @@ def canonical(X: Array, y: Array, weight: FloatArray) -> tuple[Array, Array, Flo
     codes = y if y.dtype.kind in "fiub" else np.unique(y, return_inverse=True)[1]
     index, weight = unique_rows(X, codes, weight, row_keys(X))
     return X[index], y[index], weight
+
+
+def relative_to_rows(weight: FloatArray) -> FloatArray:
+    """Weights of which the sum is at least the number of rows, and finite with room to spare."""
+    weight = weight * min(1.0, _LARGEST_WEIGHT / float(weight.max()))
+    return weight * max(len(weight) / float(weight.sum()), 1.0)
 
 
 def hold_out(rows: Rows, target: Target, fraction: float, seed: int) -> tuple[Rows, Rows]:

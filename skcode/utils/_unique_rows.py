@@ -26,8 +26,10 @@ def row_keys(X: Array, seed: int = 0) -> HashArray:
     """A 64-bit hash of the content of each row (n, p)."""
     h = np.full(len(X), np.uint64(seed), dtype=np.uint64)
     for j in range(X.shape[1]):
-        # adding zero makes -0.0 and 0.0 one value
-        bits = (np.asarray(X[:, j], dtype=np.float64) + 0.0).view(np.uint64)
+        # adding zero makes -0.0 and 0.0 one value; NaN has many forms, and is one value as well
+        column = np.asarray(X[:, j], dtype=np.float64) + 0.0
+        column[np.isnan(column)] = np.nan
+        bits = column.view(np.uint64)
         h = _mix(h * np.uint64(_MULTIPLIER) + bits)
     return h
 
@@ -39,7 +41,9 @@ def unique_rows(
     y_keys = row_keys(y.reshape(len(y), -1))
     order = np.lexsort((weight, y_keys, keys))
     same = (keys[order][1:] == keys[order][:-1]) & (y_keys[order][1:] == y_keys[order][:-1])
-    same[same] = np.all(X[order[1:][same]] == X[order[:-1][same]], axis=1)
+    one, other = X[order[1:][same]], X[order[:-1][same]]
+    # only NaN is not equal to itself: two of them are equal here
+    same[same] = np.all((one == other) | ((one != one) & (other != other)), axis=1)
     starts = np.flatnonzero(np.r_[True, ~same])
     return order[starts], np.add.reduceat(weight[order], starts)
 
