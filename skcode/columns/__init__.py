@@ -5,8 +5,9 @@ inside the fit of an estimator, and its columns are data: what it learnt can be 
 """
 
 from skcode.columns._columns import CategoryColumn, Column, DateColumn, NumberColumn
-from skcode.columns._encoder import ColumnEncoder, check_no_infinity
+from skcode.columns._encoder import ColumnEncoder, check_no_infinity, check_sparse
 from skcode.columns._raw import RawColumn, raw_column
+from skcode.columns._sparse import MOST_DENSE_COLUMNS, SPARSE_COORDINATES, SparseProjection
 from skcode.columns._tables import columns_of
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
@@ -15,9 +16,12 @@ TAGS: dict[str, type] = {
     "skcode/columns/number": NumberColumn,
     "skcode/columns/category": CategoryColumn,
     "skcode/columns/date": DateColumn,
+    "skcode/columns/sparse": SparseProjection,
 }
 
 __all__ = [
+    "MOST_DENSE_COLUMNS",
+    "SPARSE_COORDINATES",
     "TAGS",
     "CategoryColumn",
     "Column",
@@ -25,7 +29,9 @@ __all__ = [
     "DateColumn",
     "NumberColumn",
     "RawColumn",
+    "SparseProjection",
     "check_no_infinity",
+    "check_sparse",
     "columns_of",
     "raw_column",
 ]

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from skcode.columns._columns import CategoryColumn, Column, DateColumn, NumberColumn
 from skcode.columns._raw import RawColumn
+from skcode.columns._sparse import Matrix, SparseProjection
 from skcode.inputs import weighted_quantiles
 from skcode.utils._typing import Array, BoolArray, FloatArray
 
@@ -35,11 +36,17 @@ class ColumnEncoder:
         The columns; None for numbers that stay as they are.
     medians : ndarray of shape (p,) or None
         Medians of such numbers, which stand for gaps in rows to predict.
+    n_directions : int or None
+        Coordinates that stand for the columns of a sparse matrix; None for other tables.
+    projection : SparseProjection or None
+        What makes them.
     """
 
     names: tuple[str, ...]
     columns: tuple[Column, ...] | None = None
     medians: FloatArray | None = None
+    n_directions: int | None = None
+    projection: SparseProjection | None = None
 
     # -- from tables to numbers, one a cell --------------------------------------------------------
 
@@ -71,6 +78,11 @@ class ColumnEncoder:
         has_gaps = bool(missing_cells(X).any())
         columns = tuple(NumberColumn(name) for name in names) if has_gaps else None
         return cls(tuple(names), columns)
+
+    @classmethod
+    def of_sparse(cls, names: Sequence[str], n_directions: int) -> ColumnEncoder:
+        """What the columns of a sparse matrix are: so many directions together."""
+        return cls(tuple(names), n_directions=n_directions)
 
     @property
     def takes_numbers(self) -> bool:
@@ -113,6 +125,9 @@ class ColumnEncoder:
         weight : ndarray of shape (n,)
             Weights of the rows.
         """
+        if self.n_directions is not None:
+            projection = SparseProjection.learn(X, weight, self.n_directions)
+            return replace(self, projection=projection)
         if self.columns is None:
             rows = np.unique(np.linspace(0, len(X) - 1, _MEDIAN_ROWS).astype(int))
             medians = weighted_quantiles(X[rows], weight[rows], [0.5])[0]
@@ -126,6 +141,8 @@ class ColumnEncoder:
 
     def encode(self, X: Array) -> Array:
         """Coordinates (n, q) of rows that `read` gave."""
+        if self.projection is not None:
+            return self.projection.encode(X)
         if self.columns is None:
             if self.medians is None or not missing_cells(X).any():
                 return X
@@ -165,6 +182,8 @@ class ColumnEncoder:
 
     def by_column(self, values: FloatArray) -> FloatArray:
         """Values (q,) of coordinates, added up by column (p,)."""
+        if self.projection is not None:
+            return self.projection.by_column(values)
         if self.columns is None:
             return values
         sources = self.sources
@@ -184,6 +203,9 @@ class ColumnEncoder:
         -------
         ndarray of str objects of shape (q,)
         """
+        if self.projection is not None:
+            n_directions = self.projection.directions.shape[1]
+            return np.array([f"direction {k}" for k in range(n_directions)], dtype=object)
         if self.columns is None:
             return np.array(self.names, dtype=object)
         labels = [label for column in self.columns for label in column.labels]
@@ -204,6 +226,18 @@ def _mixed(outputs: FloatArray | None) -> FloatArray | None:
         return outputs
     directions = np.random.default_rng(0).standard_normal((outputs.shape[1], _MOST_STATISTICS))
     return outputs @ directions
+
+
+def check_sparse(X: Matrix, names: Sequence[str]) -> None:
+    """Raise an error that names the first column with a number that is not finite."""
+    wrong = ~np.isfinite(X.data)
+    if wrong.any():
+        j = int(X.indices[np.argmax(wrong)])
+        what = "NaN" if np.isnan(X.data[np.argmax(wrong)]) else "infinity"
+        raise ValueError(
+            f"Input X contains {what} in column {names[j]!r}: of a sparse matrix with many columns "
+            "all numbers have to be finite."
+        )
 
 
 def missing_cells(X: Array) -> BoolArray:

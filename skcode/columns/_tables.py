@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from skcode.columns._raw import RawColumn, raw_column
 
@@ -24,6 +25,8 @@ def columns_of(X: Any, *, force: bool = False) -> Callable[[list[str]], list[Raw
     force : bool
         Whether arrays of numbers are read as well, because some of their columns are categories.
     """
+    if sparse.issparse(X):
+        return None
     pick = None if _is_numbers(X) and not force else _picker(X)
     if pick is None:
         array = _array(X, force)
@@ -62,6 +65,17 @@ def _array(X: Any, force: bool) -> Any:
         return None
     if array.ndim != 2 or (array.dtype.kind in _NUMBERS and not force):
         return None
+    if array.dtype.kind in "USO" and not force and _spells_numbers(array):
+        return None
     # NumPy makes text of all values of a list that holds some
     is_list = not hasattr(X, "dtype") and array.dtype.kind in "USO"
     return np.array(X, dtype=object) if is_list else array
+
+
+def _spells_numbers(array: Any) -> bool:
+    """Whether an array of text or objects holds nothing but numbers, as scikit-learn takes them."""
+    try:
+        array.astype(np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True

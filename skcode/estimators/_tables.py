@@ -7,10 +7,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.utils import check_array, check_X_y
 from sklearn.utils.validation import validate_data
 
-from skcode.columns import ColumnEncoder, check_no_infinity, columns_of
+from skcode.columns import (
+    MOST_DENSE_COLUMNS,
+    SPARSE_COORDINATES,
+    ColumnEncoder,
+    check_no_infinity,
+    check_sparse,
+    columns_of,
+)
 from skcode.utils._typing import BoolArray
 
 #: what scikit-learn takes for no targets at all, not even None
@@ -44,13 +52,22 @@ def check_table(
     ndarray of shape (n, p), or a pair of it and the targets
     """
     how["ensure_all_finite"] = False
+    how["accept_sparse"] = "csr"
     chosen = estimator.categorical_features
     by_type = chosen is None or (isinstance(chosen, str) and chosen == "from_dtype")
     force = not by_type if reset else not estimator.encoder_.takes_numbers
     read = columns_of(X, force=force)
     if read is None:
         checked = validate_data(estimator, X, y, reset=reset, **how)
-        values = checked[0] if isinstance(checked, tuple) else checked
+        values, *targets = checked if isinstance(checked, tuple) else (checked,)
+        reads_sparse = not reset and estimator.encoder_.projection is not None
+        if reads_sparse and not sparse.issparse(values):
+            values = sparse.csr_array(values)
+        if sparse.issparse(values):
+            values = _sparse_or_dense(estimator, values, reset, force)
+            if sparse.issparse(values):
+                return (values, *targets) if targets else values
+            checked = (values, *targets) if targets else values
         if reset:
             estimator.encoder_ = ColumnEncoder.of_numbers(values, _names(estimator))
     else:
@@ -67,6 +84,24 @@ def check_table(
             checked = check_X_y(values, y, estimator=estimator, **how)
     check_no_infinity(values, _names(estimator))
     return checked
+
+
+def _sparse_or_dense(estimator: Any, X: Any, reset: bool, force: bool) -> Any:
+    """Sparse rows of many columns as they are; dense ones where a column is a coordinate."""
+    if force:
+        raise ValueError(
+            "categorical_features cannot be chosen in a sparse matrix: pass a data frame or an "
+            "array."
+        )
+    if reset and X.shape[1] > MOST_DENSE_COLUMNS:
+        n_states = estimator.n_states or SPARSE_COORDINATES
+        estimator.encoder_ = ColumnEncoder.of_sparse(
+            _names(estimator), min(n_states, SPARSE_COORDINATES)
+        )
+    elif reset or estimator.encoder_.projection is None:
+        return X.toarray()
+    check_sparse(X, _names(estimator))
+    return X
 
 
 def _names(estimator: Any) -> list[str]:

@@ -242,7 +242,7 @@ class ControlledODETransformer(
         report = FitReport(self, 0, X, y, sample_weight)
         with unchanged_by_failure(self), OrderedMap(self.n_jobs):
             checked: Array = check_table(self, X, reset=True, dtype=[np.float64, np.float32])
-            zeros = np.zeros((len(checked), 1))
+            zeros = np.zeros((checked.shape[0], 1))
             checked, zeros, weight = positive_rows(checked, zeros, sample_weight)
             self.encoder_, checked = self.encoder_.with_levels_of(checked)
             checked, zeros, weight = canonical(checked, zeros, weight)
