@@ -41,6 +41,7 @@ NARROWED = {
         "fields",
         "flow",
         "inputs",
+        "columns",
         "readouts",
         "gaussian_process",
         "model",

@@ -116,7 +116,7 @@ class NumberColumn(Column):
         return [self.name, f"{self.name} missing"][: 1 + self.has_indicator]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CategoryColumn(Column):
     """A category: a row of coordinates for each level.
 

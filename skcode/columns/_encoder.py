@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,7 +22,7 @@ _MOST_STATISTICS = 8
 _CHUNK_ENTRIES = 2**18
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ColumnEncoder:
     """What becomes of the columns of a table.
 
@@ -34,7 +34,7 @@ class ColumnEncoder:
         Names of the columns, for errors and coordinates.
     columns : tuple of Column or None
         The columns; None for numbers that stay as they are.
-    medians : ndarray of shape (p,) or None
+    medians : ndarray of shape (p,)
         Medians of such numbers, which stand for gaps in rows to predict.
     n_directions : int or None
         Coordinates that stand for the columns of a sparse matrix; None for other tables.
@@ -44,7 +44,7 @@ class ColumnEncoder:
 
     names: tuple[str, ...]
     columns: tuple[Column, ...] | None = None
-    medians: FloatArray | None = None
+    medians: FloatArray = field(default_factory=lambda: np.empty(0))
     n_directions: int | None = None
     projection: SparseProjection | None = None
 
@@ -144,7 +144,7 @@ class ColumnEncoder:
         if self.projection is not None:
             return self.projection.encode(X)
         if self.columns is None:
-            if self.medians is None or not missing_cells(X).any():
+            if not missing_cells(X).any():
                 return X
             return np.where(np.isnan(X), self.medians, X).astype(X.dtype)
         return self._stacked(

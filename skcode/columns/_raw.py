@@ -25,7 +25,7 @@ _SECOND = np.timedelta64(1, "s")
 _MISSING_NAMES = {"NAType", "NaTType", "NoneType"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RawColumn:
     """A column as it came.
 

@@ -21,7 +21,7 @@ SPARSE_COORDINATES = 96
 _LEAST_SIZE = 1e-7
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SparseProjection:
     r"""Coordinates :math:`X V` of sparse rows, along their first right singular vectors.
 
