@@ -30,7 +30,19 @@ _DAYS_OF_WEEK = 7
 
 
 class Column(ABC):
-    """One column of a table, as the model sees it."""
+    """One column of a table, as the model sees it.
+
+    Attributes
+    ----------
+    name : str
+        Name of the column.
+
+    Examples
+    --------
+    >>> from skcode.columns import Column, NumberColumn
+    >>> issubclass(NumberColumn, Column)
+    True
+    """
 
     name: str
 
@@ -71,7 +83,19 @@ class NumberColumn(Column):
     median : float
         What stands for a missing value; NaN if there was none at all, and no coordinate either.
     has_indicator : bool
-        Whether a coordinate says that the value is missing: if values were in the fit.
+        Whether a coordinate says that the value is missing: if one was in the fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.columns import NumberColumn
+    >>> values = np.array([1.0, np.nan, 3.0, 4.0])
+    >>> column = NumberColumn("size").learn(values, None, np.ones(4))
+    >>> column.labels
+    ['size', 'size missing']
+    >>> column.encode(values)[:2]
+    array([[1., 0.],
+           [3., 1.]])
     """
 
     name: str
@@ -137,6 +161,19 @@ class CategoryColumn(Column):
         How many coordinates, the last ones, are statistics of the target.
     names : tuple of str
         Names of the coordinates.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.columns import CategoryColumn, raw_column
+    >>> colours = raw_column(np.repeat(["red", "green", "blue"], 5), "colour")
+    >>> column = CategoryColumn("colour", colours.levels)
+    >>> column = column.learn(column.read(colours), None, np.ones(15))
+    >>> column.labels
+    ['colour=blue', 'colour=green', 'colour=red']
+    >>> column.encode(column.read(raw_column(np.array(["red", "pink"]), "colour"))).round(2)
+    array([[0.  , 0.  , 1.  ],
+           [0.33, 0.33, 0.33]])
     """
 
     name: str
@@ -242,6 +279,15 @@ class DateColumn(Column):
         The days since 1970.
     cycles : tuple of {"year", "week", "day"}
         Cycles of which the dates of the fit have more than one place.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.columns import DateColumn, raw_column
+    >>> days = raw_column(np.arange("2024-01-01", "2024-02-01", dtype="M8[D]"), "day")
+    >>> column = DateColumn("day")
+    >>> column.learn(column.read(days), None, np.ones(31)).cycles
+    ('year', 'week')
     """
 
     name: str

@@ -40,6 +40,18 @@ class ColumnEncoder:
         Coordinates that stand for the columns of a sparse matrix; None for other tables.
     projection : SparseProjection or None
         What makes them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode import ControlledODERegressor
+    >>> X = [["red", 1.0], ["green", 2.0], ["red", None], ["green", 5.0]] * 3
+    >>> model = ControlledODERegressor(n_members=1, random_state=0).fit(X, range(12))
+    >>> encoder = model.encoder_
+    >>> [str(name) for name in encoder.get_feature_names_out()]
+    ['x0=red', 'x1', 'x1 missing']
+    >>> encoder.columns[1].median
+    2.0
     """
 
     names: tuple[str, ...]
@@ -229,7 +241,26 @@ def _mixed(outputs: FloatArray | None) -> FloatArray | None:
 
 
 def check_sparse(X: Matrix, names: Sequence[str]) -> None:
-    """Raise an error that names the first column with a number that is not finite."""
+    """Check that the numbers of a sparse matrix are finite.
+
+    Parameters
+    ----------
+    X : CSR matrix or array of shape (n, p)
+        The matrix.
+    names : sequence of str
+        Names of the columns.
+
+    Raises
+    ------
+    ValueError
+        If one is not; it names the column.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from skcode.columns import check_sparse
+    >>> check_sparse(sparse.csr_array([[0.0, 1.0]]), ["x0", "x1"])
+    """
     wrong = ~np.isfinite(X.data)
     if wrong.any():
         j = int(X.indices[np.argmax(wrong)])
@@ -251,7 +282,26 @@ def missing_cells(X: Array) -> BoolArray:
 
 
 def check_no_infinity(X: Array, names: Sequence[str]) -> None:
-    """Raise an error that names the first column with an infinite number."""
+    """Check that no number is infinite; memory maps are read in parts.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p)
+        Numbers, with NaN where one is missing.
+    names : sequence of str
+        Names of the columns.
+
+    Raises
+    ------
+    ValueError
+        If one is; it names the column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.columns import check_no_infinity
+    >>> check_no_infinity(np.array([[0.0, np.nan]]), ["x0", "x1"])
+    """
     if X.dtype.kind != "f":
         return
     n_rows = max(_CHUNK_ENTRIES // X.shape[1], 1)

@@ -39,6 +39,13 @@ class RawColumn:
         The distinct values, as text.
     ordered : bool
         Whether the order of the levels means something.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.columns import RawColumn
+    >>> RawColumn("number", np.array([2.0, np.nan, 1.0])).as_levels().levels
+    ('1', '2')
     """
 
     kind: str
@@ -89,10 +96,22 @@ def raw_column(column: Any, name: str) -> RawColumn:
     name : str
         What errors call it.
 
+    Returns
+    -------
+    RawColumn
+        Its values, as numbers or codes, and what they mean.
+
     Raises
     ------
     TypeError
         If the values are lists, dicts, or of another type that is no value of a table.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.columns import raw_column
+    >>> raw_column(np.array(["b", None, "a"], dtype=object), "letter")
+    RawColumn(kind='levels', values=array([ 1, -1,  0]), levels=('a', 'b'), ordered=False)
     """
     dtype = getattr(column, "dtype", None)
     if hasattr(dtype, "categories") and hasattr(column, "cat") and hasattr(column.cat, "codes"):

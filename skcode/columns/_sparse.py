@@ -36,8 +36,19 @@ class SparseProjection:
         Columns that have an entry in the fit; of the others nothing is known.
     directions : ndarray of shape (r, q)
         The singular vectors V, for these columns.
-    column_sizes, coordinate_sizes : ndarray of shape (r,) and (q,)
-        Roots of the mean squares of those columns, and of the coordinates.
+    column_sizes : ndarray of shape (r,)
+        Roots of the mean squares of those columns.
+    coordinate_sizes : ndarray of shape (q,)
+        Roots of the mean squares of the coordinates.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import sparse
+    >>> from skcode.columns import SparseProjection
+    >>> X = sparse.random(20, 1000, 0.01, "csr", random_state=0)
+    >>> SparseProjection.learn(X, np.ones(20), n_coordinates=5).encode(X).shape
+    (20, 5)
     """
 
     n_columns: int

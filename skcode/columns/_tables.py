@@ -24,6 +24,21 @@ def columns_of(X: Any, *, force: bool = False) -> Callable[[list[str]], list[Raw
         them. Frames of pandas that hold nothing but NumPy's numbers count as arrays.
     force : bool
         Whether arrays of numbers are read as well, because some of their columns are categories.
+
+    Returns
+    -------
+    function or None
+        Takes the names of the columns, and gives a `RawColumn` for each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.columns import columns_of
+    >>> read = columns_of([["a", 1.0], ["b", None]])
+    >>> [column.kind for column in read(["letter", "size"])]
+    ['levels', 'number']
+    >>> columns_of(np.eye(2)) is None
+    True
     """
     if sparse.issparse(X):
         return None
