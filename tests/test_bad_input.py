@@ -77,16 +77,21 @@ def test_nan_and_infinity(estimator, bad):
     wrong = X.copy()
     wrong[3, 1] = bad
     model = small(estimator)
-    with pytest.raises(ValueError, match="NaN|infinity"):
-        model.fit(wrong, y)
+    if np.isinf(bad):
+        with pytest.raises(ValueError, match=r"infinity .* in column 'x1'"):
+            model.fit(wrong, y)
     with pytest.raises(ValueError, match="NaN|infinity"):
         model.fit(X, np.where(np.arange(60) == 5, bad, y))
     with pytest.raises(ValueError, match="NaN|infinity"):
         model.fit(X, y, sample_weight=np.where(np.arange(60) == 5, bad, 1.0))
     model.fit(X, y)
     predict = model.transform if hasattr(model, "transform") else model.predict
-    with pytest.raises(ValueError, match="NaN|infinity"):
-        predict(wrong)
+    if np.isnan(bad):
+        # a gap, which tests of tables look into
+        assert np.isfinite(predict(wrong)).all()
+    else:
+        with pytest.raises(ValueError, match=r"infinity .* in column 'x1'"):
+            predict(wrong)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -101,7 +106,6 @@ def test_shapes_and_kinds(estimator):
         ((X[:0], y[:0]), "0 sample"),
         ((X, y[:-1]), "inconsistent numbers"),
         ((X + 1j, y), "Complex"),
-        ((np.array([["a"] * 3] * 60), y), "numeric|could not convert"),
         ((X, y[None, None]), "dim|shape|array"),
     ]:
         with pytest.raises(ValueError, match=match):

@@ -18,6 +18,7 @@ from skcode.utils._doc_link import DOCS, DocLinkMixin
 ROOT = Path(__file__).parents[1]
 PACKAGES = [
     "skcode",
+    "skcode.columns",
     "skcode.export",
     "skcode.fields",
     "skcode.flow",

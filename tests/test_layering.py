@@ -16,6 +16,7 @@ LAYERS = [
     {"utils"},
     {"fields"},
     {"flow", "inputs", "readouts", "losses", "gaussian_process"},
+    {"columns"},
     {"model"},
     {"objective"},
     {"solvers", "geometry"},
@@ -28,6 +29,7 @@ LAYERS = [
 NARROWED = {
     "inputs": {"utils"},
     "readouts": {"utils"},
+    "columns": {"utils", "inputs"},
     "losses": {"utils"},
     "gaussian_process": {"utils"},
     "solvers": {"utils", "losses", "model", "objective"},
@@ -39,6 +41,7 @@ NARROWED = {
         "fields",
         "flow",
         "inputs",
+        "columns",
         "readouts",
         "gaussian_process",
         "model",

@@ -10,16 +10,19 @@ from dataclasses import replace
 import joblib
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 import skl2onnx
 import skops.io
 from helpers import EVERY_FAMILY
+from scipy import sparse
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import skcode
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
@@ -413,6 +416,43 @@ def test_onnx_for_every_scheme_and_readout(data, integrator, readout):
     options = {"integrator": integrator, "readout": readout, "n_intervals": 3}
     assert_onnx_agrees(regressor(**options).fit(X, np.column_stack([y, -y])), X)
     assert_onnx_agrees(classifier(**options).fit(X, y > 0), X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("gaps", ["in the fit", "in rows to predict", "everywhere"])
+def test_onnx_of_numbers_with_gaps(data, dtype, gaps):
+    X, y = data
+    X = X.astype(dtype)
+    rows = X.copy()
+    rows[::3, 1] = np.nan
+    if gaps == "everywhere":
+        rows[:, 0] = np.nan
+    seen = X if gaps == "in rows to predict" else rows
+    assert_onnx_agrees(regressor().fit(seen, y), rows)
+    assert_onnx_agrees(classifier().fit(np.full_like(X, np.nan), y > 0), rows)
+
+
+def test_onnx_of_a_pipeline_that_encodes_categories(data):
+    X, y = data
+    frame = pd.DataFrame({"a": X[:, 0].astype(np.float32), "c": np.where(y > 0, "up", "down")})
+    encode = make_column_transformer((OneHotEncoder(), ["c"]), remainder="passthrough")
+    pipeline = make_pipeline(encode, regressor()).fit(frame, y)
+    register_skl2onnx()
+    graph = skl2onnx.to_onnx(pipeline, frame[:1], target_opset=17)
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    said = session.run(None, {name: frame[[name]].to_numpy() for name in frame})[0]
+    np.testing.assert_allclose(said.ravel(), pipeline.predict(frame), rtol=1e-3, atol=1e-4)
+
+
+def test_what_columns_onnx_does_not_hold(data):
+    X, y = data
+    for column in (np.where(y > 0, "up", "down"), pd.date_range("2020-01-01", periods=len(y))):
+        model = regressor().fit(pd.DataFrame({"a": X[:, 0], "c": column}), y)
+        with pytest.raises(TypeError, match="Column 'c' is no number"):
+            to_onnx(model)
+    wide = sparse.random(len(y), 200, 0.1, "csr", random_state=0)
+    with pytest.raises(TypeError, match="TruncatedSVD"):
+        to_onnx(regressor().fit(wide, y))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -12,8 +12,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
 
+from skcode.columns import ColumnEncoder
 from skcode.estimators._defaults import (
     FAMILIES,
     check_nested,
@@ -24,6 +26,7 @@ from skcode.estimators._defaults import (
     choose_solver,
 )
 from skcode.estimators._serialization import PlainStateMixin
+from skcode.estimators._tables import check_table
 from skcode.estimators._warm_start import check_unchanged, drawn_from
 from skcode.fields import FieldFamily
 from skcode.flow import TABLEAUS, get_tableau
@@ -44,7 +47,9 @@ from skcode.training import (
     canonical,
     draw_members,
     fitted_state,
+    outputs_of,
     positive_rows,
+    relative_to_rows,
 )
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._doc_link import DocLinkMixin
@@ -64,6 +69,8 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
 
     #: what predicts; its public face is the one way into the fitted model
     ensemble_: Ensemble
+    #: what becomes of the columns of X
+    encoder_: ColumnEncoder
     #: members and their courses, from which a training goes on
     _members: list[Member]
     #: parameters that the members were drawn from
@@ -78,6 +85,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         "alpha": [Interval(Real, 0, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "scaling": [StrOptions({name for name in SCALINGS if name}), None],
         "train_controls": ["boolean"],
         "warm_start": ["boolean"],
@@ -102,6 +110,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         alpha: float | None,
         max_iter: int | None,
         tol: float,
+        categorical_features: ArrayLike | str | None,
         scaling: str | None,
         train_controls: bool,
         warm_start: bool,
@@ -122,6 +131,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         self.alpha = alpha
         self.max_iter = max_iter
         self.tol = tol
+        self.categorical_features = categorical_features
         self.scaling = scaling
         self.train_controls = train_controls
         self.warm_start = warm_start
@@ -187,17 +197,44 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         sample_weight: ArrayLike | None,
         target: Target | None,
         reset: bool,
+        streams: bool = False,
     ) -> tuple[Rows, Target]:
         """Checked, canonical, encoded rows and the target, which is learnt unless it is given."""
         with np.errstate(all="ignore"):
             X, y = self._check_Xy(X, y, reset=reset)
         X, y, weight = positive_rows(X, y, sample_weight)
+        if reset:
+            self.encoder_, X = self.encoder_.with_levels_of(X)
         # before anything is learnt, so that nothing depends on the order of rows
         X, y, weight = canonical(X, y, weight)
         target = self._learn_target(y, weight) if target is None else target
         targets = target.encode(y)
         factors = self._class_factors(target, targets, weight)
-        return Rows(X, targets, weight if factors is None else weight * factors), target
+        weight = weight if factors is None else weight * factors
+        if reset:
+            self._learn_columns(X, target, targets, weight)
+        # a later batch of a stream was not there when statistics of levels were learnt
+        later = streams and not reset
+        X = self.encoder_.encode(X) if later else self._encode(X, target, targets, weight)
+        return Rows(X, targets, weight), target
+
+    def _learn_columns(
+        self, X: Array, target: Target | None, targets: Array, weight: FloatArray
+    ) -> None:
+        """Learn what becomes of the columns, from training rows in canonical order."""
+        outputs = self._outputs(target, targets)
+        self.encoder_ = self.encoder_.learn(X, outputs, relative_to_rows(weight))
+
+    def _encode(self, X: Array, target: Target | None, targets: Array, weight: FloatArray) -> Array:
+        """Coordinates of training rows, none of which has seen its own output."""
+        outputs = self._outputs(target, targets)
+        return self.encoder_.encode_training(X, outputs, relative_to_rows(weight))
+
+    def _outputs(self, target: Target | None, targets: Array) -> FloatArray | None:
+        """Targets as numbers, which statistics of levels are of; None where there are no levels."""
+        if target is None or self.encoder_.takes_numbers:
+            return None
+        return outputs_of(target, targets)
 
     def _draw(
         self,
@@ -311,15 +348,15 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
     def _check_X(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
         with np.errstate(all="ignore"):
-            checked: Array = validate_data(self, X, reset=False, dtype=INPUT_TYPES)
-        return checked
+            checked: Array = check_table(self, X, reset=False, dtype=INPUT_TYPES)
+        return self.encoder_.encode(checked)
 
     def trajectory(self, X: ArrayLike, member: int = 0) -> FloatArray:
         """States at the interval ends.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, data frame or sparse matrix of shape (n_samples, n_features)
             Inputs.
         member : int
             Which member of an ensemble.
@@ -339,6 +376,14 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         if not isinstance(member, Integral) or member not in range(n_members):
             raise ValueError(f"member={member!r} must lie in 0..{n_members - 1}.")
         return self.ensemble_.trajectory(X, member, self.n_jobs)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        # no "string": it would promise that any object is taken for one
+        tags.input_tags.categorical = True
+        return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "controls_")

@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
 from skcode.estimators._base import INPUT_TYPES
 from skcode.estimators._defaults import scores_poorly
 from skcode.estimators._supervised import SupervisedBase, streams
+from skcode.estimators._tables import check_table
 from skcode.fields import FieldFamily
 from skcode.gaussian_process import GaussianProcessReadout
 from skcode.model import ClassificationTarget, ClassTarget, MultilabelTarget, Target
@@ -45,7 +46,8 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         Number M of intervals on which the controls are constant; the depth of the network. None is
         3 from 1,000 distinct rows on, and 2 for fewer.
     n_states : int or None
-        Dimension m of the state, at least the number p of inputs; the state starts with zeros
+        Dimension m of the state, at least the number p of inputs (of numbers; categories and dates
+        are several inputs); the state starts with zeros
         beyond them. None is max(64, p + 32) for the recommended fields and max(p, 2) for others.
         With the recommended fields and None, 96 directions stand in for more than 128 inputs.
     n_members : int or None
@@ -78,6 +80,11 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         number you name before that warns of it.
     tol : float
         Tolerance of the stopping rules, in units of the loss.
+    categorical_features : "from_dtype", array-like or None
+        Which columns are categories. "from_dtype" goes by their types: columns of categories and of
+        text are, numbers, booleans, dates and durations are not. A list of names, of indices, or a
+        mask names them instead, and None says that there are none; the other columns then have to
+        be numbers or dates.
     scaling : {"robust", "standard", "common"} or None
         Scaling of the inputs inside the model: "robust" is median and quartiles with a smooth bound
         at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation;
@@ -92,7 +99,8 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
     warm_start : bool
         Whether `fit` continues from where the last fit ended. Solver, penalty and stopping may
         change in between; what the model is drawn from (`vector_fields`, `n_fields`,
-        `n_intervals`, `n_states`, `n_members`, `integrator`, `readout`, `scaling`) may not.
+        `n_intervals`, `n_states`, `n_members`, `integrator`, `readout`, `scaling`,
+        `categorical_features`) may not, and what became of the columns stays.
     early_stopping : bool
         Whether to hold out a part of the data, stop when its loss does not fall any more, and keep
         the best iterate. Every member holds out a part of its own.
@@ -140,12 +148,14 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         Loss and score on the validation part; None without one.
     ensemble_ : Ensemble
         What predicts: the fitted members, and the target they predict.
+    encoder_ : ColumnEncoder
+        What becomes of the columns of X: see `skcode.columns`.
     solver_ : Solver
         The solver that was used.
     classes_ : ndarray of shape (n_classes,)
         The classes; label indices for multilabel targets.
     n_features_in_, feature_names_in_ : int, ndarray of shape (p,)
-        Number of inputs, and their names where they have names.
+        Number of columns of X, and their names where they have names.
 
     With several members the array attributes have a leading axis for the members, and the others
     are lists.
@@ -191,6 +201,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         alpha: float | None = None,
         max_iter: int | None = None,
         tol: float = 1e-4,
+        categorical_features: ArrayLike | str | None = "from_dtype",
         scaling: str | None = "robust",
         train_controls: bool = True,
         class_weight: dict[Any, float] | str | None = None,
@@ -213,6 +224,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
             alpha=alpha,
             max_iter=max_iter,
             tol=tol,
+            categorical_features=categorical_features,
             scaling=scaling,
             train_controls=train_controls,
             warm_start=warm_start,
@@ -227,7 +239,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         self.class_weight = class_weight
 
     def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        X, y = validate_data(self, X, y, reset=reset, multi_output=True, dtype=INPUT_TYPES)
+        X, y = check_table(self, X, y, reset=reset, multi_output=True, dtype=INPUT_TYPES)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)
@@ -277,7 +289,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, data frame or sparse matrix of shape (n_samples, n_features)
             Inputs.
 
         Returns
@@ -295,7 +307,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, data frame or sparse matrix of shape (n_samples, n_features)
             Inputs.
 
         Returns
@@ -312,7 +324,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, data frame or sparse matrix of shape (n_samples, n_features)
             Inputs.
 
         Returns
@@ -328,7 +340,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, data frame or sparse matrix of shape (n_samples, n_features)
             Inputs.
 
         Returns
@@ -355,14 +367,15 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
     ) -> Self:
         """One pass over a batch of rows.
 
-        The first batch sets the scales and draws the fields, and the number of its rows decides
+        The first batch says what becomes of the columns (a level that it lacks is as rare levels
+        are), sets the scales and draws the fields, and the number of its rows decides
         depth and members where ``n_intervals`` and ``n_members`` are None: name them, or begin with
         a large batch. Rates are constant or "invscaling": "cosine" and "adaptive" need the whole of
         a training and are constant here.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, data frame or sparse matrix of shape (n_samples, n_features)
             Inputs.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Targets.

@@ -21,6 +21,7 @@ from sklearn.base import BaseEstimator
 
 from skcode import (
     __version__,
+    columns,
     fields,
     flow,
     gaussian_process,
@@ -39,6 +40,7 @@ _TAG, _STATE, _DTYPE = "skcode.tag", "skcode.state", "skcode.dtype"
 
 #: every class that may occur in a state, by its tag
 TAGS: dict[str, type] = {
+    **columns.TAGS,
     **fields.TAGS,
     **flow.TAGS,
     **gaussian_process.TAGS,
@@ -102,7 +104,7 @@ def unchanged_by_failure(estimator: BaseEstimator) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for name in ("n_features_in_", "feature_names_in_"):
+        for name in ("n_features_in_", "feature_names_in_", "encoder_"):
             vars(estimator).pop(name, None)
             if name in before:
                 setattr(estimator, name, before[name])

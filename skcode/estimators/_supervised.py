@@ -95,7 +95,7 @@ class SupervisedBase(ControlledODEBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, data frame or sparse matrix of shape (n_samples, n_features)
             Inputs.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
@@ -164,21 +164,22 @@ class SupervisedBase(ControlledODEBase):
         self._interrupt(interrupt or late)
         return self
 
-    @staticmethod
-    def _importances(members: list[Member], target: Target, rows: Rows) -> tuple[FloatArray, str]:
+    def _importances(
+        self, members: list[Member], target: Target, rows: Rows
+    ) -> tuple[FloatArray, str]:
         """Importances of the columns, and the message of an interrupt.
 
         An interrupt here does not cost the model that is trained.
         """
         ensemble = Ensemble(tuple(member.fitted for member in members), target)
         try:
-            return feature_importances(ensemble, target, rows), ""
+            return self.encoder_.by_column(feature_importances(ensemble, target, rows)), ""
         except KeyboardInterrupt:
             message = (
                 "The fit was interrupted after the training: the estimator predicts, and "
                 "feature_importances_ is NaN."
             )
-            return np.full(rows.X.shape[1], np.nan), message
+            return np.full(len(self.encoder_.names), np.nan), message
 
     def _choose_readout(self, has_validation: bool) -> str | GaussianProcessReadout:
         return choose_readout(
@@ -221,7 +222,7 @@ class SupervisedBase(ControlledODEBase):
             return None
         X, y = self._check_Xy(X, y, reset=False)
         X, y, weight = positive_rows(X, y, sample_weight)
-        return Rows(X, target.encode(y), weight)
+        return Rows(self.encoder_.encode(X), target.encode(y), weight)
 
     def _partial_fit(
         self,
@@ -240,7 +241,7 @@ class SupervisedBase(ControlledODEBase):
         assert isinstance(solver, StochasticSolver)
         solver._validate_params()
         with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
-            rows, target = self._prepare(X, y, sample_weight, known, reset=fresh)
+            rows, target = self._prepare(X, y, sample_weight, known, reset=fresh, streams=True)
             stream = getattr(self, "_stream", None) or check_random_state(self.random_state)
             if fresh:
                 # what else there is has no partial_fit

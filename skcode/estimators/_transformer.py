@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import validate_data
 
 from skcode.estimators._base import ControlledODEBase
 from skcode.estimators._serialization import unchanged_by_failure
+from skcode.estimators._tables import check_table
 from skcode.fields import FieldFamily
 from skcode.model import ClassificationTarget, MultilabelTarget, RegressionTarget, Target
 from skcode.readouts import READOUTS
@@ -49,7 +49,8 @@ class ControlledODETransformer(
         Number M of intervals on which the controls are constant; the depth of the network. None is
         3 from 1,000 distinct rows on, and 2 for fewer.
     n_states : int or None
-        Dimension m of the state, at least the number p of inputs; the state starts with zeros
+        Dimension m of the state, at least the number p of inputs (of numbers; categories and dates
+        are several inputs); the state starts with zeros
         beyond them. None is max(64, p + 32) for the recommended fields and max(p, 2) for others.
     integrator : {"euler", "midpoint", "heun", "rk4"}
         The scheme, with one step for each interval.
@@ -69,6 +70,11 @@ class ControlledODETransformer(
         Largest number of iterations, or of passes over the data. None is the solver's own choice.
     tol : float
         Tolerance of the stopping rules, in units of the loss.
+    categorical_features : "from_dtype", array-like or None
+        Which columns are categories. "from_dtype" goes by their types: columns of categories and of
+        text are, numbers, booleans, dates and durations are not. A list of names, of indices, or a
+        mask names them instead, and None says that there are none; the other columns then have to
+        be numbers or dates.
     scaling : {"robust", "standard", "common"} or None
         Scaling of the inputs inside the model: "robust" is median and quartiles with a smooth bound
         at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation;
@@ -79,7 +85,8 @@ class ControlledODETransformer(
     warm_start : bool
         Whether `fit` continues from where the last fit ended. Solver, penalty and stopping may
         change in between; what the model is drawn from (`vector_fields`, `n_fields`,
-        `n_intervals`, `n_states`, `integrator`, `readout`, `scaling`) may not.
+        `n_intervals`, `n_states`, `integrator`, `readout`, `scaling`, `categorical_features`) may
+        not, and what became of the columns stays.
         Without targets there is nothing to continue.
     early_stopping : bool
         Whether to hold out a part of the data, stop when its loss does not fall any more, and keep
@@ -118,10 +125,12 @@ class ControlledODETransformer(
         Loss and score on the validation part; None without one.
     ensemble_ : Ensemble
         What predicts: the fitted members, and the target they predict.
+    encoder_ : ColumnEncoder
+        What becomes of the columns of X: see `skcode.columns`.
     solver_ : Solver
         The solver that was used.
     n_features_in_, feature_names_in_ : int, ndarray of shape (p,)
-        Number of inputs, and their names where they have names.
+        Number of columns of X, and their names where they have names.
 
     Notes
     -----
@@ -162,6 +171,7 @@ class ControlledODETransformer(
         alpha: float | None = None,
         max_iter: int | None = None,
         tol: float = 1e-4,
+        categorical_features: ArrayLike | str | None = "from_dtype",
         scaling: str | None = "robust",
         train_controls: bool = True,
         warm_start: bool = False,
@@ -183,6 +193,7 @@ class ControlledODETransformer(
             alpha=alpha,
             max_iter=max_iter,
             tol=tol,
+            categorical_features=categorical_features,
             scaling=scaling,
             train_controls=train_controls,
             warm_start=warm_start,
@@ -202,7 +213,7 @@ class ControlledODETransformer(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, data frame or sparse matrix of shape (n_samples, n_features)
             Inputs.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs) or None
             Targets.
@@ -240,9 +251,13 @@ class ControlledODETransformer(
         """Draw the fields, and leave the controls where they start."""
         report = FitReport(self, 0, X, y, sample_weight)
         with unchanged_by_failure(self), OrderedMap(self.n_jobs):
-            checked: Array = validate_data(self, X, dtype=[np.float64, np.float32])
-            zeros = np.zeros((len(checked), 1))
-            rows = Rows(*canonical(*positive_rows(checked, zeros, sample_weight)))
+            checked: Array = check_table(self, X, reset=True, dtype=[np.float64, np.float32])
+            zeros = np.zeros((checked.shape[0], 1))
+            checked, zeros, weight = positive_rows(checked, zeros, sample_weight)
+            self.encoder_, checked = self.encoder_.with_levels_of(checked)
+            checked, zeros, weight = canonical(checked, zeros, weight)
+            self._learn_columns(checked, None, zeros, weight)
+            rows = Rows(self._encode(checked, None, zeros, weight), zeros, weight)
             random_state = check_random_state(self.random_state)
             members = self._draw(rows, None, 1, random_state, READOUTS[self.readout])
         self._adopt(members, None, None)
@@ -250,7 +265,7 @@ class ControlledODETransformer(
         return self
 
     def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        X, y = validate_data(
+        X, y = check_table(
             self, X, y, reset=reset, multi_output=True, dtype=[np.float64, np.float32]
         )
         return X, y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
@@ -272,7 +287,7 @@ class ControlledODETransformer(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, data frame or sparse matrix of shape (n_samples, n_features)
             Inputs.
 
         Returns

@@ -19,6 +19,7 @@ _DRAWN = {
     "scaling",
     "loss",
     "quantile",
+    "categorical_features",
 }
 
 

@@ -13,6 +13,7 @@ from skcode.estimators import (
     ControlledODERegressor,
     ControlledODETransformer,
 )
+from skcode.export._columns import column_nodes
 from skcode.export._fields import field_nodes
 from skcode.export._graph import Graph
 from skcode.export._heads import head_nodes
@@ -49,6 +50,7 @@ def estimator_nodes(estimator: Any, graph: Graph, x: str) -> list[Output]:
 @estimator_nodes.register
 def _(estimator: ControlledODETransformer, graph: Graph, x: str) -> list[Output]:
     member = estimator.ensemble_.members[0]
+    x = column_nodes(estimator.encoder_, graph, x, member.model.dtype)
     state = _flow_nodes(member, graph, x)[1]
     return [Output(state, "variable", member.model.dtype, ("N", member.model.fields.n_states))]
 
@@ -57,6 +59,7 @@ def _(estimator: ControlledODETransformer, graph: Graph, x: str) -> list[Output]
 @estimator_nodes.register(ControlledODEClassifier)
 def _(estimator: Any, graph: Graph, x: str) -> list[Output]:
     ensemble = estimator.ensemble_
+    x = column_nodes(estimator.encoder_, graph, x, ensemble.dtype)
     scores = [_score_nodes(member, graph, x) for member in ensemble.members]
     return answer_nodes(ensemble.target, graph, scores, ensemble.dtype)
 

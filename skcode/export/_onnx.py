@@ -42,7 +42,8 @@ def to_onnx(estimator: Any) -> onnx.ModelProto:
     Raises
     ------
     TypeError
-        If the estimator holds what ONNX cannot express: functions of the user.
+        If the estimator holds what ONNX cannot express: functions of the user, categories, dates,
+        and sparse matrices of many columns. Encode those in a pipeline.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
 

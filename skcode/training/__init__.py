@@ -23,7 +23,7 @@ from skcode.training._member import (
     with_linear_readout,
 )
 from skcode.training._monitor import TrainingMonitor, Validation
-from skcode.training._rows import Rows, canonical, hold_out, positive_rows
+from skcode.training._rows import Rows, canonical, hold_out, positive_rows, relative_to_rows
 from skcode.training._stream import stream_epoch
 from skcode.training._training import Training
 
@@ -57,6 +57,7 @@ __all__ = [
     "hold_out",
     "outputs_of",
     "positive_rows",
+    "relative_to_rows",
     "stream_epoch",
     "trained_members",
     "with_linear_readout",

@@ -65,6 +65,6 @@ def ascend(
         tol=0.0,
         n_iter_no_change=n_passes + 1,
         rng=rng,
-        monitor=lambda theta, loss: False,
+        monitor=lambda theta, loss, parts=None: False,
     )
     return objective.controls_of(result.theta), result.theta[controls.size :]

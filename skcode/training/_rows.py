@@ -11,10 +11,13 @@ from scipy import sparse
 from skcode.model import Target
 from skcode.utils._sklearn import check_sample_weight
 from skcode.utils._typing import Array, FloatArray
-from skcode.utils._unique_rows import row_keys, unique_rows, validation_mask
+from skcode.utils._unique_rows import row_keys, sparse_row_keys, unique_rows, validation_mask
 
 #: up to this many rows, equal rows are merged and sorted (see utils._unique_rows)
 _CANONICAL_ROWS = 50_000
+
+#: weights beyond this are relative to the largest, so that sums of squares do not overflow
+_LARGEST_WEIGHT = 1e9
 
 
 class Rows(NamedTuple):
@@ -32,7 +35,7 @@ def positive_rows(
     if sparse.issparse(y):
         raise TypeError("Sparse data was passed for y, but dense data is required: y.toarray().")
     if sample_weight is None:
-        return X, y, np.broadcast_to(1.0, len(X))
+        return X, y, np.broadcast_to(1.0, X.shape[0])
     weight = check_sample_weight(sample_weight, X)
     with np.errstate(over="ignore"):
         overflows = np.isinf(weight.sum())
@@ -48,12 +51,19 @@ def positive_rows(
 
 def canonical(X: Array, y: Array, weight: FloatArray) -> tuple[Array, Array, FloatArray]:
     """Equal rows merged and sorted, where copies of the rows are affordable."""
-    if len(X) > _CANONICAL_ROWS:
+    if X.shape[0] > _CANONICAL_ROWS:
         return X, y, weight
     # labels of any kind are hashed through their codes
     codes = y if y.dtype.kind in "fiub" else np.unique(y, return_inverse=True)[1]
-    index, weight = unique_rows(X, codes, weight, row_keys(X))
+    keys = sparse_row_keys(X) if sparse.issparse(X) else row_keys(X)
+    index, weight = unique_rows(X, codes, weight, keys)
     return X[index], y[index], weight
+
+
+def relative_to_rows(weight: FloatArray) -> FloatArray:
+    """Weights of which the sum is at least the number of rows, and finite with room to spare."""
+    weight = weight * min(1.0, _LARGEST_WEIGHT / float(weight.max()))
+    return weight * max(len(weight) / float(weight.sum()), 1.0)
 
 
 def hold_out(rows: Rows, target: Target, fraction: float, seed: int) -> tuple[Rows, Rows]:

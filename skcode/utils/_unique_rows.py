@@ -8,7 +8,10 @@ of a row stay together.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from scipy import sparse
 
 from skcode.utils._typing import Array, BoolArray, FloatArray, HashArray, IntArray
 
@@ -26,10 +29,22 @@ def row_keys(X: Array, seed: int = 0) -> HashArray:
     """A 64-bit hash of the content of each row (n, p)."""
     h = np.full(len(X), np.uint64(seed), dtype=np.uint64)
     for j in range(X.shape[1]):
-        # adding zero makes -0.0 and 0.0 one value
-        bits = (np.asarray(X[:, j], dtype=np.float64) + 0.0).view(np.uint64)
+        # adding zero makes -0.0 and 0.0 one value; NaN has many forms, and is one value as well
+        column = np.asarray(X[:, j], dtype=np.float64) + 0.0
+        column[np.isnan(column)] = np.nan
+        bits = column.view(np.uint64)
         h = _mix(h * np.uint64(_MULTIPLIER) + bits)
     return h
+
+
+def sparse_row_keys(X: Any) -> HashArray:
+    """A 64-bit hash of the content of each row of a CSR matrix (n, p); its order does not count."""
+    values = X.data.astype(np.float64) + 0.0
+    columns = _mix(X.indices.astype(np.uint64) + np.uint64(1))
+    # an entry that is zero is no entry
+    entries = np.where(values == 0, np.uint64(0), _mix(columns ^ _mix(values.view(np.uint64))))
+    sums = np.concatenate([[np.uint64(0)], np.cumsum(entries, dtype=np.uint64)])
+    return _mix(sums[X.indptr[1:]] - sums[X.indptr[:-1]])
 
 
 def unique_rows(
@@ -39,9 +54,21 @@ def unique_rows(
     y_keys = row_keys(y.reshape(len(y), -1))
     order = np.lexsort((weight, y_keys, keys))
     same = (keys[order][1:] == keys[order][:-1]) & (y_keys[order][1:] == y_keys[order][:-1])
-    same[same] = np.all(X[order[1:][same]] == X[order[:-1][same]], axis=1)
+    same[same] = _equal_rows(X[order[1:][same]], X[order[:-1][same]])
     starts = np.flatnonzero(np.r_[True, ~same])
     return order[starts], np.add.reduceat(weight[order], starts)
+
+
+def _equal_rows(one: Any, other: Any) -> BoolArray:
+    """Whether each row of one array or CSR matrix is that of the other."""
+    if sparse.issparse(one):
+        differing = sparse.csr_array(one != other)
+        differing.eliminate_zeros()
+        same: BoolArray = np.diff(differing.indptr) == 0
+        return same
+    # only NaN is not equal to itself: two of them are equal here
+    equal: BoolArray = np.all((one == other) | ((one != one) & (other != other)), axis=1)
+    return equal
 
 
 def validation_mask(

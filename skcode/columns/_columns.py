@@ -1,0 +1,358 @@
+"""What becomes of each column: numbers, levels and dates as coordinates of the model's input.
+
+A column first becomes one number a row (`read`): a number, days, or the code of a level, with NaN
+where it is missing. On these rows are compared and sorted. `learn` then looks at them and gives the
+column that predicts, whose `encode` makes one or several coordinates of the number.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from skcode.columns._raw import RawColumn
+from skcode.columns._statistic import cross_fitted, statistic
+from skcode.inputs import weighted_quantiles
+from skcode.utils._typing import Array, FloatArray, IntArray
+
+#: levels up to which each has an indicator of its own
+MOST_INDICATORS = 40
+#: where levels are more, so many of the most frequent have an indicator beside the statistic
+FREQUENT_LEVELS = 10
+#: weight of the rows below which levels share one indicator
+RARE_WEIGHT = 3.0
+#: code of a level that was not there in the fit
+_UNSEEN = -1.0
+_DAYS_OF_WEEK = 7
+
+
+class Column(ABC):
+    """One column of a table, as the model sees it.
+
+    Attributes
+    ----------
+    name : str
+        Name of the column.
+
+    Examples
+    --------
+    >>> from skcode.columns import Column, NumberColumn
+    >>> issubclass(NumberColumn, Column)
+    True
+    """
+
+    name: str
+
+    @abstractmethod
+    def read(self, raw: RawColumn) -> FloatArray:
+        """One number (n,) for each row, NaN where the value is missing."""
+
+    @abstractmethod
+    def learn(self, values: FloatArray, outputs: FloatArray | None, weight: FloatArray) -> Column:
+        """The column that predicts, from what `read` gave of the training rows."""
+
+    @abstractmethod
+    def encode(self, values: FloatArray) -> FloatArray:
+        """Coordinates (n, q) of what `read` gave."""
+
+    def encode_training(
+        self, values: FloatArray, outputs: FloatArray | None, weight: FloatArray
+    ) -> FloatArray:
+        """Coordinates of training rows, none of which has seen its own output."""
+        return self.encode(values)
+
+    @property
+    @abstractmethod
+    def labels(self) -> list[str]:
+        """Names of the coordinates."""
+
+
+@dataclass(frozen=True)
+class NumberColumn(Column):
+    """A number: its value, the median where it is missing, and an indicator that it is.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    levels : tuple of str
+        Levels of an ordered category, whose places are the numbers; empty for other columns.
+    median : float
+        What stands for a missing value; NaN if there was none at all, and no coordinate either.
+    has_indicator : bool
+        Whether a coordinate says that the value is missing: if one was in the fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.columns import NumberColumn
+    >>> values = np.array([1.0, np.nan, 3.0, 4.0])
+    >>> column = NumberColumn("size").learn(values, None, np.ones(4))
+    >>> column.labels
+    ['size', 'size missing']
+    >>> column.encode(values)[:2]
+    array([[1., 0.],
+           [3., 1.]])
+    """
+
+    name: str
+    levels: tuple[str, ...] = ()
+    median: float = np.nan
+    has_indicator: bool = False
+
+    def read(self, raw: RawColumn) -> FloatArray:
+        if self.levels:
+            return _places(self.levels, raw, unseen=np.nan)
+        if raw.kind == "date":
+            raise TypeError(f"Column {self.name!r} of X holds dates, and held numbers in the fit.")
+        try:
+            return raw.as_numbers()
+        except ValueError as error:
+            raise ValueError(
+                f"Column {self.name!r} of X holds text, where numbers are expected: {error}. With "
+                "categorical_features='from_dtype' columns of text are categories."
+            ) from error
+
+    def learn(
+        self, values: FloatArray, outputs: FloatArray | None, weight: FloatArray
+    ) -> NumberColumn:
+        missing = np.isnan(values)
+        if missing.all():
+            return self
+        return replace(
+            self, median=_median(values, weight, missing), has_indicator=bool(missing.any())
+        )
+
+    def encode(self, values: FloatArray) -> FloatArray:
+        if np.isnan(self.median):
+            return np.empty((len(values), 0))
+        missing = np.isnan(values)
+        filled = np.where(missing, self.median, values)
+        return np.column_stack([filled, missing] if self.has_indicator else [filled])
+
+    @property
+    def labels(self) -> list[str]:
+        if np.isnan(self.median):
+            return []
+        return [self.name, f"{self.name} missing"][: 1 + self.has_indicator]
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryColumn(Column):
+    """A category: a row of coordinates for each level.
+
+    Few levels have an indicator each, rare ones one together, and a missing value counts as a
+    level. Of many levels the most frequent have an indicator, and all a statistic of the target;
+    without targets, the logarithm of their frequency. What was not there in the fit is as rare
+    levels are, or as the mean of all rows.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    levels : tuple of str
+        The levels of the fit.
+    table : ndarray of shape (len(levels) + 2, q)
+        Coordinates of the levels, of a missing value, and of one that is new.
+    n_statistics : int
+        How many coordinates, the last ones, are statistics of the target.
+    names : tuple of str
+        Names of the coordinates.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.columns import CategoryColumn, raw_column
+    >>> colours = raw_column(np.repeat(["red", "green", "blue"], 5), "colour")
+    >>> column = CategoryColumn("colour", colours.levels)
+    >>> column = column.learn(column.read(colours), None, np.ones(15))
+    >>> column.labels
+    ['colour=blue', 'colour=green', 'colour=red']
+    >>> column.encode(column.read(raw_column(np.array(["red", "pink"]), "colour"))).round(2)
+    array([[0.  , 0.  , 1.  ],
+           [0.33, 0.33, 0.33]])
+    """
+
+    name: str
+    levels: tuple[str, ...] = ()
+    table: FloatArray = field(default_factory=lambda: np.empty((2, 0)))
+    n_statistics: int = 0
+    names: tuple[str, ...] = ()
+
+    def read(self, raw: RawColumn) -> FloatArray:
+        return _places(self.levels, raw.as_levels(), unseen=_UNSEEN)
+
+    def with_levels_of(self, values: FloatArray) -> tuple[CategoryColumn, FloatArray]:
+        """The column with the levels that there are alone, and the values that they then have."""
+        present = np.unique(values[~np.isnan(values)]).astype(np.int64)
+        place = np.full(len(self.levels) + 1, np.nan)
+        place[present] = np.arange(len(present))
+        found = np.where(np.isnan(values), len(self.levels), values).astype(np.int64)
+        return replace(self, levels=tuple(self.levels[k] for k in present)), place[found]
+
+    def _codes(self, values: FloatArray) -> IntArray:
+        """Rows of the table."""
+        n_levels = len(self.levels)
+        places = np.where(values == _UNSEEN, n_levels + 1, values)
+        return np.where(np.isnan(places), n_levels, places).astype(np.int64)
+
+    def learn(
+        self, values: FloatArray, outputs: FloatArray | None, weight: FloatArray
+    ) -> CategoryColumn:
+        codes = self._codes(values)
+        n_rows = len(self.levels) + 2
+        total: FloatArray = np.bincount(codes, weight, n_rows).astype(np.float64)
+        count = np.bincount(codes, minlength=n_rows)
+        wide = np.count_nonzero(count) > MOST_INDICATORS
+        table, labels = self._indicators(total, count > 0, FREQUENT_LEVELS if wide else None)
+        n_statistics = 0
+        if wide:
+            if outputs is None:
+                more = np.log1p(total)[:, None]
+                names = [f"{self.name} frequency"]
+            else:
+                more = statistic(codes, n_rows, outputs, weight)
+                n_statistics = more.shape[1]
+                names = [f"{self.name} statistic {k}" for k in range(n_statistics)]
+            table, labels = np.hstack([table, more]), labels + names
+        return replace(self, table=table, names=tuple(labels), n_statistics=n_statistics)
+
+    def _indicators(
+        self, total: FloatArray, seen: Array, n_frequent: int | None
+    ) -> tuple[FloatArray, list[str]]:
+        """Indicators of levels, or of the most frequent ones alone, and their names."""
+        own = seen & (total >= RARE_WEIGHT)
+        if n_frequent is not None:
+            order = np.argsort(-total, kind="stable")
+            own &= np.isin(np.arange(len(total)), order[:n_frequent])
+        rest = seen & ~own
+        groups = [np.arange(len(total)) == k for k in np.flatnonzero(own)]
+        names = [self._level_name(k) for k in np.flatnonzero(own)]
+        if rest.any():
+            # also what is new, and missing values if none were there
+            groups.append(~own)
+            names.append(f"{self.name} other")
+        table = np.array(groups, dtype=np.float64).T
+        share = total @ table / total.sum()
+        if not rest.any():
+            table[~seen] = share
+        if len(groups) == 2:
+            # the first would say the same once more
+            table, names = table[:, 1:], names[1:]
+        if len(groups) == 1:
+            table, names = table[:, :0], []
+        return table, names
+
+    def _level_name(self, k: np.integer[Any]) -> str:
+        return f"{self.name} missing" if k == len(self.levels) else f"{self.name}={self.levels[k]}"
+
+    @property
+    def labels(self) -> list[str]:
+        return list(self.names)
+
+    def encode(self, values: FloatArray) -> FloatArray:
+        encoded: FloatArray = self.table[self._codes(values)]
+        return encoded
+
+    def encode_training(
+        self, values: FloatArray, outputs: FloatArray | None, weight: FloatArray
+    ) -> FloatArray:
+        encoded = self.encode(values)
+        if self.n_statistics and outputs is not None:
+            codes = self._codes(values)
+            encoded[:, -self.n_statistics :] = cross_fitted(codes, len(self.table), outputs, weight)
+        return encoded
+
+
+@dataclass(frozen=True)
+class DateColumn(Column):
+    """A date: days as a number, and the places in year, week and day, on circles.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    days : NumberColumn
+        The days since 1970.
+    cycles : tuple of {"year", "week", "day"}
+        Cycles of which the dates of the fit have more than one place.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.columns import DateColumn, raw_column
+    >>> days = raw_column(np.arange("2024-01-01", "2024-02-01", dtype="M8[D]"), "day")
+    >>> column = DateColumn("day")
+    >>> column.learn(column.read(days), None, np.ones(31)).cycles
+    ('year', 'week')
+    """
+
+    name: str
+    days: NumberColumn = NumberColumn("")
+    cycles: tuple[str, ...] = ()
+
+    def read(self, raw: RawColumn) -> FloatArray:
+        if raw.kind == "date" or raw.is_missing:
+            return raw.values if raw.kind != "levels" else np.full(len(raw.values), np.nan)
+        kind = "numbers" if raw.kind == "number" else "text"
+        raise TypeError(f"Column {self.name!r} of X holds {kind}, and held dates in the fit.")
+
+    def learn(
+        self, values: FloatArray, outputs: FloatArray | None, weight: FloatArray
+    ) -> DateColumn:
+        days = NumberColumn(self.name).learn(values, outputs, weight)
+        known = values[~np.isnan(values)]
+        cycles = (
+            [cycle for cycle, phase in _PHASES.items() if np.ptp(phase(known)) > 0]
+            if len(known)
+            else []
+        )
+        return replace(self, days=days, cycles=tuple(cycles))
+
+    def encode(self, values: FloatArray) -> FloatArray:
+        numbers = self.days.encode(values)
+        filled = np.where(np.isnan(values), self.days.median, values)
+        angles = [2 * np.pi * _PHASES[cycle](filled) for cycle in self.cycles]
+        parts = [part for angle in angles for part in (np.sin(angle), np.cos(angle))]
+        return np.column_stack([numbers, *parts])
+
+    @property
+    def labels(self) -> list[str]:
+        parts = [
+            f"{self.name} {part} of {cycle}" for cycle in self.cycles for part in ("sin", "cos")
+        ]
+        return self.days.labels + parts
+
+
+def _year_phase(days: FloatArray) -> FloatArray:
+    day = np.floor(days).astype("datetime64[D]")
+    year = day.astype("datetime64[Y]")
+    start, end = year.astype("datetime64[D]"), (year + 1).astype("datetime64[D]")
+    phase: FloatArray = (day - start) / (end - start)
+    return phase
+
+
+#: the place of a day in a cycle, from 0 to 1; 1970 began on a Thursday, and weeks begin on Monday
+_PHASES: dict[str, Any] = {
+    "year": _year_phase,
+    "week": lambda days: np.floor(days + 3) % _DAYS_OF_WEEK / _DAYS_OF_WEEK,
+    "day": lambda days: days % 1,
+}
+
+
+def _places(levels: tuple[str, ...], raw: RawColumn, unseen: float) -> FloatArray:
+    """Places of levels among those of the fit, by what they read; NaN where they are missing."""
+    raw = raw.as_levels()
+    place = {level: float(k) for k, level in enumerate(levels)}
+    table = np.array([*(place.get(level, unseen) for level in raw.levels), np.nan])
+    # an index of -1 finds the NaN at the end
+    places: FloatArray = table[raw.values]
+    return places
+
+
+def _median(values: FloatArray, weight: FloatArray, missing: Array) -> float:
+    known = ~missing
+    return float(weighted_quantiles(values[known, None], weight[known], [0.5])[0, 0])

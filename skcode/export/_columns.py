@@ -1,0 +1,51 @@
+"""What becomes of columns, as ONNX nodes: numbers, with gaps or without."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from skcode.columns import Column, ColumnEncoder, NumberColumn
+from skcode.export._graph import Graph
+
+
+def column_nodes(encoder: ColumnEncoder, graph: Graph, x: str, dtype: DTypeLike) -> str:
+    """Coordinates (N, q) of a table of numbers (N, p), in the float type of the fit.
+
+    Raises
+    ------
+    TypeError
+        If a column is no number: the graph takes one matrix of floats.
+    """
+    if encoder.projection is not None:
+        raise TypeError(
+            "This model was fitted to a sparse matrix of many columns, which ONNX cannot express: "
+            "put TruncatedSVD before it in a Pipeline."
+        )
+    x = graph.cast(x, dtype)
+    missing = graph.add("IsNaN", x)
+    if encoder.columns is None:
+        return graph.add("Where", missing, graph.constant(encoder.medians, dtype), x)
+    columns = [_number(column) for column in encoder.columns]
+    # a column without any value in the fit has no coordinate, and whatever stands in it is read
+    medians = np.nan_to_num([column.median for column in columns])
+    filled = graph.add("Where", missing, graph.constant(medians, dtype), x)
+    both = graph.add("Concat", filled, graph.cast(missing, dtype), axis=1)
+    places: list[int] = []
+    for j, column in enumerate(columns):
+        places += [j, len(columns) + j][: len(column.labels)]
+    if not places:
+        # one coordinate that is zero, as `encode` makes it
+        first = graph.add("Gather", both, graph.constant([len(columns)]), axis=1)
+        return graph.add("Mul", first, graph.constant(0, dtype))
+    return graph.add("Gather", both, graph.constant(places), axis=1)
+
+
+def _number(column: Column) -> NumberColumn:
+    """The column, if it is a number."""
+    if isinstance(column, NumberColumn) and not column.levels:
+        return column
+    raise TypeError(
+        f"Column {column.name!r} is no number, and an ONNX graph of skcode takes one matrix of "
+        "floats: encode categories and dates before the model, in a Pipeline."
+    )
