@@ -305,15 +305,19 @@ def _ascend(
 ) -> FloatArray:
     """Train the controls on through the evidence, in place.
 
-    Returns the mean of the logarithms that were reached, in units of the states.
+    All start at the hyper-parameters that suit the flow of the first member as it is: the first
+    steps, if kernel and noise were far off, would lead the controls astray. Returns the mean of the
+    logarithms that were reached, in units of the states.
     """
+    first = _evidence(members[0], evidence_rows)
+    start = first.relative(first.maximise())
     tasks = []
     for number, (member, seed) in enumerate(zip(members, rng.spawn(len(members)), strict=True)):
         own = rows
         if flow_targets.folds is not None:
             kept = flow_targets.folds != number
             own = Rows(*(part[kept] for part in rows))
-        tasks.append((member, own, evidence_rows, n_steps, seed))
+        tasks.append((member, own, evidence_rows, start, n_steps, seed))
     relative = []
     for member, (controls, logs) in zip(members, mapper(_ascend_member, tasks), strict=True):
         theta = member.theta.copy()
@@ -325,11 +329,16 @@ def _ascend(
 
 
 def _ascend_member(
-    member: Member, rows: Rows, evidence_rows: Rows, n_steps: int, rng: np.random.Generator
+    member: Member,
+    rows: Rows,
+    evidence_rows: Rows,
+    start: FloatArray,
+    n_steps: int,
+    rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
     """Controls, and logarithms in units of the states."""
     evidence = _evidence(member, evidence_rows)
-    controls, logs = ascend(member, rows, evidence.start, n_steps, rng)
+    controls, logs = ascend(member, rows, evidence.start + start, n_steps, rng)
     return controls, evidence.relative(logs)
 
 
