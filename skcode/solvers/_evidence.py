@@ -36,13 +36,23 @@ class Evidence:
         ]
         self.n_values = iterate.total * iterate.objective.n_outputs
         self.best: Posterior | None = None
+        self._factor: ArrowheadFactor | None = None
         self._highest = -np.inf
         self._stalled = 0
 
+    def cost(self) -> float:
+        """Minus the log evidence of the iterate, per unit of weight: what the steps lower.
+
+        Infinite where the curvature is not positive. `update` goes on from here.
+        """
+        self._factor = self.iterate.undamped_factor()
+        if self._factor is None:
+            return np.inf
+        return -self._log_evidence(self._factor) / self.iterate.total
+
     def update(self) -> int:
-        """Compare the iterate, update the precisions, return the steps since the highest."""
-        iterate = self.iterate
-        factor = iterate.undamped_factor()
+        """Compare what `cost` saw, update the precisions, return the steps since the highest."""
+        iterate, factor = self.iterate, self._factor
         if factor is None:
             return self._stalled
         self._compare(factor)
@@ -62,14 +72,19 @@ class Evidence:
             iterate.noise_precision = iterate.noise_precision ** (1 - self.rate) * new**self.rate
         return self._stalled
 
-    def _compare(self, factor: ArrowheadFactor) -> None:
-        """Laplace evidence up to constants; the highest so far is kept."""
+    def _log_evidence(self, factor: ArrowheadFactor) -> float:
+        """Of Laplace's approximation, up to constants of the intercepts, which have no prior."""
         iterate = self.iterate
         value = -iterate.penalised - 0.5 * factor.log_determinant
         for group in self.groups:
             value += 0.5 * len(group) * np.log(iterate.prior_precision[group[0]])
         if iterate.objective.loss.has_noise:
             value += 0.5 * self.n_values * np.log(iterate.noise_precision)
+        return float(value)
+
+    def _compare(self, factor: ArrowheadFactor) -> None:
+        """Keep the iterate of highest evidence."""
+        iterate, value = self.iterate, self._log_evidence(factor)
         if value > self._highest:
             self._highest, self._stalled = value, 0
             self.best = Posterior(iterate.theta.copy(), factor, iterate.noise_precision)

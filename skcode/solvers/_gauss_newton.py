@@ -87,6 +87,7 @@ class GaussNewton(Solver):
     """
 
     needs = members_of(NormalObjective)
+    finds_penalty = True
     default_max_iter = 100
 
     _parameter_constraints = {
@@ -159,7 +160,10 @@ class GaussNewton(Solver):
         for _ in range(budget):
             n_iter += 1
             decrease = iterate.step()
-            if stopped := monitor(iterate.theta, iterate.mean_objective):
+            # penalties that follow the data change from step to step, and what they are added to
+            # may rise while the model improves: the evidence is what can be compared
+            loss = iterate.mean_objective if evidence is None else evidence.cost()
+            if stopped := monitor(iterate.theta, loss):
                 converged, message = True, "stopped by the monitor"
                 break
             if decrease <= 1e-2 * tol * iterate.total * iterate.noise_precision:
