@@ -29,7 +29,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_*.md"]
 templates_path = ["_templates"]
 default_role = "py:obj"
 
@@ -46,12 +46,14 @@ mathjax_path = "mathjax/tex-svg.js"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "colon_fence", "attrs_block"]
 myst_heading_anchors = 3
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
+    # what practitioners ask before what theorists prove; benchmarks are no gallery
+    "subsection_order": ["../examples/practice", "../examples/theory"],
     # "Examples using" on the page of a class, from what the examples import
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skcode",),
@@ -82,7 +84,7 @@ html_theme_options = {
         "image_dark": "_static/logo.svg",
     },
     "navbar_align": "left",
-    "show_nav_level": 2,
+    "show_nav_level": 1,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -114,6 +116,42 @@ def defaults_beside_types(app, what, name, obj, options, lines):
             lines[i] = f"{line}, default={shown}"
 
 
+def public_names():
+    """Name to its place in the reference, for names that stand for one thing only."""
+    places: dict[str, set[str]] = {}
+    for page in Path(__file__).parent.glob("api_*.rst"):
+        package = ""
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if match := re.fullmatch(r"\.\. currentmodule:: (\S+)", line):
+                package = match[1]
+            # words such as `flow` are also words
+            elif match := re.fullmatch(r"   ([A-Z]\w+|\w+_\w+)", line):
+                places.setdefault(match[1], set()).add(f"{package}.{match[1]}")
+    return {name: next(iter(found)) for name, found in places.items() if len(found) == 1}
+
+
+def links_of_pages(app, docname, content):
+    """Pages stay plain Markdown: names lead to the reference here, scripts to the gallery."""
+    if not (Path(app.srcdir) / f"{docname}.md").exists():
+        return
+    names = public_names()
+
+    def name(match):
+        target = names.get(match[1])
+        return match[0] if target is None else f"{{py:obj}}`{match[1]} <{target}>`"
+
+    # code blocks stay what they are, and so do headings and the texts of links
+    parts = re.split(
+        r"(^(?:```|:::).*?^(?:```|:::)$|^#.*?$|\[[^\]]*\])", content[0], flags=re.M | re.S
+    )
+    text = "".join(
+        part if k % 2 else re.sub(r"(?<![`{}])`(\w+)`(?!`)", name, part)
+        for k, part in enumerate(parts)
+    )
+    script = r"\[`?([^\]`]*)`?\]\(\.\./examples/((?:practice|theory)/plot_\w+)\.py\)"
+    content[0] = re.sub(script, r"{doc}`\1 </auto_examples/\2>`", text)
+
+
 def copy_mathjax(app):
     """The file that pages load, from the package that ships it."""
     target = Path(app.outdir) / "_static" / mathjax_path
@@ -132,6 +170,7 @@ def icons_from_the_theme(app, docname, content):
 def setup(app):
     app.connect("builder-inited", copy_mathjax)
     app.connect("source-read", icons_from_the_theme)
+    app.connect("source-read", links_of_pages)
     app.connect("autodoc-process-docstring", foreign_references_as_text)
     # before numpydoc, which rewrites the sections
     app.connect("autodoc-process-docstring", defaults_beside_types, priority=100)

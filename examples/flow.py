@@ -1,8 +1,8 @@
-"""Watch a controlled ODE untangle two moons: the states at five times, drawn in the plane.
+"""Watch a controlled ODE carry two moons apart: the states at five times, drawn in the plane.
 
-Two states, full-rank random neural fields, a linear readout: at time one a straight line has to
-separate the classes, so the flow must carry them apart. No coordinate is added, as the plane
-allows no crossing of paths.
+Two states, seven random and frozen vector fields, a linear readout: at time one a straight line has
+to separate the classes, so the flow must carry them apart. The colours behind the points are what
+the model predicts from there. No coordinate is added, as the plane allows no crossing of paths.
 
     python examples/flow.py
 """
@@ -17,6 +17,10 @@ from sklearn.datasets import make_moons
 
 from skcode import ControlledODEClassifier
 from skcode.fields import NeuralFields
+
+TIMES = [0, 0.25, 0.5, 0.75, 1]
+#: a grey that can be read on white and on black
+TEXT = "#7d8590"
 
 
 def main() -> None:
@@ -38,11 +42,6 @@ def main() -> None:
         random_state=0,
     ).fit(X, y)
     print(f"accuracy {model.score(X, y):.3f} with {model.n_parameters_} trained numbers")
-    draw(model, model.trajectory(X), y, args.figure)
-
-
-def draw(model: ControlledODEClassifier, states: np.ndarray, y: np.ndarray, path: Path) -> None:
-    """Snapshots of the states, and the line of the readout at the end."""
     try:
         import matplotlib
     except ImportError:
@@ -51,24 +50,36 @@ def draw(model: ControlledODEClassifier, states: np.ndarray, y: np.ndarray, path
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    times = np.linspace(0, len(states) - 1, 5).astype(int)
-    figure, axes = plt.subplots(1, len(times), figsize=(11, 2.5), layout="constrained")
-    colours = np.array(["#c8412b", "#33658a"])[y]
-    for ax, k in zip(axes, times, strict=True):
-        ax.scatter(*states[k].T, s=5, c=colours, lw=0)
-        ax.set_title(f"t = {k / (len(states) - 1):g}", size=10)
-        ax.set_aspect("equal", "datalim")
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.spines[:].set_color("#d0d5dd")
-    (a, b), c = model.readout_coef_[0], model.readout_intercept_[0]
-    # the points where a x + b y + c = 0
-    foot, along = -c * np.array([a, b]) / (a * a + b * b), (b, -a)
-    axes[-1].axline(foot, foot + along, color="#4a5260", lw=1, ls="--")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    from skcode.plotting import FlowDisplay
+
+    figure, axes = plt.subplots(1, 5, figsize=(12, 2.75), layout="constrained")
+    display = FlowDisplay.from_estimator(
+        model,
+        X,
+        y,
+        time=TIMES,
+        grid_resolution=500,
+        ax=axes,
+        key=False,
+        paths=True,
+        scatter_kw={"s": 11, "edgecolors": "none"},
+        path_kw={"linewidths": 0.5, "alpha": 0.16},
+        region_kw={"alpha": 0.14},
+    )
+    for ax, time in zip(axes, TIMES, strict=True):
+        # each panel is as wide as what it shows, so that the start is seen as well as the end
+        states = display.states[np.argmin(np.abs(display.times - time))]
+        low, high = states.min(axis=0), states.max(axis=0)
+        middle, half = (low + high) / 2, 0.57 * (high - low)
+        (left, bottom), (right, top) = middle - half, middle + half
+        ax.set(xlim=(left, right), ylim=(bottom, top))
+        ax.set(xlabel="", ylabel="", xticks=[], yticks=[])
+        ax.title.set(color=TEXT, size=11)
+        ax.spines[:].set_visible(False)
+    args.figure.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.figure, dpi=160, transparent=True)
     plt.close(figure)
-    print(f"Figure: {path}")
+    print(f"Figure: {args.figure}")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# names with a first underscore are parts that other pages include
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("[!_]*.md"))]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -54,8 +56,45 @@ def test_every_page_is_in_a_table_of_contents():
     for page in PAGES[1:]:
         text = page.read_text(encoding="utf-8")
         for block in re.findall(r"^```\{toctree\}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-            listed |= set(block.split())
+            listed |= {word for word in block.split() if not word.startswith(":")}
     assert {page.stem for page in PAGES[1:]} <= listed
+
+
+def rows_of(text):
+    """Cells of each line of a table, by the name in its first cell."""
+    lines = [re.split(r"\s*\|\s*", line.strip().strip("|").strip()) for line in text.splitlines()]
+    return {cells[0]: cells[1:] for cells in lines if len(cells) > 1}
+
+
+def test_the_front_pages_state_what_the_defaults_page_records():
+    docs = ROOT / "docs"
+    front = (docs / "_half_b.md").read_text(encoding="utf-8")
+    assert front in (ROOT / "README.md").read_text(encoding="utf-8")
+    recorded = (docs / "defaults.md").read_text(encoding="utf-8")
+    classes, numbers = recorded.split("\nRegression:\n")
+    accuracy_and_loss, r2 = rows_of(classes), rows_of(numbers.split("\nIntervals")[0])
+    names = {
+        "skcode": "skcode",
+        "CatBoost": "catboost",
+        "support vector machine": "svm",
+        "random forest": "forest",
+        "LightGBM": "lightgbm",
+        "multi-layer perceptron": "mlp",
+    }
+    shown = rows_of(front)
+    assert set(names) < set(shown)
+    for name, learner in names.items():
+        expected = [accuracy_and_loss[learner][1], accuracy_and_loss[learner][3], r2[learner][1]]
+        # one digit less, either way where the last one is a five
+        assert np.abs(np.array(shown[name], float) - np.array(expected, float)).max() < 0.0501
+
+
+def test_the_page_of_what_is_cited_is_the_one_of_the_readme():
+    entries = [
+        re.search(r"^```bibtex\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)[1]
+        for page in (ROOT / "README.md", ROOT / "docs" / "citing.md")
+    ]
+    assert entries[0] == entries[1]
 
 
 def lower_bounds():

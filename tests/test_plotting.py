@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from sklearn.calibration import CalibrationDisplay, calibration_curve
-from sklearn.datasets import load_iris, make_moons
-from sklearn.exceptions import NotFittedError
+from sklearn.datasets import load_diabetes, load_iris, make_friedman1, make_moons
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.inspection import DecisionBoundaryDisplay
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -131,6 +131,51 @@ def test_three_classes_names_searches_and_pipelines():
     assert np.array_equal(display.states[0], inner.trajectory(scaled)[0][:, [2, 3]])
 
 
+def test_the_readout_chooses_the_plane_of_many_states():
+    X, y = load_iris(return_X_y=True)
+    model = ControlledODEClassifier(n_members=1, random_state=0).fit(X, y)
+    display = FlowDisplay.from_estimator(model, X, y, grid_resolution=60)
+    assert display.names == ("readout direction 1", "readout direction 2")
+    # where the plane has the samples it predicts what the model does
+    assert display.fidelity.min() > 0.9
+    cell = [
+        np.abs(axis[:, None] - coordinate).argmin(axis=0)
+        for axis, coordinate in zip(display.grid, display.states[0].T, strict=True)
+    ]
+    assert np.mean(display.regions[0][cell[1], cell[0]] == model.predict(X)) > 0.9
+    # without y the colours are those of the predictions
+    alone = FlowDisplay.from_estimator(model, X, grid_resolution=10)
+    assert np.array_equal(alone.target, model.predict(X))
+
+
+def test_directions_are_those_of_a_linear_readout():
+    X, y = make_friedman1(200, random_state=0)
+    options = {"readout": "linear", "n_members": 1, "random_state": 0}
+    model = ControlledODERegressor(**options).fit(X, y)
+    with pytest.warns(UserWarning, match="No plane shows") as told:
+        display = FlowDisplay.from_estimator(model, X, y, grid_resolution=10)
+    assert told[0].filename == __file__
+    assert display.fidelity[-1] == pytest.approx(1)
+    # along the first one lies the prediction
+    correlation = np.corrcoef(display.states[-1][:, 0], model.predict(X))[0, 1]
+    assert abs(correlation) == pytest.approx(1)
+    assert np.isnan(display.regions[0]).all()
+    assert np.isfinite(display.regions[-1]).all()
+
+
+def test_legend_and_bar_say_what_colours_mean(moons, model):
+    X, y = moons
+    display = FlowDisplay.from_estimator(model, X, y, grid_resolution=10)
+    (legend,) = display.figure_.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["0", "1"]
+    assert not display.plot(key=False).figure_.legends
+    _, ax = plt.subplots()
+    assert len(display.plot(ax).ax_.get_legend().get_texts()) == 2
+    numbers = ControlledODERegressor("neural", n_fields=4, n_members=1, random_state=0).fit(X, y)
+    display = FlowDisplay.from_estimator(numbers, X, grid_resolution=10, coordinates=(0, 1))
+    assert display.figure_.axes[-1].get_ylabel() == "prediction"
+
+
 def test_what_has_no_regions(moons):
     X, y = moons
     displacement = classifier(readout="displacement").fit(X, y)
@@ -206,9 +251,14 @@ def test_the_animation_moves_on_straight_lines(moons, model, tmp_path):
     assert ax.get_title() == "t = 0.38"
     animation._func(8)
     assert np.allclose(ax.collections[-1].get_offsets(), display.states[-1])
+    assert ax.get_legend() is not None
     path = tmp_path / "flow.gif"
     animation.save(path, writer="pillow", dpi=20)
     assert path.read_bytes().startswith(b"GIF89a")
+    assert animation._save_count == 9
+    smooth = display.animate()
+    assert smooth._save_count == 61
+    smooth._draw_was_started = True  # matplotlib warns of animations that nobody looks at
 
 
 def test_an_explosion_on_the_grid_leaves_a_hole_in_the_regions(moons):
@@ -246,7 +296,10 @@ def test_controls_name_inputs_and_families(moons):
     display = ControlsDisplay.from_estimator(model)
     assert display.labels[:3] == ["diagonal[east]", "diagonal[north]", "neural[0]"]
     names = [label.get_text() for label in display.ax_.get_yticklabels()]
-    assert names == ["diagonal (2)", "neural (40)"]
+    assert names == ["east", "north", "neural (40)"]
+    # rows of inputs are higher, for their names
+    heights = np.diff(display._row_edges())
+    assert heights[0] == heights[1] > 1.5 * heights[2]
     legend = display.plot(kind="steps").ax_.get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["diagonal", "neural"]
     display = ControlsDisplay(controls=np.zeros((2, 3)))
@@ -276,10 +329,25 @@ def test_loss_curves_are_those_of_the_fit(moons, n_members, early_stopping):
     watched = model.validation_loss_curve_ if n_members > 1 else [model.validation_loss_curve_]
     drawn = [line.get_ydata().tolist() for line in display.validation_lines_]
     assert drawn == (watched if early_stopping else [])
-    # a dot each at the lowest validation loss
+    # a dot each at the lowest validation loss, or at the highest evidence
     dots = [line for line in display.ax_.lines if line.get_marker() == "o"]
-    lowest = [min(curve) for curve in watched] if early_stopping else []
-    assert [dot.get_ydata()[0] for dot in dots] == lowest
+    assert display.kind == "evidence"
+    assert [dot.get_ydata()[0] for dot in dots] == [
+        min(curve) for curve in (watched if early_stopping else curves)
+    ]
+
+
+def test_what_a_fit_by_evidence_draws_falls():
+    X, y = load_diabetes(return_X_y=True)
+    model = ControlledODERegressor(n_fields=16, n_members=1, random_state=0).fit(X, y)
+    (curve,) = LossCurveDisplay.from_estimator(model).losses
+    assert np.all(np.diff(curve[:6]) < 0)
+    # with a penalty of one's own it is loss plus penalty
+    model.set_params(alpha=1e-3, max_iter=3)
+    with pytest.warns(ConvergenceWarning):
+        assert LossCurveDisplay.from_estimator(model.fit(X, y)).kind == "objective"
+    with pytest.raises(ValueError, match="kind='pie'"):
+        LossCurveDisplay(losses=[[1.0]], kind="pie")
 
 
 def test_one_member_of_the_loss_curves(ensemble):

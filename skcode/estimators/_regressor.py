@@ -147,8 +147,10 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
     n_iter_ : int
         Iterations; the most among members.
     loss_curve_, loss_ : list of float, float
-        The objective after each iteration, and its last value. With a Gaussian process they are
-        those of the flow and its linear readout.
+        The objective after each iteration, and its last value: mean loss plus penalty. Where
+        Gauss-Newton finds the penalty (``alpha=None``), it is minus the log evidence per row, up to
+        a constant: that can be compared from step to step, and may be negative.
+        With a Gaussian process both are those of the flow and its linear readout.
     validation_loss_curve_, validation_scores_, best_validation_score_ : list, list, float
         Loss and score on the validation part; None without one.
     ensemble_ : Ensemble
@@ -160,11 +162,11 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
     n_features_in_, feature_names_in_ : int, ndarray of shape (p,)
         Number of columns of X, and their names where they have names.
 
-    With several members the array attributes have a leading axis for the members, and the others
-    are lists.
-
     Notes
     -----
+    With several members the array attributes above have a leading axis for the members, and the
+    others are lists.
+
     Rows are brought into a canonical form first, up to 50,000 of them: equal rows are merged and
     the rest is sorted by a hash. A fit does therefore not depend on the order of rows, and an
     integer weight does what repetition does, bit for bit.

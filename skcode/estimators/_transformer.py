@@ -120,7 +120,9 @@ class ControlledODETransformer(
     n_iter_ : int
         Iterations; the most among members.
     loss_curve_, loss_ : list of float, float
-        The objective after each iteration, and its last value.
+        The objective after each iteration, and its last value: mean loss plus penalty. Where
+        Gauss-Newton finds the penalty (``alpha=None``), it is minus the log evidence per row, up to
+        a constant: that can be compared from step to step, and may be negative.
     validation_loss_curve_, validation_scores_, best_validation_score_ : list, list, float
         Loss and score on the validation part; None without one.
     ensemble_ : Ensemble

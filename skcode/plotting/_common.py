@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,18 @@ from skcode.utils._sklearn import check_matplotlib_support
 #: distinct in hue and in lightness
 COLOURS = ["#33658a", "#c8412b", "#e3a32f", "#4f8a5b", "#7d5ba6", "#3fa7a0", "#8c564b", "#5a6472"]
 GREY = "#8a93a0"
+
+
+def class_colours(n_classes: int) -> list[Any]:
+    """A colour for each class, all of them different."""
+    if n_classes <= len(COLOURS):
+        return COLOURS[:n_classes]
+    import matplotlib
+
+    if n_classes <= 20:
+        listed = matplotlib.colormaps["tab10" if n_classes <= 10 else "tab20"]
+        return [listed(k) for k in range(n_classes)]
+    return [matplotlib.colormaps["turbo"](k / (n_classes - 1)) for k in range(n_classes)]
 
 
 def last_step(estimator: Any, X: ArrayLike | None = None) -> tuple[Any, Any]:
@@ -51,3 +64,12 @@ def one_axes(caller: str, ax: Any) -> Any:
     import matplotlib.pyplot as plt
 
     return plt.subplots(layout="constrained")[1] if ax is None else ax
+
+
+def names_of_coordinates(model: Any) -> Sequence[str] | None:
+    """Names of the coordinates that carry inputs; None where they are no columns of X."""
+    names = getattr(model, "feature_names_in_", None)
+    input_map = model.ensemble_.input_map
+    if names is None or input_map.projection is not None:
+        return None
+    return names if len(names) == input_map.n_coordinates else None

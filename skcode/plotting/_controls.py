@@ -9,14 +9,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skcode.plotting._common import COLOURS, last_step, of_member, one_axes
+from skcode.plotting._common import (
+    COLOURS,
+    last_step,
+    names_of_coordinates,
+    of_member,
+    one_axes,
+)
+from skcode.utils._typing import FloatArray, IntArray
 
-#: from this many fields on, families are named in place of fields
-_MOST_NAMES = 30
+#: family of the fields that belong to an input each
+_INPUTS = "diagonal"
+#: rows that can have a name each; of more inputs, those with the largest controls
+_MOST_NAMES = 24
+#: share of the height that inputs take at most by being higher than neurons, for their names
+_MOST_INPUT_SHARE = 0.7
 
 
 class ControlsDisplay:
     r"""The controls :math:`u^i_t` of a fitted model over time, as steps or as a heat map.
+
+    Inputs come first, each by name: the control of a diagonal field stretches that coordinate of
+    the state where it is positive and shrinks it where it is negative. Below them stand the other
+    families, with a name for each field while they are few. A large control says that a field is
+    used; which columns matter for the prediction say ``feature_importances_``.
 
     It is recommended to use `from_estimator`. All arguments are stored as attributes.
 
@@ -89,7 +105,7 @@ class ControlsDisplay:
         """
         model, _ = last_step(estimator)
         labels = of_member(model, "vector_fields_", member).labels
-        names = getattr(model, "feature_names_in_", None)
+        names = names_of_coordinates(model)
         if names is not None:
             labels = [_with_feature_name(label, names) for label in labels]
         display = cls(controls=of_member(model, "controls_", member), labels=labels)
@@ -105,7 +121,7 @@ class ControlsDisplay:
         kind : {"heatmap", "steps"}
             One image of all fields, or a line for each field.
         **kwargs
-            Passed to matplotlib's ``imshow`` or ``stairs``.
+            Passed to matplotlib's ``pcolormesh`` or ``stairs``.
 
         Returns
         -------
@@ -131,23 +147,58 @@ class ControlsDisplay:
         return [label.split("[")[0] for label in self.labels]
 
     def _heatmap(self, kwargs: dict[str, Any]) -> list[Any]:
-        n_fields = len(self.labels)
+        edges = self._row_edges()
         top = np.max(np.abs(self.controls), initial=0) or 1.0
-        style: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -top, "vmax": top, "aspect": "auto"}
-        style |= {"interpolation": "nearest", **kwargs}
-        image = self.ax_.imshow(self.controls.T, extent=(0, 1, n_fields - 0.5, -0.5), **style)
+        style: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -top, "vmax": top, **kwargs}
+        times = np.linspace(0, 1, len(self.controls) + 1)
+        image = self.ax_.pcolormesh(times, edges, self.controls.T, **style)
+        self.ax_.set_ylim(edges[-1], edges[0])
         self.figure_.colorbar(image, ax=self.ax_, label="control u")
         families = np.array(self.families)
         starts = np.flatnonzero(np.r_[True, families[1:] != families[:-1]])
         for start in starts[1:]:
-            self.ax_.axhline(start - 0.5, color="black", lw=0.8)
-        if n_fields <= _MOST_NAMES:
-            self.ax_.set_yticks(range(n_fields), self.labels)
-        else:
-            ends = np.r_[starts[1:], n_fields]
-            names = [f"{families[a]} ({b - a})" for a, b in zip(starts, ends, strict=True)]
-            self.ax_.set_yticks((starts + ends - 1) / 2, names)
+            self.ax_.axhline(edges[start], color="black", lw=0.8)
+        middles, ticks, names = (edges[1:] + edges[:-1]) / 2, [], []
+        for a, b in zip(starts, np.r_[starts[1:], len(families)], strict=True):
+            own = np.arange(a, b)
+            if families[a] == _INPUTS:
+                own = self._with_room(own, middles, edges[-1])
+            if families[a] == _INPUTS or len(self.labels) <= _MOST_NAMES:
+                ticks += middles[own].tolist()
+                names += [self._short(self.labels[i]) for i in own]
+            else:
+                ticks.append((edges[a] + edges[b]) / 2)
+                names.append(f"{families[a]} ({b - a})")
+        self.ax_.set_yticks(ticks, names)
         return [image]
+
+    def _row_edges(self) -> FloatArray:
+        """Where the rows begin and end; those of inputs are higher where neurons are many."""
+        is_input = np.array([family == _INPUTS for family in self.families])
+        n_inputs, n_others = int(is_input.sum()), int((~is_input).sum())
+        height = 1.0
+        if n_inputs and n_others and len(self.labels) > _MOST_NAMES:
+            most = _MOST_INPUT_SHARE / (1 - _MOST_INPUT_SHARE) * n_others / n_inputs
+            # so high that each has room for its name, and a little more than that
+            named = 1.01 * n_others / max(_MOST_NAMES - n_inputs, 1)
+            height = max(1.0, min(named, most))
+        edges: FloatArray = np.r_[0.0, np.cumsum(np.where(is_input, height, 1.0))]
+        return edges
+
+    def _with_room(self, rows: IntArray, middles: FloatArray, height: float) -> IntArray:
+        """The rows with the largest controls whose names do not lie on top of each other."""
+        size = np.abs(self.controls[:, rows]).max(axis=0)
+        kept: list[int] = []
+        for row in rows[np.argsort(-size, kind="stable")]:
+            if all(abs(middles[row] - middles[other]) >= height / _MOST_NAMES for other in kept):
+                kept.append(int(row))
+        return np.sort(np.array(kept, dtype=int))
+
+    @staticmethod
+    def _short(label: str) -> str:
+        """``diagonal[age]`` is the row of age; numbers keep the family that they count."""
+        match = re.fullmatch(rf"{_INPUTS}\[(.*)\]", label)
+        return label if match is None or match[1].isdigit() else match[1]
 
     def _steps(self, kwargs: dict[str, Any]) -> list[Any]:
         edges = np.linspace(0, 1, len(self.controls) + 1)
@@ -163,6 +214,8 @@ class ControlsDisplay:
                 "baseline": None,
                 "lw": 1.5,
                 "alpha": 1 if by_name else 0.6,
+                # inputs are few, and are not to be hidden by neurons
+                "zorder": 3 if family == _INPUTS else 2,
             }
             if name not in named:
                 style["label"] = name
@@ -176,5 +229,5 @@ class ControlsDisplay:
 
 def _with_feature_name(label: str, names: Sequence[str]) -> str:
     """``diagonal[3]`` belongs to input 3: with its name."""
-    match = re.fullmatch(r"diagonal\[(\d+)\]", label)
-    return f"diagonal[{names[int(match[1])]}]" if match else label
+    match = re.fullmatch(rf"{_INPUTS}\[(\d+)\]", label)
+    return f"{_INPUTS}[{names[int(match[1])]}]" if match else label

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,22 +11,40 @@ from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 
 from skcode.flow import Tableau, trajectory
-from skcode.plotting._common import last_step, of_member
-from skcode.plotting._panel import draw_moment
-from skcode.plotting._plane import FlowInPlane, encoded, predictor
+from skcode.plotting._common import last_step, names_of_coordinates, of_member
+from skcode.plotting._panel import draw_key, draw_legend, draw_moment
+from skcode.plotting._plane import (
+    CoordinatePlane,
+    FlowInPlane,
+    Plane,
+    encoded,
+    plane_of_readout,
+    predictor,
+)
 from skcode.utils._sklearn import check_matplotlib_support
+from skcode.utils._typing import FloatArray
 
 #: panels of a figure, unless the user names times
 _PANELS = 5
+#: frames of an animation, unless the user names how many lie between two moments
+_FRAMES = 60
+#: least share of the samples' predictions that regions in a plane of more than two states tell
+_LEAST_FIDELITY = 0.8
 
 
 class FlowDisplay:
-    r"""A flow in a plane of two state coordinates, at moments of [0, 1].
+    r"""A flow in a plane of its state space, at moments of [0, 1].
 
     Points are states :math:`X_t` of samples, paths are their trajectories, arrows are the field
     :math:`\sum_i u^i_t V_i`. The region of a state z at time t is what the model predicts where the
     flow from (t, z) ends: at t = 0 these are the regions of the model, at t = 1 those of its
-    readout. With more than two states, arrows and regions show the plane through the mean state.
+    readout.
+
+    With more than two states the plane is one of two directions that the readout reads: those along
+    which its scores change most at the final states. A position in it stands for many states;
+    arrows and regions are those of the state that the samples' own states make likely there.
+    `fidelity` says how far that tells what the model predicts for the samples themselves. Regions
+    that tell too little are left out, with a warning: no plane can show them.
 
     It is recommended to use `from_estimator` or `from_controls`.
 
@@ -49,6 +68,11 @@ class FlowDisplay:
         Names of the classes; None where targets and regions are numbers.
     names : pair of str
         Names of the two coordinates.
+    fidelity : array-like of shape (T,) or None
+        Share of the samples whose class the regions show as the model predicts it, or the R2 of
+        their numbers, at each moment; None for planes that hold all states, or were chosen by hand.
+    colour_name : str
+        What the numbers behind the colours are.
 
     Attributes
     ----------
@@ -88,6 +112,8 @@ class FlowDisplay:
         target: ArrayLike | None = None,
         classes: list[Any] | None = None,
         names: Sequence[str] = ("state 0", "state 1"),
+        fidelity: ArrayLike | None = None,
+        colour_name: str = "y",
     ):
         self.times = np.asarray(times, dtype=float)
         self.states = np.asarray(states)
@@ -100,6 +126,8 @@ class FlowDisplay:
         self.target = None if target is None else np.asarray(target)
         self.classes = classes
         self.names = tuple(names)
+        self.fidelity = None if fidelity is None else np.asarray(fidelity, dtype=float)
+        self.colour_name = colour_name
 
     @classmethod
     def from_estimator(
@@ -109,7 +137,7 @@ class FlowDisplay:
         y: ArrayLike | None = None,
         *,
         member: int = 0,
-        coordinates: tuple[int, int] = (0, 1),
+        coordinates: tuple[int, int] | None = None,
         times: ArrayLike | None = None,
         grid_resolution: int = 100,
         field_resolution: int = 20,
@@ -125,11 +153,12 @@ class FlowDisplay:
         X : array-like of shape (N, n_features)
             Inputs whose states are drawn.
         y : array-like of shape (N,) or None
-            Targets, for the colours.
+            Targets, for the colours; None colours by what the member predicts.
         member : int
             Which member of an ensemble.
-        coordinates : pair of int
-            Which two states make the plane.
+        coordinates : pair of int or None
+            Which two states make the plane. The others are then at their mean. None takes both of
+            two states, and of more the directions that the readout reads.
         times : array-like or None
             Moments in [0, 1], rounded to the ends of intervals. None takes all ends, or 21 of them
             if there are more.
@@ -153,27 +182,40 @@ class FlowDisplay:
         """
         model, X = last_step(estimator, X)
         fields = of_member(model, "vector_fields_", member)
-        computed = FlowInPlane(
-            fields,
-            model.trajectory(X, member),
-            of_member(model, "controls_", member),
-            {"integrator": model.integrator},
-            coordinates,
-            times,
-        )
+        states = model.trajectory(X, member)
+        chosen = coordinates is not None or fields.n_states == 2
+        plane: Plane
+        if chosen:
+            coordinates = (0, 1) if coordinates is None else coordinates
+            plane = CoordinatePlane(coordinates)
+            names = _coordinate_names(model, coordinates)
+        else:
+            plane = plane_of_readout(model.ensemble_.members[member], states)
+            names = ["readout direction 1", "readout direction 2"]
+        controls = of_member(model, "controls_", member)
+        how = {"integrator": model.integrator}
+        computed = FlowInPlane(fields, states, controls, how, plane, times)
         target, classes = (None, None) if y is None else encoded(y, model)
-        regions = computed.regions(grid_resolution, predictor(model, member))
-        if classes is None and is_classifier(model) and regions:
-            classes = model.classes_.tolist()
-        names = list(getattr(model, "feature_names_in_", []))
+        shown: dict[str, Any] = {}
+        if (predict := predictor(model, member)) is not None:
+            if classes is None and is_classifier(model):
+                classes = model.classes_.tolist()
+            own = predict(states[-1])
+            shown = computed.regions(grid_resolution, predict)
+            if not chosen:
+                fidelity = computed.fidelity(predict, own, classes is not None)
+                shown |= _regions_that_tell(fidelity, computed.times, **shown)
+            if target is None:
+                target = own.astype(int) if classes is not None else own
+                shown["colour_name"] = "prediction"
         display = cls(
             times=computed.times,
             states=computed.states,
             **computed.arrows(field_resolution),
-            **regions,
+            **shown,
             target=target,
             classes=classes,
-            names=[f"state {names[j] if j < len(names) else j}" for j in coordinates],
+            names=names,
         )
         return display.plot(ax, **kwargs)
 
@@ -233,7 +275,7 @@ class FlowDisplay:
         controls = np.asarray(controls)
         how: dict[str, Any] = {"integrator": integrator, "n_steps": n_steps}
         states = trajectory(fields, x, controls, **how)
-        computed = FlowInPlane(fields, states, controls, how, coordinates, times)
+        computed = FlowInPlane(fields, states, controls, how, CoordinatePlane(coordinates), times)
         target, classes = (None, None) if y is None else encoded(y)
         display = cls(
             times=computed.times,
@@ -256,6 +298,7 @@ class FlowDisplay:
         paths: bool = False,
         field: bool = False,
         regions: bool = True,
+        key: bool = True,
         scatter_kw: dict[str, Any] | None = None,
         path_kw: dict[str, Any] | None = None,
         field_kw: dict[str, Any] | None = None,
@@ -272,6 +315,8 @@ class FlowDisplay:
             or as many as there are axes, the last one for one Axes.
         points, paths, field, regions : bool
             What to draw: the states, their trajectories up to that moment, arrows, regions.
+        key : bool
+            Whether a legend, or a bar, says what the colours mean.
         scatter_kw, path_kw, field_kw, region_kw : dict or None
             Passed to matplotlib's ``scatter``, ``LineCollection``, ``quiver``, and ``contourf``.
 
@@ -292,8 +337,9 @@ class FlowDisplay:
             n = min(_PANELS, len(self.times)) if ax is None else np.size(ax)
             time = 1.0 if ax is not None and np.ndim(ax) == 0 else np.linspace(0, 1, n)
         moments = [int(np.argmin(np.abs(self.times - t))) for t in np.atleast_1d(time)]
+        outside = ax is None
         if ax is None:
-            size = (2.6 * len(moments) + 0.6, 2.9) if len(moments) > 1 else None
+            size = (2.6 * len(moments) + 1.4, 2.9) if len(moments) > 1 else None
             _, ax = plt.subplots(
                 1, len(moments), figsize=size, sharex=True, sharey=True, layout="constrained"
             )
@@ -308,10 +354,17 @@ class FlowDisplay:
             draw_moment(self, panel, moment, layers, styles)
             if k:
                 panel.set_ylabel("")
+        if key:
+            draw_key(self, list(axes), layers, outside)
         return self
 
     def animate(
-        self, ax: Any = None, *, frames_between: int = 4, interval: float = 60, **kwargs: Any
+        self,
+        ax: Any = None,
+        *,
+        frames_between: int | None = None,
+        interval: float = 60,
+        **kwargs: Any,
     ) -> Any:
         """Animate the flow from t = 0 to t = 1; states move on straight lines between moments.
 
@@ -319,8 +372,8 @@ class FlowDisplay:
         ----------
         ax : matplotlib Axes or None
             Where to draw; None makes a new figure.
-        frames_between : int
-            Frames from one moment to the next.
+        frames_between : int or None
+            Frames from one moment to the next; None for some 60 in all.
         interval : float
             Time from frame to frame, in milliseconds.
         **kwargs
@@ -335,17 +388,50 @@ class FlowDisplay:
         import matplotlib.pyplot as plt
         from matplotlib.animation import FuncAnimation
 
+        if frames_between is None:
+            frames_between = max(1, round(_FRAMES / max(len(self.times) - 1, 1)))
+        key = kwargs.pop("key", True)
         if ax is None:
             ax = plt.subplots(layout="constrained")[1]
-        self.plot(ax, time=0.0, **kwargs)
+        self.plot(ax, time=0.0, key=key, **kwargs)
         layers, styles = self._drawn
         n_frames = (len(self.times) - 1) * frames_between + 1
 
         def draw(frame: int) -> None:
             ax.clear()
             draw_moment(self, ax, frame / frames_between, layers, styles)
+            if key and ax.get_legend() is None:
+                draw_legend(self, ax)
 
         self.animation_ = FuncAnimation(
             self.figure_, draw, n_frames, init_func=lambda: None, interval=interval
         )
         return self.animation_
+
+
+def _coordinate_names(model: Any, coordinates: tuple[int, int]) -> list[str]:
+    """Of coordinates that carry columns of X: the names of these."""
+    names = names_of_coordinates(model)
+    known = [] if names is None else list(names)
+    return [f"state {known[j] if j < len(known) else j}" for j in coordinates]
+
+
+def _regions_that_tell(
+    fidelity: FloatArray, times: FloatArray, grid: Any, regions: FloatArray
+) -> dict[str, Any]:
+    """The regions without those that say something else than the model; a warning names them."""
+    told = fidelity >= _LEAST_FIDELITY
+    if told.all():
+        return {"grid": grid, "regions": regions, "fidelity": fidelity}
+    moments = ", ".join(f"t = {t:.2g}" for t in times[~told])
+    warnings.warn(
+        f"No plane shows what the model predicts at {moments}: its regions would agree with the "
+        f"predictions for the samples by {fidelity.min():.2f} only, and {_LEAST_FIDELITY} is asked "
+        "for. These regions are left out; the points are where they are.",
+        UserWarning,
+        stacklevel=3,
+    )
+    if not told.any():
+        return {"grid": None, "regions": None, "fidelity": fidelity}
+    regions = np.where(told[:, None, None], regions, np.nan)
+    return {"grid": grid, "regions": regions, "fidelity": fidelity}

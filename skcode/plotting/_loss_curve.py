@@ -13,17 +13,25 @@ from skcode.utils._typing import FloatArray
 
 
 class LossCurveDisplay:
-    """The objective after each iteration, and the loss on a validation part if there was one.
+    """What a training lowers, by iteration, and the loss on a validation part if there was one.
 
-    The objective is the weighted mean of the losses plus the penalty; the validation loss has no
-    penalty. Both are in units of one sample's loss. It is recommended to use `from_estimator`.
+    With a number for `alpha` that is the weighted mean of the losses plus the penalty. Without one
+    Gauss-Newton finds the penalties from the data, and they change from step to step: neither the
+    loss nor its sum with the penalty need fall then, as a stronger penalty that is right gives up
+    some of the fit. What falls is minus the log evidence per row, up to a constant; it may be
+    negative. The model keeps the iterate where it is lowest, which a dot marks.
+
+    The validation loss has no penalty; a dot marks its lowest point. It is recommended to use
+    `from_estimator`.
 
     Parameters
     ----------
     losses : list of array-likes of shape (n_iter,)
-        The objective after each iteration, for each member.
+        What is lowered, after each iteration, for each member.
     validation_losses : list of array-likes of shape (n_iter,) or None
         The loss on the validation part, for each member.
+    kind : {"objective", "evidence"}
+        Whether the losses are mean loss plus penalty, or minus the log evidence per row.
 
     Attributes
     ----------
@@ -39,7 +47,8 @@ class LossCurveDisplay:
     Raises
     ------
     ValueError
-        If losses and validation losses are not of the same number of members.
+        If losses and validation losses are not of the same number of members, or the kind is
+        unknown.
 
     Examples
     --------
@@ -49,8 +58,8 @@ class LossCurveDisplay:
     >>> X, y = load_iris(return_X_y=True)
     >>> model = ControlledODEClassifier(n_fields=4, n_members=2, random_state=0).fit(X, y)
     >>> display = LossCurveDisplay.from_estimator(model)
-    >>> len(display.losses)
-    2
+    >>> len(display.losses), display.kind
+    (2, 'evidence')
     """
 
     def __init__(
@@ -58,8 +67,12 @@ class LossCurveDisplay:
         *,
         losses: Sequence[ArrayLike],
         validation_losses: Sequence[ArrayLike] | None = None,
+        kind: str = "objective",
     ):
+        if kind not in _NAMES:
+            raise ValueError(f"kind={kind!r} must be 'objective' or 'evidence'.")
         self.losses = [np.asarray(curve, dtype=float) for curve in losses]
+        self.kind = kind
         self.validation_losses = None
         if validation_losses is not None:
             self.validation_losses = [np.asarray(c, dtype=float) for c in validation_losses]
@@ -97,14 +110,16 @@ class LossCurveDisplay:
         every = range(len(model.controls_)) if several_members(model) else [0]
         members = every if member is None else [member]
         validation = [of_member(model, "validation_loss_curve_", k) for k in members]
+        by_evidence = model.alpha is None and model.solver_.finds_penalty
         display = cls(
             losses=[of_member(model, "loss_curve_", k) for k in members],
             validation_losses=None if None in validation else validation,
+            kind="evidence" if by_evidence else "objective",
         )
         return display.plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> LossCurveDisplay:
-        """Draw the curves; a dot marks the lowest validation loss.
+        """Draw the curves; dots mark what a training by evidence or a validation part chose.
 
         Parameters
         ----------
@@ -120,18 +135,25 @@ class LossCurveDisplay:
         """
         self.ax_ = one_axes("LossCurveDisplay.plot", ax)
         self.figure_ = self.ax_.figure
-        self.lines_ = self._draw(self.losses, "objective", COLOURS[0], "-", kwargs)
+        self.lines_ = self._draw(self.losses, _NAMES[self.kind], COLOURS[0], "-", kwargs)
         self.validation_lines_ = []
         if self.validation_losses is not None:
             curves = self.validation_losses
             self.validation_lines_ = self._draw(curves, "validation loss", COLOURS[1], "--", kwargs)
-            for curve in curves:
-                lowest = int(np.argmin(curve))
-                self.ax_.plot(lowest + 1, curve[lowest], "o", color=COLOURS[1], ms=5)
-        self.ax_.set(xlabel="iteration", ylabel="loss of a sample")
+            self._dots(curves, "lowest validation loss", COLOURS[1])
+        elif self.kind == "evidence":
+            self._dots(self.losses, "the iterate that is kept", COLOURS[0])
+        self.ax_.set(xlabel="iteration", ylabel="per row")
         self.ax_.xaxis.get_major_locator().set_params(integer=True)
         self.ax_.legend(frameon=False)
         return self
+
+    def _dots(self, curves: list[FloatArray], label: str, colour: str) -> None:
+        for k, curve in enumerate(curves):
+            if len(curve):
+                lowest = int(np.argmin(curve))
+                own = {"color": colour, "ms": 6, "ls": "", "label": label if k == 0 else None}
+                self.ax_.plot(lowest + 1, curve[lowest], "o", **own)
 
     def _draw(
         self, curves: list[FloatArray], label: str, colour: str, dashes: str, kwargs: dict[str, Any]
@@ -148,3 +170,7 @@ class LossCurveDisplay:
             own = {**style, "label": label if k == 0 else None, **kwargs}
             lines += self.ax_.plot(np.arange(1, len(curve) + 1), curve, **own)
         return lines
+
+
+#: what the legend calls the curves, by kind
+_NAMES = {"objective": "loss plus penalty", "evidence": "minus log evidence"}

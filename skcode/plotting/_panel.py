@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from skcode.plotting._common import COLOURS, GREY
+from skcode.plotting._common import COLOURS, GREY, class_colours
 from skcode.plotting._plane import limits
 from skcode.utils._typing import FloatArray
 
@@ -58,7 +59,7 @@ def _draw_regions(display: Any, ax: Any, values: FloatArray, style: dict[str, An
         levels |= {"levels": np.linspace(low, high, 12), "extend": "both", "cmap": "viridis"}
         levels["alpha"] = 0.6
     else:
-        colours = [COLOURS[k % len(COLOURS)] for k in range(len(display.classes))]
+        colours = class_colours(len(display.classes))
         levels |= {"levels": np.arange(len(colours) + 1) - 0.5, "colors": colours, "alpha": 0.25}
     ax.contourf(*display.grid, values, **{**levels, **style})
 
@@ -67,15 +68,56 @@ def _draw_paths(display: Any, ax: Any, paths: FloatArray, style: dict[str, Any])
     from matplotlib.collections import LineCollection
 
     lines: dict[str, Any] = {"linewidths": 0.6, "alpha": 0.6, "zorder": 2}
-    lines["colors"] = _colours(display) if display.classes else GREY
+    lines["colors"] = _colours(display) if display.classes is not None else GREY
     ax.add_collection(LineCollection(list(paths.swapaxes(0, 1)), **{**lines, **style}))
 
 
-def _colours(display: Any) -> str | list[str]:
+def draw_key(display: Any, axes: Sequence[Any], layers: dict[str, bool], outside: bool) -> None:
+    """What the colours mean: a legend of the classes, or a bar of numbers."""
+    coloured = layers["points"] and display.target is not None
+    coloured = coloured or (layers["regions"] and display.regions is not None)
+    if not coloured:
+        return
+    if display.classes is None:
+        draw_bar(display, axes)
+    elif outside:
+        style = {"loc": "outside right upper", "frameon": False, "title": "class"}
+        axes[0].figure.legend(handles=_handles(display), **style)
+    else:
+        draw_legend(display, axes[-1])
+
+
+def draw_legend(display: Any, ax: Any) -> None:
+    """The classes, beside the axes' own contents."""
+    if display.classes is not None:
+        ax.legend(handles=_handles(display), fontsize="small")
+
+
+def draw_bar(display: Any, axes: Sequence[Any]) -> None:
+    """The numbers, beside all axes."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    colours = ScalarMappable(Normalize(*_range(display)), "viridis")
+    axes[0].figure.colorbar(colours, ax=list(axes), label=display.colour_name)
+
+
+def _handles(display: Any) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    classes = display.classes
+    return [
+        Line2D([], [], ls="", marker="o", color=colour, label=str(name))
+        for colour, name in zip(class_colours(len(classes)), classes, strict=True)
+    ]
+
+
+def _colours(display: Any) -> str | list[Any]:
     """Of the classes of the samples."""
-    if display.target is None:
+    if display.target is None or display.classes is None:
         return COLOURS[0]
-    return [COLOURS[k % len(COLOURS)] for k in display.target]
+    colours = class_colours(len(display.classes))
+    return [colours[k] for k in display.target]
 
 
 def _range(display: Any) -> tuple[float, float]:

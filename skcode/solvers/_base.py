@@ -85,6 +85,9 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
     _parameter_constraints: dict[str, list[Any]] = {}
     #: names of what `minimize` reads of the objective
     needs: tuple[str, ...] = ()
+    #: whether it finds the penalty from the data where `alpha` is None, and tells the monitor minus
+    #: the log evidence per row; others take the objective's own penalty
+    finds_penalty: bool = False
     #: iterations when the user names no number
     default_max_iter: int = 200
 

@@ -39,26 +39,22 @@ class Evidence:
         degree = iterate.objective.loss.degree
         self.n_values = iterate.total * iterate.objective.n_outputs * (2 / degree)
         self.best: Posterior | None = None
-        self.value = -np.inf
         self._factor: ArrowheadFactor | None = None
         self._highest = -np.inf
         self._stalled = 0
 
-    def measure(self) -> float:
-        """Laplace evidence of the iterate up to constants; minus infinity where there is none."""
-        iterate = self.iterate
-        self.value, self._factor = -np.inf, iterate.undamped_factor()
-        if self._factor is not None:
-            value = -iterate.penalised - 0.5 * self._factor.log_determinant
-            for group in self.groups:
-                value += 0.5 * len(group) * np.log(iterate.prior_precision[group[0]])
-            if iterate.objective.loss.has_noise:
-                value += 0.5 * self.n_values * np.log(iterate.noise_precision)
-            self.value = value
-        return self.value
+    def cost(self) -> float:
+        """Minus the log evidence of the iterate, per unit of weight: what the steps lower.
+
+        Infinite where the curvature is not positive. `update` goes on from here.
+        """
+        self._factor = self.iterate.undamped_factor()
+        if self._factor is None:
+            return np.inf
+        return -self._log_evidence(self._factor) / self.iterate.total
 
     def update(self) -> int:
-        """Compare what was measured, update the precisions, return the steps since the highest."""
+        """Compare what `cost` saw, update the precisions, return the steps since the highest."""
         iterate = self.iterate
         factor, self._factor = self._factor, None
         if factor is None:
@@ -89,11 +85,21 @@ class Evidence:
             return iterate.equations.value
         return iterate.objective.dispersion(iterate.theta)
 
-    def _compare(self, factor: ArrowheadFactor) -> None:
-        """The iterate of the highest evidence so far is kept."""
+    def _log_evidence(self, factor: ArrowheadFactor) -> float:
+        """Of Laplace's approximation, up to constants of the intercepts, which have no prior."""
         iterate = self.iterate
-        if self.value > self._highest:
-            self._highest, self._stalled = self.value, 0
+        value = -iterate.penalised - 0.5 * factor.log_determinant
+        for group in self.groups:
+            value += 0.5 * len(group) * np.log(iterate.prior_precision[group[0]])
+        if iterate.objective.loss.has_noise:
+            value += 0.5 * self.n_values * np.log(iterate.noise_precision)
+        return float(value)
+
+    def _compare(self, factor: ArrowheadFactor) -> None:
+        """Keep the iterate of highest evidence."""
+        iterate, value = self.iterate, self._log_evidence(factor)
+        if value > self._highest:
+            self._highest, self._stalled = value, 0
             self.best = Posterior(iterate.theta.copy(), factor, iterate.noise_precision)
         else:
             self._stalled += 1

@@ -87,6 +87,7 @@ class GaussNewton(Solver):
     """
 
     needs = members_of(NormalObjective)
+    finds_penalty = True
     default_max_iter = 100
 
     _parameter_constraints = {
@@ -159,10 +160,11 @@ class GaussNewton(Solver):
         for _ in range(budget):
             n_iter += 1
             decrease = iterate.step()
+            # penalties that follow the data change from step to step, and what they are added to
+            # may rise while the model improves: the evidence is what can be compared
+            loss = iterate.mean_objective if evidence is None else evidence.cost()
             parts = {"data": iterate.equations.value}
-            if evidence is not None:
-                parts["negative log-evidence"] = -evidence.measure()
-            if stopped := monitor(iterate.theta, iterate.mean_objective, parts):
+            if stopped := monitor(iterate.theta, loss, parts):
                 converged, message = True, "stopped by the monitor"
                 break
             if decrease <= 1e-2 * tol * iterate.total * iterate.noise_precision:

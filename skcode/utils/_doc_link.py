@@ -1,17 +1,27 @@
-"""Where the HTML view of an object of ours leads: to its page in the reference."""
+"""Where the HTML view of an object of ours leads: to its page in the reference, if there is one."""
 
 from __future__ import annotations
 
-DOCS = "https://skcode.readthedocs.io/en/stable"
+import os
+
+#: environment variable with the address of the built pages. The project publishes none: who builds
+#: the pages knows where they are, ``file:///home/me/html`` for instance.
+ADDRESS = "SKCODE_DOCS"
 
 
 class DocLinkMixin:
-    """Links the HTML view of an estimator to the page of its class; left of `BaseEstimator`."""
+    """Links the HTML view of an estimator to the page of its class; left of `BaseEstimator`.
+
+    There is no link while the environment variable `SKCODE_DOCS` is not set.
+    """
 
     _doc_link_module = "skcode"
 
     @property
     def _doc_link_template(self) -> str:
+        address = os.environ.get(ADDRESS, "").rstrip("/")
+        if not address:
+            return ""
         # the public module ends where private names begin; estimators are imported from the top
         module = type(self).__module__.split("._")[0].removesuffix(".estimators")
-        return f"{DOCS}/generated/{module}.{type(self).__name__}.html"
+        return f"{address}/generated/{module}.{type(self).__name__}.html"

@@ -48,7 +48,7 @@ flow.plot(time=0.5, paths=True, field=True)
 # %%
 # The same as an animation:
 
-animation = flow.animate(frames_between=1, field=True)
+animation = flow.animate(field=True)
 
 # %%
 # The controls
@@ -62,9 +62,12 @@ ControlsDisplay.from_estimator(model, ax=right, kind="steps")
 # %%
 # Training
 # --------
-# Two members with a validation part each; a dot marks the lowest validation loss, from where the
-# parameters are taken.
+# Gauss-Newton finds penalties from the data, and lowers minus the log evidence. Beside it two
+# members trained by Adam, with a validation part each: dots mark what is kept.
 
+fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+by_evidence = ControlledODEClassifier(n_members=3, random_state=0).fit(X, y)
+LossCurveDisplay.from_estimator(by_evidence, ax=left)
 ensemble = ControlledODEClassifier(
     vector_fields="neural",
     n_fields=32,
@@ -73,7 +76,7 @@ ensemble = ControlledODEClassifier(
     early_stopping=True,
     random_state=0,
 ).fit(X, y)
-LossCurveDisplay.from_estimator(ensemble)
+LossCurveDisplay.from_estimator(ensemble, ax=right)
 
 # %%
 # Brackets
