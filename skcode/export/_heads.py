@@ -9,7 +9,6 @@ from numpy.typing import DTypeLike
 
 from skcode.export._graph import Graph
 from skcode.gaussian_process import (
-    LINEAR_BELOW,
     AffineLink,
     GaussianProcessHead,
     Kernel,
@@ -87,9 +86,9 @@ def _(link: LogOddsLink, graph: Graph, f: str) -> str:
         linear = graph.add("Mul", p, constant(link.temperature))
         sharp = graph.add("Mul", p, constant(link.sharpness))
         # far below zero the logarithm of the softplus function is its argument
-        far = graph.add("Min", sharp, constant(LINEAR_BELOW))
-        far = graph.add("Sub", far, constant(LINEAR_BELOW))
-        near = graph.add("Softplus", graph.add("Max", sharp, constant(LINEAR_BELOW)))
+        far = graph.add("Min", sharp, constant(link.linear_below))
+        far = graph.add("Sub", far, constant(link.linear_below))
+        near = graph.add("Softplus", graph.add("Max", sharp, constant(link.linear_below)))
         logs = graph.add("Add", graph.add("Log", near), far)
         logs = graph.add("Sub", logs, constant(np.log(link.sharpness)))
         return graph.add("Add", linear, graph.add("Mul", logs, constant(link.power)))

@@ -1,10 +1,10 @@
 """The readout by a Gaussian process on final states: kernel, evidence, regression, calibration."""
 
 from skcode.gaussian_process._calibration import calibrate_sigmoids, calibrate_softmax
-from skcode.gaussian_process._evidence import Evidence, Hyperparameters, log_prior
+from skcode.gaussian_process._evidence import Evidence, Hyperparameters
 from skcode.gaussian_process._head import GaussianProcessHead
 from skcode.gaussian_process._kernel import Kernel
-from skcode.gaussian_process._links import LINEAR_BELOW, AffineLink, Link, LogOddsLink
+from skcode.gaussian_process._links import AffineLink, Link, LogOddsLink
 from skcode.gaussian_process._noise import NoiseModel
 from skcode.gaussian_process._readout import GaussianProcessReadout
 from skcode.gaussian_process._regression import Regression, fit_exact, fit_landmarks
@@ -20,7 +20,6 @@ TAGS: dict[str, type] = {
 }
 
 __all__ = [
-    "LINEAR_BELOW",
     "TAGS",
     "AffineLink",
     "Evidence",
@@ -36,5 +35,4 @@ __all__ = [
     "calibrate_softmax",
     "fit_exact",
     "fit_landmarks",
-    "log_prior",
 ]

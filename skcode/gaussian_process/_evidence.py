@@ -79,12 +79,6 @@ _NOT_POSITIVE = 1e6
 _PRIOR = np.array([0.02, 0.3, 0.02, 0.3, 0.02, 0.02])
 
 
-def log_prior(logs: FloatArray, start: FloatArray) -> tuple[float, FloatArray]:
-    """Minus the log of the normal prior on the six logarithms around a start, and its gradient."""
-    moved = logs - start
-    return 0.5 * float(_PRIOR @ moved**2), _PRIOR * moved
-
-
 class _Terms(NamedTuple):
     """Minus the log evidence, and what its derivatives are made of."""
 
@@ -153,8 +147,14 @@ class Evidence:
         terms = self._terms(logs)
         if terms is None:
             return _NOT_POSITIVE * self.targets.size, np.zeros(6)
-        prior, by_logs = log_prior(logs, self.start)
+        prior, by_logs = self.log_prior(logs, self.start)
         return terms.value + prior, self._by_logs(logs, terms) + by_logs
+
+    @staticmethod
+    def log_prior(logs: FloatArray, start: FloatArray) -> tuple[float, FloatArray]:
+        """Minus the log of the normal prior of the logarithms around a start, and its gradient."""
+        moved = logs - start
+        return 0.5 * float(_PRIOR @ moved**2), _PRIOR * moved
 
     def with_states(self, logs: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         """Minus the log evidence alone, and its derivatives in the logarithms and in the states.

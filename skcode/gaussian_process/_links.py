@@ -15,7 +15,7 @@ difference of both.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.special import expit
@@ -23,7 +23,7 @@ from scipy.special import expit
 from skcode.utils._typing import FloatArray
 
 #: below this the logarithm of the softplus function is its argument, to double precision
-LINEAR_BELOW = -36.0
+_LINEAR_BELOW = -36.0
 
 
 @runtime_checkable
@@ -134,6 +134,9 @@ class LogOddsLink:
         """The number K."""
         return len(self.bias)
 
+    #: sharpness times p below which the logarithm is linear in p, to double precision
+    linear_below: ClassVar[float] = _LINEAR_BELOW
+
     def __call__(self, f: FloatArray) -> FloatArray:
         """Scores (n, K)."""
         p = self.mean + self.scale * f
@@ -159,11 +162,11 @@ class LogOddsLink:
 
 def log_softplus(x: FloatArray) -> FloatArray:
     """log(log(1 + e^x))."""
-    return np.where(x < LINEAR_BELOW, x, np.log(np.logaddexp(0, np.maximum(x, LINEAR_BELOW))))
+    return np.where(x < _LINEAR_BELOW, x, np.log(np.logaddexp(0, np.maximum(x, _LINEAR_BELOW))))
 
 
 def log_softplus_slope(x: FloatArray) -> FloatArray:
     """Derivative of log(log(1 + e^x))."""
-    bounded = np.maximum(x, LINEAR_BELOW)
-    slope: FloatArray = np.where(x < LINEAR_BELOW, 1.0, expit(bounded) / np.logaddexp(0, bounded))
+    bounded = np.maximum(x, _LINEAR_BELOW)
+    slope: FloatArray = np.where(x < _LINEAR_BELOW, 1.0, expit(bounded) / np.logaddexp(0, bounded))
     return slope

@@ -14,7 +14,7 @@ from autograd import value_and_grad
 from autograd.extend import defvjp
 
 from skcode.flow import Sweep
-from skcode.gaussian_process import Evidence, log_prior
+from skcode.gaussian_process import Evidence
 from skcode.model import Model
 from skcode.utils._tracing import paused, primitive, tracing
 from skcode.utils._typing import Array, FloatArray, IntArray, Traced
@@ -150,7 +150,7 @@ class EvidenceObjective:
 
             value, gradient = value_and_grad(of_batch)(parameters)
         moves = parameters[: self.controls.size]
-        prior, by_logs = log_prior(parameters[self.controls.size :], self.logs)
+        prior, by_logs = Evidence.log_prior(parameters[self.controls.size :], self.logs)
         # priors count once for all rows, and a batch stands for all of them
         share = n / self.n_samples
         value += share * (0.5 * float(moves @ moves) + prior)
