@@ -27,6 +27,7 @@ from skcode.training import (
     Member,
     Rows,
     Stream,
+    calibrate_quantiles,
     draw_projection,
     feature_importances,
     fit_heads,
@@ -158,6 +159,8 @@ class SupervisedBase(ControlledODEBase):
                         "Training was interrupted while the readout was fitted. The estimator "
                         "predicts, with a readout that knows only some of the rows."
                     )
+            elif outcome.completed:
+                calibrate_quantiles(members, target, rows, mapper)
             importances, late = self._importances(members, target, rows)
         self._adopt(members, target, outcome.solver, readout=readout)
         self.feature_importances_ = importances

@@ -23,6 +23,7 @@ from skcode.training._member import (
     with_linear_readout,
 )
 from skcode.training._monitor import TrainingMonitor, Validation
+from skcode.training._quantiles import calibrate_quantiles
 from skcode.training._rows import Rows, canonical, hold_out, positive_rows, relative_to_rows
 from skcode.training._stream import LateColumns, Stream, stream_epoch
 from skcode.training._training import Training
@@ -50,6 +51,7 @@ __all__ = [
     "Training",
     "TrainingMonitor",
     "Validation",
+    "calibrate_quantiles",
     "canonical",
     "draw_members",
     "draw_projection",
