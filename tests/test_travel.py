@@ -93,6 +93,7 @@ FITTED = {
     "many states": lambda X, y: classifier(vector_fields="neural", n_states=3).fit(X, y > 0),
     "transformer": lambda X, y: transformer().fit(X, y),
     "random features": lambda X, y: transformer().fit(X),
+    "stream that begins": lambda X, y: regressor(solver="adam").partial_fit(X[:20], y[:20]),
     "gamma": lambda X, y: regressor(loss="gamma").fit(X, np.exp(y)),
     "quantile": lambda X, y: regressor(loss="quantile", quantile=0.8).fit(X, y),
     "solver object": lambda X, y: regressor(solver=GaussNewton(patience=1)).fit(X, y),

@@ -43,6 +43,7 @@ from skcode.training import (
     Member,
     Outcome,
     Rows,
+    Stream,
     Training,
     canonical,
     draw_members,
@@ -197,26 +198,45 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         sample_weight: ArrayLike | None,
         target: Target | None,
         reset: bool,
-        streams: bool = False,
     ) -> tuple[Rows, Target]:
         """Checked, canonical, encoded rows and the target, which is learnt unless it is given."""
+        X, y, weight = self._check_rows(X, y, sample_weight, reset)
+        target = self._learn_target(y, weight) if target is None else target
+        return self._encoded(X, y, weight, target, learns=reset), target
+
+    def _check_rows(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, reset: bool
+    ) -> tuple[Array, Array, FloatArray]:
+        """Checked, canonical rows: before anything is learnt, so that their order has no effect."""
         with np.errstate(all="ignore"):
             X, y = self._check_Xy(X, y, reset=reset)
         X, y, weight = positive_rows(X, y, sample_weight)
         if reset:
             self.encoder_, X = self.encoder_.with_levels_of(X)
-        # before anything is learnt, so that nothing depends on the order of rows
-        X, y, weight = canonical(X, y, weight)
-        target = self._learn_target(y, weight) if target is None else target
+        return canonical(X, y, weight)
+
+    def _encoded(
+        self,
+        X: Array,
+        y: Array,
+        weight: FloatArray,
+        target: Target,
+        *,
+        learns: bool,
+        later: bool = False,
+    ) -> Rows:
+        """Rows as the model and the loss of the target want them.
+
+        With `learns` they say what becomes of the columns. Rows that come `later` were not there
+        when statistics of levels were learnt.
+        """
         targets = target.encode(y)
         factors = self._class_factors(target, targets, weight)
         weight = weight if factors is None else weight * factors
-        if reset:
+        if learns:
             self._learn_columns(X, target, targets, weight)
-        # a later batch of a stream was not there when statistics of levels were learnt
-        later = streams and not reset
         X = self.encoder_.encode(X) if later else self._encode(X, target, targets, weight)
-        return Rows(X, targets, weight), target
+        return Rows(X, targets, weight)
 
     def _learn_columns(
         self, X: Array, target: Target | None, targets: Array, weight: FloatArray
@@ -327,7 +347,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         members: list[Member],
         target: Target | None,
         solver: Solver | None,
-        stream: np.random.RandomState | None = None,
+        stream: Stream | None = None,
         readout: str | GaussianProcessReadout | None = None,
     ) -> None:
         """Become the fitted model, at the end alone: a fit that fails leaves no trace."""

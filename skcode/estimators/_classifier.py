@@ -370,10 +370,11 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         """One pass over a batch of rows.
 
         The first batch says what becomes of the columns (a level that it lacks is as rare levels
-        are), sets the scales and draws the fields, and the number of its rows decides
-        depth and members where ``n_intervals`` and ``n_members`` are None: name them, or begin with
-        a large batch. Rates are constant or "invscaling": "cosine" and "adaptive" need the whole of
-        a training and are constant here.
+        are). The first rows set the scales and draw the fields, and their number decides depth and
+        members where ``n_intervals`` and ``n_members`` are None. Rows are held until there are 64
+        distinct ones, and the model is drawn anew from all of them at each call until then. A
+        column that was constant is read from when it varies. Rates are constant or "invscaling":
+        "cosine" and "adaptive" need the whole of a training and are constant here.
 
         Parameters
         ----------

@@ -18,7 +18,7 @@ from skcode.estimators._defaults import (
 )
 from skcode.estimators._serialization import unchanged_by_failure
 from skcode.gaussian_process import GaussianProcessReadout
-from skcode.model import Ensemble, Target
+from skcode.model import Ensemble, RegressionTarget, Target
 from skcode.readouts import READOUTS, LinearReadout
 from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.training import (
@@ -26,6 +26,8 @@ from skcode.training import (
     FlowTargets,
     Member,
     Rows,
+    Stream,
+    calibrate_quantiles,
     draw_projection,
     feature_importances,
     fit_heads,
@@ -38,7 +40,7 @@ from skcode.training import (
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._random import as_generator
 from skcode.utils._sklearn import Interval, StrOptions, fit_context
-from skcode.utils._typing import FloatArray
+from skcode.utils._typing import Array, FloatArray
 
 
 def streams(estimator: SupervisedBase) -> bool:
@@ -72,8 +74,8 @@ class SupervisedBase(ControlledODEBase):
     #: what maps final states to scores: a name, or the Gaussian process
     readout_: str | GaussianProcessReadout
     feature_importances_: FloatArray
-    #: source of random numbers of a stream of batches
-    _stream: np.random.RandomState | None
+    #: what a stream of batches remembers
+    _stream: Stream | None
     _parameter_constraints: dict[str, list[Any]] = {
         **ControlledODEBase._parameter_constraints,
         "readout": [StrOptions({"auto", "gaussian_process", *READOUTS}), GaussianProcessReadout],
@@ -157,6 +159,8 @@ class SupervisedBase(ControlledODEBase):
                         "Training was interrupted while the readout was fitted. The estimator "
                         "predicts, with a readout that knows only some of the rows."
                     )
+            elif outcome.completed:
+                calibrate_quantiles(members, target, rows, mapper)
             importances, late = self._importances(members, target, rows)
         self._adopt(members, target, outcome.solver, readout=readout)
         self.feature_importances_ = importances
@@ -235,28 +239,60 @@ class SupervisedBase(ControlledODEBase):
         fresh = not hasattr(self, "ensemble_")
         if not fresh:
             self._check_unchanged()
-        known = target if fresh else self.ensemble_.target
+            target = self.ensemble_.target
         solver = Adam() if self.solver == "auto" else choose_solver(self.solver, 0, 0)
         # what else there is has no partial_fit
         assert isinstance(solver, StochasticSolver)
         solver._validate_params()
         with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
-            rows, target = self._prepare(X, y, sample_weight, known, reset=fresh, streams=True)
-            stream = getattr(self, "_stream", None) or check_random_state(self.random_state)
-            if fresh:
-                # what else there is has no partial_fit
-                readout = "displacement" if self.readout == "displacement" else "linear"
-                n_members = choose_members(self.n_members, len(rows.X))
-                members = self._draw(rows, target, n_members, stream, READOUTS[readout])
+            batch = self._check_rows(X, y, sample_weight, reset=fresh)
+            if target is not None:
+                # what does not fit the model is an error, whatever becomes of the batch
+                target.encode(batch[1])
+            stream = getattr(self, "_stream", None)
+            if stream is None:
+                random_state = check_random_state(self.random_state)
+                stream = Stream.begin(random_state) if fresh else Stream(random_state)
+            rows_so_far = stream.with_batch(batch) if stream.begins else None
+            if rows_so_far is not None:
+                members, target, stream, readout, rows = self._draw_stream(
+                    rows_so_far, target, stream
+                )
             else:
+                assert target is not None
                 readout, members = self.readout_, self._copies()
                 if isinstance(readout, GaussianProcessReadout):
                     # a process takes all rows at once: the flows go on, and a linear readout begins
                     readout = "linear"
+                    rows = self._encoded(*batch, target, learns=False, later=True)
                     constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
                     members = [with_linear_readout(member, constant) for member in members]
-            self._training(target).run_batch(members, solver, rows, stream, mapper)
+                if not stream.begins:
+                    coordinates = self.encoder_.encode(batch[0])
+                    stream, target = stream.follow((coordinates, *batch[1:]), target, members)
+                rows = self._encoded(*batch, target, learns=False, later=True)
+            self._training(target).run_batch(members, solver, rows, stream.random_state, mapper)
             importances, interrupt = self._importances(members, target, rows)
         self._adopt(members, target, solver, stream, readout)
         self.feature_importances_ = importances
         self._interrupt(interrupt)
+
+    def _draw_stream(
+        self, rows: tuple[Array, Array, FloatArray], target: Target | None, stream: Stream
+    ) -> tuple[list[Member], Target, Stream, str, Rows]:
+        """Members drawn from all rows of a stream so far; classes stay those of its first batch."""
+        stream = stream.restarted()
+        if target is None or isinstance(target, RegressionTarget):
+            target = self._learn_target(*rows[1:])
+        # what else there is has no partial_fit
+        readout = "displacement" if self.readout == "displacement" else "linear"
+        n_members = choose_members(self.n_members, len(rows[1]))
+        encoded = self._encoded(*rows, target, learns=True)
+        members = self._draw(encoded, target, n_members, stream.random_state, READOUTS[readout])
+        for member, before in zip(members, getattr(self, "_members", ()), strict=False):
+            # the curves tell of all batches
+            member.monitor, member.n_iter = before.monitor.copy(), before.n_iter
+        with OrderedMap(1) as serial:
+            self._training(target).start_readouts(members, encoded, serial)
+        stream = stream.after_draw(rows, target, members, self.scaling is not None)
+        return members, target, stream, readout, encoded

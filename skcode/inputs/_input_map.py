@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from sklearn.utils.extmath import randomized_svd
 
-from skcode.utils._typing import Array, BoolArray, FloatArray
+from skcode.utils._typing import Array, BoolArray, FloatArray, IntArray
 
 #: entries that statistics and scaling read at once, 2 MB of float64: data in a memory map stays on
 #: disk, and the overhead of a chunk does not count
@@ -145,6 +145,17 @@ class InputMap:
     def by_column(self, gradient: FloatArray) -> FloatArray:
         """Derivatives (n, p) in the scaled columns, from those in the coordinates of the state."""
         return gradient if self.projection is None else gradient @ self.projection.T
+
+    def differing(self, X: Array, columns: IntArray) -> BoolArray:
+        """Mask (n, c) of the entries of some columns that are not at their centre."""
+        center = self.center[columns]
+        return ~is_constant(np.abs(X[:, columns].astype(np.float64) - center), center)
+
+    def with_gain(self, gain: FloatArray, X: Array) -> InputMap:
+        """The same map with other factors, of which rows show how large inputs become."""
+        changed = replace(self, gain=gain)
+        size = float(np.abs(changed.scaled(X)).max(initial=0.0))
+        return replace(changed, size=max(self.size, size))
 
     @cached_property
     def is_identity(self) -> bool:

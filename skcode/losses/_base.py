@@ -45,6 +45,8 @@ class Loss(ABC):
     #: whether the loss is a square: one Newton step of the readout solves for it, and a Gaussian
     #: law of the parameters gives standard deviations of observations
     quadratic: bool = False
+    #: level of the quantile that scores predict, where they predict one
+    level: float | None = None
     #: whether scores are logarithms of what is predicted
     log_link: bool = False
     #: how real targets are brought to size one: by mean and deviation ("moments"), by median and

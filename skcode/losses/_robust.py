@@ -111,6 +111,7 @@ class SmoothPinball(RobustLoss):
     """
 
     degree = 1
+    level: float
 
     def __init__(self, level: float = 0.5, smoothing: float = 0.05, unit: float = 1.0):
         super().__init__(unit)

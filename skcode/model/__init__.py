@@ -16,6 +16,7 @@ from skcode.model._targets import (
     MultilabelTarget,
     RegressionTarget,
     Target,
+    TargetMoments,
     mean_of,
 )
 from skcode.utils._arrowhead import ArrowheadFactor, ArrowheadOrder
@@ -29,6 +30,7 @@ TAGS: dict[str, type] = {
     "skcode/arrowhead-factor": ArrowheadFactor,
     "skcode/arrowhead-order": ArrowheadOrder,
     "skcode/target/regression": RegressionTarget,
+    "skcode/target/moments": TargetMoments,
     "skcode/target/classification": ClassificationTarget,
     "skcode/target/multilabel": MultilabelTarget,
 }
@@ -45,6 +47,7 @@ __all__ = [
     "Posterior",
     "RegressionTarget",
     "Target",
+    "TargetMoments",
     "check_divergence",
     "jacobian",
     "mean_of",

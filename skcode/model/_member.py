@@ -207,9 +207,14 @@ class FittedMember:
         if self.head is not None:
             of_block = partial(self.model.of_states, self.head.variance, self.theta)
             return self.model.over_blocks(of_block, X, mapper)
+        variance = self.parameter_variance(X, mapper)
+        assert self.posterior is not None
+        return variance + 1 / self.posterior.noise_precision
+
+    def parameter_variance(self, X: Array, mapper: OrderedMap) -> FloatArray:
+        """What the posterior of the parameters adds to the variance (n, K) of the scores."""
         if self.posterior is None:
             raise ValueError("This member has no posterior, and knows of no variance.")
         factor = self.posterior.factor
         of_parameters = partial(block_variance, self.model, self.theta, factor)
-        variance = self.model.over_blocks(of_parameters, X, mapper)
-        return variance + 1 / self.posterior.noise_precision
+        return self.model.over_blocks(of_parameters, X, mapper)

@@ -170,6 +170,59 @@ _SCALES = {"moments": _moments, "quartiles": _quartiles, "mean": _mean_alone}
 
 
 @dataclass(frozen=True)
+class TargetMoments:
+    """Weight, mean and deviation of targets that come in batches.
+
+    Parameters
+    ----------
+    weight : float
+        Sum of the weights.
+    mean : ndarray of shape (K,)
+        Weighted means of the outputs.
+    deviation : ndarray of shape (K,)
+        Weighted standard deviations; 0 for a constant.
+    ends : ndarray of shape (2, K)
+        Least and largest values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.model import TargetMoments
+    >>> y = np.array([1.0, 2.0, 6.0])
+    >>> parts = [TargetMoments.of(y[s], np.ones(len(y[s]))) for s in (slice(1), slice(1, 3))]
+    >>> parts[0].merged(parts[1]).mean
+    array([3.])
+    """
+
+    weight: float
+    mean: FloatArray
+    deviation: FloatArray
+    ends: FloatArray
+
+    @classmethod
+    def of(cls, y: Array, weight: FloatArray) -> TargetMoments:
+        """Moments of targets (n,) or (n, K)."""
+        Y = _columns(y)
+        mean, deviation = _moments(Y, weight)
+        ends = np.array([Y.min(axis=0), Y.max(axis=0)], dtype=np.float64)
+        return cls(float(weight.sum()), mean, deviation, ends)
+
+    def merged(self, other: TargetMoments) -> TargetMoments:
+        """Moments of both together."""
+        total = self.weight + other.weight
+        share = other.weight / total
+        apart = other.mean - self.mean
+        mean = self.mean + share * apart
+        # roots of sums of squares that do not overflow
+        within = np.hypot(np.sqrt(1 - share) * self.deviation, np.sqrt(share) * other.deviation)
+        deviation = np.hypot(within, np.sqrt(share * (1 - share)) * apart)
+        deviation = np.where(is_constant(deviation, mean), 0.0, deviation)
+        low = np.minimum(self.ends[0], other.ends[0])
+        high = np.maximum(self.ends[1], other.ends[1])
+        return TargetMoments(total, mean, deviation, np.array([low, high]))
+
+
+@dataclass(frozen=True)
 class RegressionTarget(Target):
     """Real targets, standardised as their loss wants it.
 
@@ -241,6 +294,29 @@ class RegressionTarget(Target):
         if self.loss.bound < np.inf:
             np.clip(targets, -self.loss.bound, self.loss.bound, out=targets)
         return targets
+
+    @property
+    def follows(self) -> bool:
+        """Whether the scale is one of moments, which can follow a stream."""
+        return self.loss.scaled_by == "moments"
+
+    def followed(self, moments: TargetMoments) -> tuple[RegressionTarget, FloatArray, FloatArray]:
+        """The target with the scale of other moments, and what becomes of the scores.
+
+        Returns
+        -------
+        target : RegressionTarget
+            The target.
+        gain, shift : ndarray of shape (K,)
+            ``gain * scores + shift`` predict with it what the scores predicted before.
+        """
+        constant = moments.deviation == 0
+        unit = np.where(constant, 1.0, moments.deviation)
+        target = replace(self, mean=moments.mean, scale=moments.deviation)
+        reach = max(float(np.abs(target.encode(moments.ends)).max()), 1.0)
+        gain = np.where(constant, 1.0, self.scale / unit)
+        shift = np.where(constant, 0.0, (self.mean - moments.mean) / unit)
+        return replace(target, reach=reach), gain, shift
 
     def check_whole(self, targets: Array) -> None:
         if self.loss.log_link and not targets.any(axis=0).all():

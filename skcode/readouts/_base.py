@@ -43,6 +43,8 @@ class Readout(ABC):
 
     #: whether each score has parameters of its own
     separate: bool
+    #: whether its parameters can give any multiple of the scores plus a constant
+    affine: bool = False
 
     def __init__(
         self,
@@ -85,6 +87,10 @@ class Readout(ABC):
             return np.stack([self.scores(each, x.T, x0) for each, x in pairs])
 
         return scores
+
+    def rescaled(self, parameters: FloatArray, gain: FloatArray, shift: FloatArray) -> FloatArray:
+        """Parameters whose scores are these times gain (K,), plus shift (K,), where `affine`."""
+        raise NotImplementedError(f"{type(self).__name__} is not affine.")
 
     @abstractmethod
     def state_gradient(self, parameters: FloatArray) -> FloatArray:

@@ -52,6 +52,7 @@ class LinearReadout(Readout):
     """
 
     separate = True
+    affine = True
 
     @property
     def n_features(self) -> int:
@@ -81,6 +82,10 @@ class LinearReadout(Readout):
     def scores(self, parameters: Traced, x1: Traced, x0: Traced) -> Traced:
         A, b = self.split(parameters)
         return x1 @ self._weights(A).T + b
+
+    def rescaled(self, parameters: FloatArray, gain: FloatArray, shift: FloatArray) -> FloatArray:
+        A, b = self.split(parameters)
+        return np.concatenate([(gain[:, None] * A).ravel(), gain * b + shift])
 
     def batched(self, parameters: Sequence[FloatArray]) -> Scores:
         pairs = [self.split(each) for each in parameters]

@@ -23,14 +23,17 @@ from skcode.training._member import (
     with_linear_readout,
 )
 from skcode.training._monitor import TrainingMonitor, Validation
+from skcode.training._quantiles import calibrate_quantiles
 from skcode.training._rows import Rows, canonical, hold_out, positive_rows, relative_to_rows
-from skcode.training._stream import stream_epoch
+from skcode.training._stream import LateColumns, Stream, stream_epoch
 from skcode.training._training import Training
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
 TAGS: dict[str, type] = {
     "skcode/training/member": Member,
     "skcode/training/monitor": TrainingMonitor,
+    "skcode/training/stream": Stream,
+    "skcode/training/late-columns": LateColumns,
 }
 
 __all__ = [
@@ -39,13 +42,16 @@ __all__ = [
     "Design",
     "FitReport",
     "FlowTargets",
+    "LateColumns",
     "Member",
     "MemberReport",
     "Outcome",
     "Rows",
+    "Stream",
     "Training",
     "TrainingMonitor",
     "Validation",
+    "calibrate_quantiles",
     "canonical",
     "draw_members",
     "draw_projection",

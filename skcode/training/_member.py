@@ -152,9 +152,10 @@ def train(
         # neither the validation part nor the callbacks are kept with the model
         monitor.validate = monitor.should_stop = None
     theta = monitor.chosen(result.theta)
-    # an iterate that the validation part chose has no posterior; the squared error alone asks for
-    # one
-    has_posterior = objective.loss.quadratic and theta is result.theta
+    # an iterate that the validation part chose has no posterior; deviations of the squared error
+    # and the calibration of quantiles ask for one
+    asked = objective.loss.quadratic or objective.loss.level is not None
+    has_posterior = asked and theta is result.theta
     member.move(theta, result.posterior if has_posterior else None)
     member.n_iter = max(result.n_iter, 1)
     warned: list[tuple[str, type[Warning]]] = []

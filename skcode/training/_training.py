@@ -166,6 +166,24 @@ class Training:
             member.monitor.verbose, member.monitor.name = self.verbose, _label(speaker, k)
             member.monitor(member.theta, loss)
 
+    def start_readouts(self, members: Sequence[Member], rows: Rows, mapper: OrderedMap) -> None:
+        """Give members whose readout has a closed form a first one, in place.
+
+        It is the most probable one if weights are of size one and targets are all noise: few rows
+        do not drive it far, and a stochastic solver would take hundreds of steps to get there.
+        """
+        for member in members:
+            if not member.model.readout.affine:
+                continue
+            total = max(float(rows.weight.sum()), float(len(rows.X)))
+            objective = Objective(member.model, self.target.loss, *rows, 1 / total, mapper)
+            before = objective.value(member.theta)
+            if np.isfinite(before):
+                theta = objective.newton_readout(member.theta)
+                # a step from constants may overshoot where the loss is no square
+                if objective.value(theta) < before:
+                    member.move(theta)
+
     def _objective(self, model: Model, rows: Rows, mapper: OrderedMap) -> Objective:
         return Objective(model, self.target.loss, *rows, self.alpha, mapper, self.train_controls)
 
