@@ -113,11 +113,22 @@ def test_dates_are_what_the_clock_showed(column):
     np.testing.assert_array_equal(raw.values, [1.5, np.nan])
 
 
+def test_columns_of_columns_are_errors():
+    for column in (
+        pl.Series([[1, 2]] * 3),
+        pl.Series([[1, 2]] * 3, dtype=pl.Array(pl.Int64, 2)),
+        pl.Series([{"a": 1, "b": "c"}] * 3),
+    ):
+        with pytest.raises(TypeError, match="Column 'c' of X"):
+            raw_column(column, "c")
+
+
 def test_days_without_hours():
     for column in (
         pl.Series([date(1970, 1, 3), GAP]),
         pd.Series([date(1970, 1, 3), GAP], dtype=object),
         pd.Series([date(1970, 1, 3), GAP], dtype="date32[pyarrow]"),
+        pd.Series(pd.PeriodIndex(["1970-01-03", GAP], freq="D")),
     ):
         np.testing.assert_array_equal(raw_column(column, "c").values, [2, np.nan])
 
@@ -151,7 +162,7 @@ def test_levels_that_read_the_same_are_one():
     np.testing.assert_array_equal(numbers.values, [1, -1, 0])
 
 
-@pytest.mark.parametrize("value", [["list"], {"a": 1}, ("tuple",), np.zeros(2), {1}])
+@pytest.mark.parametrize("value", [["list"], {"a": 1}, ("tuple",), np.zeros(2), {1}, object()])
 @pytest.mark.parametrize("first", ["text", 1.0])
 def test_what_is_no_value_of_a_table(value, first):
     column = np.array([first, None, None], dtype=object)
