@@ -21,9 +21,8 @@ from skcode.utils._typing import Array, FloatArray, IntArray
 #: indicators of levels in all columns together, and the least that a column may have: levels that
 #: act on what other columns do need them, but the time of a fit grows with them
 INDICATORS, LEAST_INDICATORS = 64, 20
-#: weight of the rows from which a level has an indicator of its own, and the same in a column of
-#: more levels than the least number of indicators, whose levels have a statistic as well
-RARE_WEIGHT, RARE_WEIGHT_OF_MANY = 3.0, 6.0
+#: weight of the rows from which a level has an indicator of its own
+RARE_WEIGHT = 3.0
 #: code of a level that was not there in the fit
 _UNSEEN = -1.0
 _DAYS_OF_WEEK = 7
@@ -221,8 +220,7 @@ class CategoryColumn(Column):
         total: FloatArray = np.bincount(codes, weight, n_rows).astype(np.float64)
         count = np.bincount(codes, minlength=n_rows)
         many = np.count_nonzero(count) > LEAST_INDICATORS
-        rare = RARE_WEIGHT_OF_MANY if many else RARE_WEIGHT
-        table, labels = self._indicators(total, count > 0, rare, most_indicators)
+        table, labels = self._indicators(total, count > 0, most_indicators)
         n_statistics = 0
         if many:
             if outputs is None:
@@ -236,11 +234,11 @@ class CategoryColumn(Column):
         return replace(self, table=table, names=tuple(labels), n_statistics=n_statistics)
 
     def _indicators(
-        self, total: FloatArray, seen: Array, rare: float, n_frequent: int
+        self, total: FloatArray, seen: Array, n_frequent: int
     ) -> tuple[FloatArray, list[str]]:
         """Indicators of the most frequent levels, one of the rest, and their names."""
         frequent = np.argsort(-total, kind="stable")[:n_frequent]
-        own = seen & (total >= rare)
+        own = seen & (total >= RARE_WEIGHT)
         own &= np.isin(np.arange(len(total)), frequent)
         rest = seen & ~own
         groups = [np.arange(len(total)) == k for k in np.flatnonzero(own)]
