@@ -192,7 +192,7 @@ def test_the_validation_part_is_stratified_and_fresh_for_each_member(classes, n_
         ({"X_val": "narrow", "y_val": "y"}, "expecting 5 features"),
         ({"X_val": "X", "y_val": "short"}, "inconsistent numbers of samples"),
         ({"X_val": "X", "y_val": "unknown"}, "labels that are not among"),
-        ({"X_val": "nan", "y_val": "y"}, "NaN"),
+        ({"X_val": "infinite", "y_val": "y"}, "infinity"),
         ({"X_val": "X", "y_val": "y", "sample_weight_val": "zero"}, "(?i)weight"),
         ({"sample_weight_val": "zero"}, "sample_weight_val"),
     ],
@@ -205,7 +205,7 @@ def test_bad_validation_sets(classes, kwargs, message):
         "narrow": X[:, :3],
         "short": y[:-1],
         "unknown": y + 7,
-        "nan": np.full_like(X, np.nan),
+        "infinite": np.full_like(X, np.inf),
         "zero": np.zeros(len(y)),
     }
     with pytest.raises(ValueError, match=message):

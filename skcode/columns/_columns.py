@@ -18,11 +18,10 @@ from skcode.columns._statistic import cross_fitted, statistic
 from skcode.inputs import weighted_quantiles
 from skcode.utils._typing import Array, FloatArray, IntArray
 
-#: levels up to which each has an indicator of its own
-MOST_INDICATORS = 40
-#: where levels are more, so many of the most frequent have an indicator beside the statistic
-FREQUENT_LEVELS = 10
-#: weight of the rows below which levels share one indicator
+#: indicators of levels in all columns together, and the least that a column may have: levels that
+#: act on what other columns do need them, but the time of a fit grows with them
+INDICATORS, LEAST_INDICATORS = 64, 20
+#: weight of the rows from which a level has an indicator of its own
 RARE_WEIGHT = 3.0
 #: code of a level that was not there in the fit
 _UNSEEN = -1.0
@@ -51,7 +50,13 @@ class Column(ABC):
         """One number (n,) for each row, NaN where the value is missing."""
 
     @abstractmethod
-    def learn(self, values: FloatArray, outputs: FloatArray | None, weight: FloatArray) -> Column:
+    def learn(
+        self,
+        values: FloatArray,
+        outputs: FloatArray | None,
+        weight: FloatArray,
+        most_indicators: int = LEAST_INDICATORS,
+    ) -> Column:
         """The column that predicts, from what `read` gave of the training rows."""
 
     @abstractmethod
@@ -117,7 +122,11 @@ class NumberColumn(Column):
             ) from error
 
     def learn(
-        self, values: FloatArray, outputs: FloatArray | None, weight: FloatArray
+        self,
+        values: FloatArray,
+        outputs: FloatArray | None,
+        weight: FloatArray,
+        most_indicators: int = LEAST_INDICATORS,
     ) -> NumberColumn:
         missing = np.isnan(values)
         if missing.all():
@@ -145,9 +154,9 @@ class CategoryColumn(Column):
     """A category: a row of coordinates for each level.
 
     Few levels have an indicator each, rare ones one together, and a missing value counts as a
-    level. Of many levels the most frequent have an indicator, and all a statistic of the target;
-    without targets, the logarithm of their frequency. What was not there in the fit is as rare
-    levels are, or as the mean of all rows.
+    level. Of many levels the most frequent have an indicator, and all have a statistic of the
+    target beside it; without targets, the logarithm of their frequency. What was not there in the
+    fit is as rare levels are, or as the mean of all rows.
 
     Parameters
     ----------
@@ -200,16 +209,20 @@ class CategoryColumn(Column):
         return np.where(np.isnan(places), n_levels, places).astype(np.int64)
 
     def learn(
-        self, values: FloatArray, outputs: FloatArray | None, weight: FloatArray
+        self,
+        values: FloatArray,
+        outputs: FloatArray | None,
+        weight: FloatArray,
+        most_indicators: int = LEAST_INDICATORS,
     ) -> CategoryColumn:
         codes = self._codes(values)
         n_rows = len(self.levels) + 2
         total: FloatArray = np.bincount(codes, weight, n_rows).astype(np.float64)
         count = np.bincount(codes, minlength=n_rows)
-        wide = np.count_nonzero(count) > MOST_INDICATORS
-        table, labels = self._indicators(total, count > 0, FREQUENT_LEVELS if wide else None)
+        many = np.count_nonzero(count) > LEAST_INDICATORS
+        table, labels = self._indicators(total, count > 0, most_indicators)
         n_statistics = 0
-        if wide:
+        if many:
             if outputs is None:
                 more = np.log1p(total)[:, None]
                 names = [f"{self.name} frequency"]
@@ -221,13 +234,12 @@ class CategoryColumn(Column):
         return replace(self, table=table, names=tuple(labels), n_statistics=n_statistics)
 
     def _indicators(
-        self, total: FloatArray, seen: Array, n_frequent: int | None
+        self, total: FloatArray, seen: Array, n_frequent: int
     ) -> tuple[FloatArray, list[str]]:
-        """Indicators of levels, or of the most frequent ones alone, and their names."""
+        """Indicators of the most frequent levels, one of the rest, and their names."""
+        frequent = np.argsort(-total, kind="stable")[:n_frequent]
         own = seen & (total >= RARE_WEIGHT)
-        if n_frequent is not None:
-            order = np.argsort(-total, kind="stable")
-            own &= np.isin(np.arange(len(total)), order[:n_frequent])
+        own &= np.isin(np.arange(len(total)), frequent)
         rest = seen & ~own
         groups = [np.arange(len(total)) == k for k in np.flatnonzero(own)]
         names = [self._level_name(k) for k in np.flatnonzero(own)]
@@ -301,7 +313,11 @@ class DateColumn(Column):
         raise TypeError(f"Column {self.name!r} of X holds {kind}, and held dates in the fit.")
 
     def learn(
-        self, values: FloatArray, outputs: FloatArray | None, weight: FloatArray
+        self,
+        values: FloatArray,
+        outputs: FloatArray | None,
+        weight: FloatArray,
+        most_indicators: int = LEAST_INDICATORS,
     ) -> DateColumn:
         days = NumberColumn(self.name).learn(values, outputs, weight)
         known = values[~np.isnan(values)]
@@ -341,6 +357,17 @@ _PHASES: dict[str, Any] = {
     "week": lambda days: np.floor(days + 3) % _DAYS_OF_WEEK / _DAYS_OF_WEEK,
     "day": lambda days: days % 1,
 }
+
+
+def most_indicators(n_levels: list[int]) -> int:
+    """How many indicators a column may have, where columns have so many levels.
+
+    The largest number that keeps within those of all columns together.
+    """
+    number = min(max(n_levels, default=0), INDICATORS)
+    while number > LEAST_INDICATORS and sum(min(n, number) for n in n_levels) > INDICATORS:
+        number -= 1
+    return max(number, LEAST_INDICATORS)
 
 
 def _places(levels: tuple[str, ...], raw: RawColumn, unseen: float) -> FloatArray:

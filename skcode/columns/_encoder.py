@@ -8,7 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skcode.columns._columns import CategoryColumn, Column, DateColumn, NumberColumn
+from skcode.columns._columns import (
+    CategoryColumn,
+    Column,
+    DateColumn,
+    NumberColumn,
+    most_indicators,
+)
 from skcode.columns._raw import RawColumn
 from skcode.columns._sparse import Matrix, SparseProjection
 from skcode.inputs import weighted_quantiles
@@ -145,8 +151,11 @@ class ColumnEncoder:
             medians = weighted_quantiles(X[rows], weight[rows], [0.5])[0]
             return replace(self, medians=medians)
         outputs = _mixed(outputs)
+        most = most_indicators(
+            [len(column.levels) for column in self.columns if isinstance(column, CategoryColumn)]
+        )
         columns = [
-            column.learn(X[:, j].astype(np.float64), outputs, weight)
+            column.learn(X[:, j].astype(np.float64), outputs, weight, most)
             for j, column in enumerate(self.columns)
         ]
         return replace(self, columns=tuple(columns))

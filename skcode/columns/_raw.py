@@ -144,6 +144,9 @@ def _as_array(column: Any) -> Array:
         return np.asarray(column.astype("datetime64[ns]"))
     if kind == "m":
         return np.asarray(column.astype("timedelta64[ns]"))
+    if hasattr(column, "dt") and hasattr(dtype, "freq"):
+        # periods are their first days
+        return np.asarray(column.dt.to_timestamp())
     if isinstance(dtype, np.dtype):
         return np.asarray(column)
     if kind in "biuf":
@@ -159,6 +162,8 @@ def _has_time_zone(dtype: Any) -> bool:
 
 def _of_array(values: Array, name: str) -> RawColumn:
     kind = values.dtype.kind
+    if values.ndim != 1 or kind == "V":
+        raise _unusable(values[0], name)
     if kind in "biuf":
         return RawColumn("number", values.astype(np.float64))
     if kind == "M":
@@ -226,7 +231,7 @@ def _text_levels(values: Array, gone: BoolArray, name: str) -> RawColumn:
         except TypeError as error:
             raise _unusable(value, name) from error
         if code is None:
-            if isinstance(value, (tuple, frozenset)) or not _is_scalar(value):
+            if not _is_scalar(value):
                 raise _unusable(value, name)
             code = index[key] = len(texts)
             texts.append(text_of(value))
@@ -235,7 +240,10 @@ def _text_levels(values: Array, gone: BoolArray, name: str) -> RawColumn:
 
 
 def _is_scalar(value: Any) -> bool:
-    return isinstance(value, (str, bytes)) or not isinstance(value, Iterable)
+    """Whether a value is one thing that can be read: not a collection, nor an address in memory."""
+    kind: Any = type(value)
+    reads = kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__
+    return isinstance(value, (str, bytes)) or (reads and not isinstance(value, Iterable))
 
 
 def _unusable(value: Any, name: str) -> TypeError:

@@ -56,8 +56,9 @@ def columns_of(X: Any, *, force: bool = False) -> Callable[[list[str]], list[Raw
 
 def _is_numbers(X: Any) -> bool:
     """Whether this is a frame of pandas with NumPy's numbers alone."""
-    dtypes = getattr(X, "dtypes", ())
-    return hasattr(X, "iloc") and all(isinstance(d, np.dtype) and d.kind in "iufc" for d in dtypes)
+    if not (hasattr(X, "iloc") and hasattr(X, "columns")):
+        return False
+    return all(isinstance(dtype, np.dtype) and dtype.kind in "iufc" for dtype in X.dtypes)
 
 
 def _picker(X: Any) -> Callable[[int], Any] | None:
