@@ -11,6 +11,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from shutil import copyfile
 
+from PIL import Image, ImageOps
+
 import skcode
 
 project = "skcode"
@@ -152,6 +154,20 @@ def links_of_pages(app, docname, content):
     content[0] = re.sub(script, r"{doc}`\1 </auto_examples/\2>`", text)
 
 
+def one_panel_thumbnails(app):
+    """Thumbnails of wide figures show the first panel: side by side, panels are too small."""
+    for thumbnail in Path(app.srcdir).glob("auto_examples/*/images/thumb/sphx_glr_*_thumb.png"):
+        figure = thumbnail.parents[1] / thumbnail.name.replace("_thumb", "_001")
+        if not figure.exists():
+            continue
+        with Image.open(figure) as picture:
+            n_panels = round(picture.width / picture.height / 1.05)
+            if n_panels < 2:
+                continue
+            panel = picture.convert("RGB").crop((0, 0, picture.width // n_panels, picture.height))
+            ImageOps.pad(panel, (400, 280), color="white").save(thumbnail)
+
+
 def copy_mathjax(app):
     """The file that pages load, from the package that ships it."""
     target = Path(app.outdir) / "_static" / mathjax_path
@@ -169,6 +185,8 @@ def icons_from_the_theme(app, docname, content):
 
 def setup(app):
     app.connect("builder-inited", copy_mathjax)
+    # after the gallery has run
+    app.connect("builder-inited", one_panel_thumbnails, priority=900)
     app.connect("source-read", icons_from_the_theme)
     app.connect("source-read", links_of_pages)
     app.connect("autodoc-process-docstring", foreign_references_as_text)
