@@ -133,7 +133,10 @@ def public_names():
 
 
 def links_of_pages(app, docname, content):
-    """Pages stay plain Markdown: names lead to the reference here, scripts to the gallery."""
+    """Pages stay plain Markdown: names lead to the reference here, scripts to the gallery.
+
+    A comment ``<!-- figure practice/plot_x 1: title -->`` becomes the first figure of that script.
+    """
     if not (Path(app.srcdir) / f"{docname}.md").exists():
         return
     names = public_names()
@@ -151,7 +154,18 @@ def links_of_pages(app, docname, content):
         for k, part in enumerate(parts)
     )
     script = r"\[`?([^\]`]*)`?\]\(\.\./examples/((?:practice|theory)/plot_\w+)\.py\)"
-    content[0] = re.sub(script, r"{doc}`\1 </auto_examples/\2>`", text)
+    text = re.sub(script, r"{doc}`\1 </auto_examples/\2>`", text)
+
+    def figure(match):
+        picture = f"auto_examples/{match[1]}/images/sphx_glr_{match[2]}_{int(match[3]):03}.png"
+        # without a run of the gallery there is none
+        if not (Path(app.srcdir) / picture).exists():
+            return ""
+        page = f"/auto_examples/{match[1]}/{match[2]}"
+        return f"```{{figure}} /{picture}\n:alt: {match[4]}\n\n{{doc}}`{match[4]} <{page}>`\n```"
+
+    comment = r"<!-- figure (\w+)/(plot_\w+) (\d+): (.*?) -->"
+    content[0] = re.sub(comment, figure, text)
 
 
 def one_panel_thumbnails(app):
