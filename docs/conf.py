@@ -11,6 +11,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from shutil import copyfile
 
+from PIL import Image, ImageOps
+
 import skcode
 
 project = "skcode"
@@ -131,7 +133,10 @@ def public_names():
 
 
 def links_of_pages(app, docname, content):
-    """Pages stay plain Markdown: names lead to the reference here, scripts to the gallery."""
+    """Pages stay plain Markdown: names lead to the reference here, scripts to the gallery.
+
+    A comment ``<!-- figure practice/plot_x 1: title -->`` becomes the first figure of that script.
+    """
     if not (Path(app.srcdir) / f"{docname}.md").exists():
         return
     names = public_names()
@@ -149,7 +154,32 @@ def links_of_pages(app, docname, content):
         for k, part in enumerate(parts)
     )
     script = r"\[`?([^\]`]*)`?\]\(\.\./examples/((?:practice|theory)/plot_\w+)\.py\)"
-    content[0] = re.sub(script, r"{doc}`\1 </auto_examples/\2>`", text)
+    text = re.sub(script, r"{doc}`\1 </auto_examples/\2>`", text)
+
+    def figure(match):
+        picture = f"auto_examples/{match[1]}/images/sphx_glr_{match[2]}_{int(match[3]):03}.png"
+        # without a run of the gallery there is none
+        if not (Path(app.srcdir) / picture).exists():
+            return ""
+        page = f"/auto_examples/{match[1]}/{match[2]}"
+        return f"```{{figure}} /{picture}\n:alt: {match[4]}\n\n{{doc}}`{match[4]} <{page}>`\n```"
+
+    comment = r"<!-- figure (\w+)/(plot_\w+) (\d+): (.*?) -->"
+    content[0] = re.sub(comment, figure, text)
+
+
+def one_panel_thumbnails(app):
+    """Thumbnails of wide figures show the first panel: side by side, panels are too small."""
+    for thumbnail in Path(app.srcdir).glob("auto_examples/*/images/thumb/sphx_glr_*_thumb.png"):
+        figure = thumbnail.parents[1] / thumbnail.name.replace("_thumb", "_001")
+        if not figure.exists():
+            continue
+        with Image.open(figure) as picture:
+            n_panels = round(picture.width / picture.height / 1.05)
+            if n_panels < 2:
+                continue
+            panel = picture.convert("RGB").crop((0, 0, picture.width // n_panels, picture.height))
+            ImageOps.pad(panel, (400, 280), color="white").save(thumbnail)
 
 
 def copy_mathjax(app):
@@ -169,6 +199,8 @@ def icons_from_the_theme(app, docname, content):
 
 def setup(app):
     app.connect("builder-inited", copy_mathjax)
+    # after the gallery has run
+    app.connect("builder-inited", one_panel_thumbnails, priority=900)
     app.connect("source-read", icons_from_the_theme)
     app.connect("source-read", links_of_pages)
     app.connect("autodoc-process-docstring", foreign_references_as_text)

@@ -257,7 +257,7 @@ def test_the_animation_moves_on_straight_lines(moons, model, tmp_path):
     assert path.read_bytes().startswith(b"GIF89a")
     assert animation._save_count == 9
     smooth = display.animate()
-    assert smooth._save_count == 61
+    assert smooth._save_count == 41
     smooth._draw_was_started = True  # matplotlib warns of animations that nobody looks at
 
 

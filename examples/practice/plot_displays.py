@@ -48,7 +48,7 @@ flow.plot(time=0.5, paths=True, field=True)
 # %%
 # The same as an animation:
 
-animation = flow.animate(field=True)
+animation = flow.animate(frames_between=1)
 
 # %%
 # The controls

@@ -96,7 +96,7 @@ left.annotate(
 left.plot([], [], "--", color="C3", lw=2, label="$t^2 (AB - BA)\\, x$")
 left.set(title=f"Four moves, $t = {t}$", xlabel="$x^1$", ylabel="$x^2$")
 left.set_aspect("equal", "datalim")
-left.legend()
+left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
 
 for name, colour in zip(pairs, ["C0", "C1"], strict=True):
     right.loglog(times, displacements[name], "o-", color=colour, label=f"displacement, {name}")

@@ -158,6 +158,10 @@ for (path, _), loss in zip(descents, losses, strict=True):
     middle.plot(
         *path[-1], "*" if loss < 1.01 * losses.min() else "X", color="C1", mec="black", ms=12
     )
+for marker, name in [("o", "start"), ("*", "best end"), ("X", "worse end")]:
+    style = {"ls": "", "color": "white" if marker == "o" else "C1", "mec": "black", "ms": 9}
+    middle.plot([], [], marker, label=name, **style)
+middle.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
 middle.set(
     title="Not convex: the start decides",
     xlabel="control of the turn",

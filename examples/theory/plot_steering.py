@@ -129,5 +129,6 @@ right.set(title="Up a line on which no field points up", xlabel="$x^1$", ylabel=
 for ax in (left, right):
     ax.margins(0.12)
     ax.set_aspect("equal")
-    ax.legend()
+    # below the panel: a path may lead anywhere in it
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
 plt.show()

@@ -91,7 +91,8 @@ left.set(
     ylabel="rank at N points",
     ylim=(0, 16),
 )
-left.legend()
+# below the panel: the curves fill it
+left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
 paths = trajectory(fields, inputs, loop.controls, "rk4", n_steps=10)
 for i, colour in enumerate(COLOURS):
     middle.plot(*paths[:, i].T, color=colour, lw=1.2)

@@ -27,7 +27,7 @@ from skcode.utils._typing import FloatArray
 #: panels of a figure, unless the user names times
 _PANELS = 5
 #: frames of an animation, unless the user names how many lie between two moments
-_FRAMES = 60
+_FRAMES = 40
 #: least share of the samples' predictions that regions in a plane of more than two states tell
 _LEAST_FIDELITY = 0.8
 
@@ -363,7 +363,7 @@ class FlowDisplay:
         ax: Any = None,
         *,
         frames_between: int | None = None,
-        interval: float = 60,
+        interval: float = 80,
         **kwargs: Any,
     ) -> Any:
         """Animate the flow from t = 0 to t = 1; states move on straight lines between moments.
@@ -373,7 +373,7 @@ class FlowDisplay:
         ax : matplotlib Axes or None
             Where to draw; None makes a new figure.
         frames_between : int or None
-            Frames from one moment to the next; None for some 60 in all.
+            Frames from one moment to the next; None for some 40 in all.
         interval : float
             Time from frame to frame, in milliseconds.
         **kwargs
@@ -391,10 +391,15 @@ class FlowDisplay:
         if frames_between is None:
             frames_between = max(1, round(_FRAMES / max(len(self.times) - 1, 1)))
         key = kwargs.pop("key", True)
-        if ax is None:
+        own = ax is None
+        if own:
             ax = plt.subplots(layout="constrained")[1]
         self.plot(ax, time=0.0, key=key, **kwargs)
         layers, styles = self._drawn
+        if own:
+            # laid out once: to do it for each frame takes most of the time, and lets axes jump
+            self.figure_.draw_without_rendering()
+            self.figure_.set_layout_engine("none")
         n_frames = (len(self.times) - 1) * frames_between + 1
 
         def draw(frame: int) -> None:

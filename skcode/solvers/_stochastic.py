@@ -369,7 +369,9 @@ class Moments:
 
 
 class Adam(StochasticSolver[Moments]):
-    """Adam [1]_.
+    """Adam: steps in units of running means of the gradient and of its square.
+
+    The method and its names are those of [1]_.
 
     Parameters
     ----------
