@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.metrics import d2_tweedie_score
 
 from skcode import ControlledODEClassifier, ControlledODERegressor
@@ -189,3 +190,24 @@ def test_other_targets_are_refused_while_rows_are_held(linear):
     # a column of targets is the same as their vector
     model.partial_fit(X[10:20], y[10:20, None])
     assert model.predict(X).ndim == 1
+
+
+def test_tables_and_sparse_rows_may_begin_with_few_rows():
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.standard_normal(400), "b": rng.choice(["x", "y"], 400)})
+    frame.loc[150::7, "a"] = np.nan
+    y = frame["a"].fillna(2.0) + (frame["b"] == "x")
+    model = regressor(solver=Adam(batch_size=10))
+    for _ in range(4):
+        for start in range(0, 400, 20):
+            part = slice(start, start + 20)
+            model.partial_fit(frame.iloc[part], y.iloc[part])
+    known = frame["a"].notna()
+    assert model.score(frame[known], y[known]) > 0.8
+    X = sparse.random(200, 20, 0.3, format="csr", random_state=0)
+    y = np.asarray(X.sum(axis=1)).ravel()
+    model = regressor(n_fields=8)
+    for start in range(0, 200, 20):
+        model.partial_fit(X[start : start + 20], y[start : start + 20])
+    assert model.score(X, y) > 0.5
