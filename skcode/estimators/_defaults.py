@@ -147,7 +147,8 @@ def choose_dimension(
         return max(n_features, 2) if alone else max(_LEAST_STATES, n_features + _EXTRA_STATES)
     if n_states < n_features:
         raise ValueError(
-            f"n_states={n_states} must be at least the number of features, {n_features}."
+            f"n_states={n_states} must be at least the number of features, {n_features}, where "
+            "categories, dates and gaps count as several."
         )
     return n_states
 
