@@ -78,6 +78,8 @@ html_static_path = ["_static"]
 html_css_files = ["skcode.css"]
 html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
+# pages without others below them
+html_sidebars = {"index": [], "getting_started": []}
 html_theme_options = {
     "logo": {
         "text": "skcode",
