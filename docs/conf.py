@@ -78,6 +78,8 @@ html_static_path = ["_static"]
 html_css_files = ["skcode.css"]
 html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
+# pages without others below them
+html_sidebars = {"index": [], "getting_started": []}
 html_theme_options = {
     "logo": {
         "text": "skcode",
@@ -172,12 +174,14 @@ def one_panel_thumbnails(app):
     """Thumbnails of wide figures show the first panel: side by side, panels are too small."""
     for thumbnail in Path(app.srcdir).glob("auto_examples/*/images/thumb/sphx_glr_*_thumb.png"):
         figure = thumbnail.parents[1] / thumbnail.name.replace("_thumb", "_001")
-        if not figure.exists():
+        script = thumbnail.parents[2] / thumbnail.name[len("sphx_glr_") : -len("_thumb.png")]
+        chosen = "thumbnail_number" in script.with_suffix(".py").read_text(encoding="utf-8")
+        if chosen or not figure.exists():
             continue
         with Image.open(figure) as picture:
-            n_panels = round(picture.width / picture.height / 1.05)
-            if n_panels < 2:
+            if picture.width < 2 * picture.height:
                 continue
+            n_panels = round(picture.width / picture.height / 1.05)
             panel = picture.convert("RGB").crop((0, 0, picture.width // n_panels, picture.height))
             ImageOps.pad(panel, (400, 280), color="white").save(thumbnail)
 

@@ -43,9 +43,10 @@ assert model.feature_importances_[5:9].max() < model.feature_importances_[:5].mi
 # Partial dependence: the mean prediction as a column takes all its values. The truth is a sine in
 # the product of ``x0`` and ``x1``, a parabola in ``x2``, and straight lines in ``x3`` and ``x4``.
 
+fig, axes = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
 PartialDependenceDisplay.from_estimator(
-    model, X_train[:60], [0, 2, 3, (0, 1)], n_cols=4, grid_resolution=15
-).figure_.set_size_inches(11, 3)
+    model, X_train[:60], [0, 2, 3, (0, 1)], grid_resolution=15, ax=axes
+)
 
 # %%
 # The controls of the diagonal fields are no importances: they say what the flow does to a

@@ -86,7 +86,7 @@ for k, (colour, name) in enumerate(zip(["C0", "C1", "C4", "C5"], names, strict=T
     left.plot(*piece.T, color=colour, lw=2, label=f"move {k + 1}: {name}")
     left.annotate("", piece[14], piece[11], arrowprops={"arrowstyle": "-|>", "color": colour})
 left.plot(*x[0], "o", color="C3", ms=7)
-left.annotate("start", x[0], xytext=(-6, -12), textcoords="offset points", ha="right")
+left.annotate("start", x[0], xytext=(4, 8), textcoords="offset points")
 left.plot(*path[-1], "s", color="C3", ms=7)
 left.annotate("end", path[-1], xytext=(8, -4), textcoords="offset points")
 bracket = t**2 * lie_bracket(B, A)(x)[0]
