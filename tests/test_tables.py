@@ -15,7 +15,13 @@ from sklearn.preprocessing import OneHotEncoder, TargetEncoder
 from sklearn.utils import get_tags
 
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
-from skcode.columns import RawColumn, SparseProjection, raw_column
+from skcode.columns import (
+    CategoryColumn,
+    ColumnEncoder,
+    RawColumn,
+    SparseProjection,
+    raw_column,
+)
 from skcode.columns._statistic import cross_fitted, statistic
 from skcode.solvers import Adam
 from skcode.utils._unique_rows import row_keys, sparse_row_keys
@@ -664,6 +670,21 @@ def test_batches(table):
     model.partial_fit(frame[:30].assign(colour="violet"), y[:30])
     assert model.encoder_.columns[1].levels == levels
     assert np.isfinite(model.predict(frame)).all()
+
+
+def test_columns_may_be_learnt_from_more_rows_than_told_what_they_are():
+    """As in a stream, whose first batch says what the columns are, and waits for more rows."""
+    first = raw_column(np.array(["a", "b"]), "c")
+    column = CategoryColumn("c", first.levels)
+    values = column.read(raw_column(np.repeat(["a", "b", "d"], 4), "c"))
+    learnt = column.learn(values, None, np.ones(12))
+    assert learnt.labels == ["c=a", "c=b", "c new"]
+    np.testing.assert_array_equal(learnt.encode(values), np.repeat(np.eye(3), 4, axis=0))
+    X = np.arange(6.0)[:, None]
+    encoder = ColumnEncoder.of_numbers(X, ["x0"])
+    X[4:] = np.nan
+    encoder = encoder.learn(X, None, np.ones(6))
+    np.testing.assert_array_equal(encoder.encode(X[3:]), [[3, 0], [1, 1], [1, 1]])
 
 
 def test_warm_starts(table):

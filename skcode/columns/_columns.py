@@ -259,7 +259,10 @@ class CategoryColumn(Column):
         return table, names
 
     def _level_name(self, k: np.integer[Any]) -> str:
-        return f"{self.name} missing" if k == len(self.levels) else f"{self.name}={self.levels[k]}"
+        if k == len(self.levels):
+            return f"{self.name} missing"
+        # rows that came before the column was learnt, but not with those that told its levels
+        return f"{self.name} new" if k > len(self.levels) else f"{self.name}={self.levels[k]}"
 
     @property
     def labels(self) -> list[str]:

@@ -146,6 +146,9 @@ class ColumnEncoder:
         if self.n_directions is not None:
             projection = SparseProjection.learn(X, weight, self.n_directions)
             return replace(self, projection=projection)
+        if self.columns is None and missing_cells(X).any():
+            # the first rows of a stream had no gaps, and later ones have
+            return self.of_numbers(X, self.names).learn(X, outputs, weight)
         if self.columns is None:
             rows = np.unique(np.linspace(0, len(X) - 1, _MEDIAN_ROWS).astype(int))
             medians = weighted_quantiles(X[rows], weight[rows], [0.5])[0]
