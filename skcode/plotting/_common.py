@@ -72,4 +72,8 @@ def names_of_coordinates(model: Any) -> Sequence[str] | None:
     input_map = model.ensemble_.input_map
     if names is None or input_map.projection is not None:
         return None
+    # a table's columns may become several coordinates each
+    encoder = getattr(model, "encoder_", None)
+    if encoder is not None:
+        names = encoder.get_feature_names_out()
     return names if len(names) == input_map.n_coordinates else None
