@@ -353,7 +353,7 @@ def test_the_link_is_the_optimum_of_likelihood_and_priors(binary):
         )
         p = probabilities(at, f)
         moved = parameters[:3] - np.log([1.0, 1.0, 20.0])
-        prior = 0.5 * (moved @ moved / 4 + parameters[3:] @ parameters[3:])
+        prior = 0.5 * (moved @ moved + parameters[3:] @ parameters[3:])
         log_p = y * np.log(p) + ((1 - y) * np.log(1 - p) if binary else 0)
         return -weight @ log_p.sum(axis=1) + prior
 

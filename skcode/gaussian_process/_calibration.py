@@ -24,8 +24,8 @@ class _Prior(NamedTuple):
     power: float = 1.0
     #: predictions below a twentieth are as good as nothing
     sharpness: float = 20.0
-    #: precision of the logarithms: a deviation of two
-    precision_of_logs: float = 0.25
+    #: precision of the logarithms: a quarter of it serves many rows as well, and few rows worse
+    precision_of_logs: float = 1.0
     precision_of_biases: float = 1.0
 
 
