@@ -88,7 +88,11 @@ def _(link: LogOddsLink, graph: Graph, f: str) -> str:
         # far below zero the logarithm of the softplus function is its argument
         far = graph.add("Min", sharp, constant(link.linear_below))
         far = graph.add("Sub", far, constant(link.linear_below))
-        near = graph.add("Softplus", graph.add("Max", sharp, constant(link.linear_below)))
+        near = graph.add("Max", sharp, constant(link.linear_below))
+        # runtimes have no Softplus in double precision: max(z, 0) + log(1 + exp(-|z|))
+        decay = graph.add("Exp", graph.add("Neg", graph.add("Abs", near)))
+        decay = graph.add("Log", graph.add("Add", constant(1.0), decay))
+        near = graph.add("Add", graph.add("Max", near, constant(0.0)), decay)
         logs = graph.add("Add", graph.add("Log", near), far)
         logs = graph.add("Sub", logs, constant(np.log(link.sharpness)))
         return graph.add("Add", linear, graph.add("Mul", logs, constant(link.power)))

@@ -22,8 +22,9 @@ from scipy.special import expit
 
 from skcode.utils._typing import FloatArray
 
-#: below this the logarithm of the softplus function is its argument, to double precision
-_LINEAR_BELOW = -36.0
+#: below this the logarithm of the softplus function is its argument, to nine decimals; further down
+#: runtimes that have no log1p lose digits
+_LINEAR_BELOW = -20.0
 
 
 @runtime_checkable
@@ -134,7 +135,7 @@ class LogOddsLink:
         """The number K."""
         return len(self.bias)
 
-    #: sharpness times p below which the logarithm is linear in p, to double precision
+    #: sharpness times p below which the logarithm is linear in p, to nine decimals
     linear_below: ClassVar[float] = _LINEAR_BELOW
 
     def __call__(self, f: FloatArray) -> FloatArray:
