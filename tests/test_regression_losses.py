@@ -46,6 +46,18 @@ def targets(loss, f, rng):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("quantile", [0.1, 0.5, 0.9])
+def test_quantiles_of_two_values_stay_between_them(quantile):
+    """Where a column tells the values apart, left-out scores are far beyond the expansion."""
+    X = np.round(np.random.RandomState(0).uniform(size=(40, 10)))
+    y = 4 * X[:, 0]
+    model = ControlledODERegressor(loss="quantile", quantile=quantile, n_fields=8, random_state=0)
+    predicted = model.set_params(n_members=1).fit(X, y).predict(X)
+    assert predicted.min() > -4
+    assert predicted.max() < 8
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks([checked("poisson"), checked("quantile")])
 def test_scikit_learns_checks(estimator, check):
     check(estimator)

@@ -433,6 +433,8 @@ def test_onnx_of_numbers_with_gaps(data, dtype, gaps):
     assert_onnx_agrees(classifier().fit(np.full_like(X, np.nan), y > 0), rows)
 
 
+# scikit-learn 1.6 tells of a change to come
+@pytest.mark.filterwarnings("ignore:\\s*The format of the columns:FutureWarning")
 def test_onnx_of_a_pipeline_that_encodes_categories(data):
     X, y = data
     frame = pd.DataFrame({"a": X[:, 0].astype(np.float32), "c": np.where(y > 0, "up", "down")})

@@ -51,7 +51,13 @@ def calibrate_quantiles(
         if n > _MOST_ROWS:
             some = np.sort(np.random.default_rng(0).choice(n, _MOST_ROWS, replace=False))
             rows, weight = Rows(*(part[some] for part in rows)), weight[some]
-        left_out = [_left_out(member, target, rows, weight, mapper) for member in members]
+        # without its row a score is still among the targets: an expansion that says otherwise, as
+        # where a row all but decides its score, is beyond its reach
+        lowest, highest = rows.y.min(axis=0), rows.y.max(axis=0)
+        left_out = [
+            np.clip(_left_out(member, target, rows, weight, mapper), lowest, highest)
+            for member in members
+        ]
         shift = weighted_quantiles(rows.y - np.mean(left_out, axis=0), weight, [level])[0]
         for member in members:
             model, theta = member.model, member.theta.copy()
