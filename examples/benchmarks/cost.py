@@ -49,7 +49,7 @@ FITS = [
     (442, 10, 214),
     (3_000, 20, 1_000),
 ]
-FAST_ROWS, FAST_COLUMNS, FAST_CLASSES = 4_000, 100, 10
+FAST_ROWS, FAST_COLUMNS, FAST_CLASSES = 5_000, 100, 10
 ROWS = [1_000, 4_000, 10_000, 100_000, 1_000_000]
 N_TEST = 2_000
 #: rows from which support vectors are left out
