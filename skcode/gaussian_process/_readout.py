@@ -33,7 +33,7 @@ class GaussianProcessReadout(DocLinkMixin, BaseEstimator):
         Rows that the evidence of kernel and noise is computed on.
     n_steps : int or None
         Steps of Adam, on minibatches of 256 rows, that train the controls on through the evidence
-        of the process; 0 leaves them where least squares with a linear readout brought them. None
+        of the process; 0, as ``train_controls=False``, leaves them as they are. None
         stands for 60 from 700 distinct rows on, and for 0 below, where they change little.
 
     References
