@@ -621,6 +621,20 @@ def test_tags():
         assert tags.categorical
 
 
+def test_a_noise_category_counts_less_than_a_number_that_matters_a_little():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {
+            "much": rng.standard_normal(300),
+            "little": rng.standard_normal(300),
+            "noise": rng.choice(list("abcdefghijkl"), 300),
+        }
+    )
+    y = 3 * X["much"] + X["little"] + rng.standard_normal(300)
+    model = ControlledODERegressor(n_members=2, random_state=0).fit(X, y)
+    assert np.argsort(model.feature_importances_).tolist() == [2, 1, 0]
+
+
 def test_names_and_importances_are_of_the_columns(table):
     frame, y = table
     model = regressor().fit(frame, y)

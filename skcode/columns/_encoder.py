@@ -205,15 +205,21 @@ class ColumnEncoder:
         return np.repeat(np.arange(len(counts)), counts)
 
     def by_column(self, values: FloatArray) -> FloatArray:
-        """Values (q,) of coordinates, added up by column (p,)."""
+        """Importances (q,) of coordinates, as those of the columns (p,), which sum to one again.
+
+        Squares of the coordinates of one column are added up: slopes of many indicators that are
+        noise would add up to more than those of a number that is noise.
+        """
         if self.projection is not None:
             return self.projection.by_column(values)
         if self.columns is None:
             return values
         sources = self.sources
-        added: FloatArray = np.zeros(len(self.names))
-        np.add.at(added, sources, values[: len(sources)])
-        return added
+        squares: FloatArray = np.zeros(len(self.names))
+        np.add.at(squares, sources, values[: len(sources)] ** 2)
+        sizes: FloatArray = np.sqrt(squares)
+        total = float(sizes.sum())
+        return sizes / total if total > 0 else sizes
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
         """Names of the coordinates.
