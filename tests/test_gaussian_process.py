@@ -20,12 +20,13 @@ from skcode.gaussian_process import (
     GaussianProcessReadout,
     Hyperparameters,
     Kernel,
+    Leaves,
     LogOddsLink,
     NoiseModel,
     calibrate_sigmoids,
     calibrate_softmax,
     fit_exact,
-    fit_landmarks,
+    fit_leaves,
 )
 from skcode.gaussian_process._evidence import _PRIOR
 from skcode.inputs import InputMap
@@ -163,7 +164,7 @@ def test_the_evidence_of_little_is_finite(case):
     kernel, noise = evidence.hyperparameters(evidence.maximise())
     assert np.isfinite([*parts_of(kernel), noise]).all()
     fitted = fit_exact(x, y, weight, np.ones(n), Hyperparameters(kernel, noise), np.arange(n))
-    assert np.isfinite(kernel(x + 1, x) @ fitted.coefficients).all()
+    assert np.isfinite(fitted.mean(kernel, x + 1)).all()
 
 
 def test_the_ascent_survives_where_the_matrix_is_not_positive(data):
@@ -198,7 +199,7 @@ def test_exact_regression_is_the_dense_formula(data, dtype):
     fitted = fit_exact(
         x.astype(dtype), y, weight, np.ones(len(x)), HYPERPARAMETERS, np.arange(len(x))
     )
-    predicted = KERNEL(x[:5].astype(dtype) + dtype(0.1), fitted.points) @ fitted.coefficients
+    predicted = fitted.mean(KERNEL, x[:5].astype(dtype) + dtype(0.1))
     assert predicted.dtype == dtype
     tolerance = 1e-7 if dtype is np.float64 else 1e-3
     expected = solve(x, y, weight, x[:5] + 0.1)
@@ -243,32 +244,68 @@ def test_of_merged_rows_one_copy_is_left_out(data):
         np.testing.assert_allclose(fitted.left_out[i], refit[0], rtol=1e-7)
 
 
-def test_landmarks_at_all_rows_are_exact(data):
+def test_a_single_leaf_is_exact(data):
     x, y, weight = data
     counts, every = np.ones(len(x)), np.arange(len(x))
-    exact = fit_exact(x, y, weight, counts, HYPERPARAMETERS, np.arange(len(x)))
-    fitted = fit_landmarks(x, y, weight, counts, HYPERPARAMETERS, every, every)
-    predicted = [KERNEL(x + 0.1, each.points) @ each.coefficients for each in (exact, fitted)]
+    asked = every[::3]
+    exact = fit_exact(x, y, weight, counts, HYPERPARAMETERS, asked)
+    some = every[::4]
+    fitted = fit_leaves(x, y, weight, counts, HYPERPARAMETERS, some, every, len(x), asked)
+    predicted = [each.mean(KERNEL, x + 0.1) for each in (exact, fitted)]
     np.testing.assert_allclose(predicted[1], predicted[0], rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(fitted.left_out, exact.left_out, rtol=1e-6, atol=1e-8)
 
 
-def test_landmarks_leave_out_what_a_refit_of_the_same_features_leaves_out(data):
+def test_leaves_are_the_dense_formula_and_leave_out_what_refits_do(data):
+    """Half of the rows in leaves with others, the rest alone; rows that were merged."""
     x, y, _ = data
     n = len(x)
     counts = np.random.default_rng(2).integers(1, 4, n).astype(float)
-    landmarks = np.arange(0, n, 4)
-    fitted = fit_landmarks(x, y, counts, counts, HYPERPARAMETERS, landmarks, np.arange(n))
+    landmarks, local = np.arange(0, n, 5), np.arange(0, n, 2)
+    fitted = fit_leaves(x, y, counts, counts, HYPERPARAMETERS, landmarks, local, 6, local)
+    leaves = fitted.mean.leaves
+    assert leaves.n_leaves == 4
+    of_row = np.arange(n) + n
+    of_row[local] = leaves(x[local])
+    parts = parts_of(KERNEL)
     z = x[landmarks]
-    # ridge regression on the features of the landmarks is a process with this kernel
-    cross = dense_kernel(x, z, *parts_of(KERNEL))
-    nystroem = cross @ np.linalg.solve(dense_kernel(z, z, *parts_of(KERNEL)), cross.T)
-    for i in range(0, n, 5):
+
+    def covariance(a, b, same):
+        """What landmarks explain and what is linear, and all of the kernel within a leaf."""
+        whole, linear = dense_kernel(a, b, *parts), KERNEL.linear * (a @ b.T) + 1
+        cross = [dense_kernel(c, z, *parts[:-1], 0.0) - 1 for c in (a, b)]
+        among = dense_kernel(z, z, *parts[:-1], 0.0) - 1
+        return np.where(same, whole, cross[0] @ np.linalg.solve(among, cross[1].T) + linear)
+
+    same = of_row[:, None] == of_row
+    C = covariance(x, x, same)
+    new = x[:10] + 0.1
+    between = covariance(new, x, leaves(new)[:, None] == of_row)
+    noisy = C + np.diag(HYPERPARAMETERS.noise / counts)
+    expected = between @ np.linalg.solve(noisy, y)
+    np.testing.assert_allclose(fitted.mean(KERNEL, new), expected, rtol=1e-5, atol=1e-7)
+    for k, i in enumerate(local):
         fewer = counts - (np.arange(n) == i)
         rest = fewer > 0
-        C = nystroem[np.ix_(rest, rest)] + np.diag(HYPERPARAMETERS.noise / fewer[rest])
-        refit = nystroem[i, rest] @ np.linalg.solve(C, y[rest])
-        np.testing.assert_allclose(fitted.left_out[i], refit, rtol=1e-5, atol=1e-7)
+        noisy = C[np.ix_(rest, rest)] + np.diag(HYPERPARAMETERS.noise / fewer[rest])
+        refit = C[i, rest] @ np.linalg.solve(noisy, y[rest])
+        np.testing.assert_allclose(fitted.left_out[k], refit, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["all different", "half equal", "all equal", "one away"])
+def test_leaves_hold_no_more_rows_than_they_may(kind):
+    x = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+    if kind != "all different":
+        x[{"half equal": slice(25), "all equal": slice(50), "one away": slice(1, 50)}[kind]] = 1
+    leaves, rows = Leaves.grow(x, 8)
+    assert max(map(len, rows)) <= 8
+    assert sorted(np.concatenate(rows)) == list(range(50))
+    assert leaves.n_leaves == len(rows)
+    at = leaves(x)
+    if kind == "all different":
+        for leaf, each in enumerate(rows):
+            assert np.all(at[each] == leaf)
+    assert len(np.unique(at[1:25] if kind != "all different" else [0])) == 1
 
 
 def test_equal_rows_without_noise_are_no_obstacle():
@@ -277,7 +314,7 @@ def test_equal_rows_without_noise_are_no_obstacle():
     fitted = fit_exact(
         x, np.ones((30, 1)), np.ones(30), np.ones(30), hyperparameters, np.arange(30)
     )
-    predicted = KERNEL(x, fitted.points) @ fitted.coefficients
+    predicted = fitted.mean(KERNEL, x)
     np.testing.assert_allclose(predicted, 1, atol=1e-2)
 
 
@@ -583,24 +620,27 @@ def test_auto_takes_the_process_where_a_closed_form_can_be_had(friedman):
 
 def test_the_parameters_of_the_readout_are_searched_and_checked(friedman):
     X, y, *_ = friedman
-    readout = GaussianProcessReadout(n_exact=100, n_landmarks=50)
+    readout = GaussianProcessReadout(n_exact=100, n_leaf=60, n_landmarks=50)
     model = ControlledODERegressor(readout=readout, n_members=2, **SMALL).fit(X, y)
-    assert [len(member.head.points) for member in model.ensemble_.members] == [50, 50]
-    assert model.n_parameters_ == 2 * (model.controls_[0].size + 50)
-    model.set_params(readout__n_landmarks=20).fit(X, y)
-    assert model.ensemble_.members[0].head.points.shape[0] == 20
+    n_leaves = 2 ** np.ceil(np.log2(len(y) / 60)).astype(int)
+    n_points = len(y) + 50 * n_leaves
+    heads = [member.head for member in model.ensemble_.members]
+    assert [len(head.mean.points) for head in heads] == [n_points, n_points]
+    assert model.n_parameters_ == 2 * (model.controls_[0].size + n_points)
+    model.set_params(readout__n_landmarks=20, readout__n_local=50).fit(X, y)
+    assert len(model.ensemble_.members[0].head.mean.points) == 50 + 20
     with pytest.raises(ValueError, match="n_landmarks"):
         clone(model).set_params(readout__n_landmarks=0).fit(X, y)
     with pytest.raises(ValueError, match="first set readout"):
         ControlledODERegressor().set_params(readout__n_landmarks=20)
 
 
-def test_landmarks_come_close_to_all_rows(friedman):
+def test_leaves_come_close_to_all_rows(friedman):
     X, y, X_new, y_new = friedman
     exact = ControlledODERegressor(**SMALL).fit(X, y)
-    some = GaussianProcessReadout(n_exact=1, n_landmarks=120)
-    landmarks = ControlledODERegressor(readout=some, **SMALL).fit(X, y)
-    assert landmarks.score(X_new, y_new) > exact.score(X_new, y_new) - 0.05
+    some = GaussianProcessReadout(n_exact=1, n_leaf=60, n_landmarks=60)
+    leaves = ControlledODERegressor(readout=some, **SMALL).fit(X, y)
+    assert leaves.score(X_new, y_new) > exact.score(X_new, y_new) - 0.05
 
 
 def test_weights_that_are_all_multiplied_predict_the_same(friedman):
@@ -613,7 +653,9 @@ def test_weights_that_are_all_multiplied_predict_the_same(friedman):
     np.testing.assert_allclose(predicted[1], predicted[0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("readout", ["auto", GaussianProcessReadout(n_exact=1, n_landmarks=30)])
+@pytest.mark.parametrize(
+    "readout", ["auto", GaussianProcessReadout(n_exact=1, n_leaf=40, n_landmarks=30)]
+)
 def test_whole_weights_are_repetition_to_the_bit(friedman, readout):
     X, y, X_new, _ = friedman
     counts = np.random.default_rng(0).integers(0, 4, len(y))

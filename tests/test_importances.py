@@ -10,7 +10,14 @@ from sklearn.inspection import permutation_importance
 from sklearn.pipeline import make_pipeline
 
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
-from skcode.gaussian_process import AffineLink, GaussianProcessHead, Kernel, LogOddsLink
+from skcode.gaussian_process import (
+    AffineLink,
+    GaussianProcessHead,
+    Kernel,
+    Leaves,
+    LogOddsLink,
+    Mean,
+)
 from skcode.solvers import Adam
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -49,12 +56,17 @@ def test_state_gradient_of_the_gaussian_process(amplitudes, link):
     rng = np.random.default_rng(0)
     points, x, direction = (rng.standard_normal((n, 4)) for n in (30, 10, 10))
     one, two = amplitudes
-    head = GaussianProcessHead(
-        Kernel(one, 2.0, two, 3.0, 0.5),
-        rng.standard_normal(4),
-        points,
+    leaves, rows = Leaves.grow(points, 10)
+    mean = Mean(
+        points[np.concatenate(rows)],
         rng.standard_normal((30, 2)),
-        link,
+        rng.standard_normal((4, 2)),
+        rng.standard_normal(2),
+        leaves,
+        np.cumsum([0, *map(len, rows)]),
+    )
+    head = GaussianProcessHead(
+        Kernel(one, 2.0, two, 3.0, 0.5), 0.1 * rng.standard_normal(4), mean, link
     )
     covector = rng.standard_normal((10, 2))
     expected = difference(lambda z: np.sum(head.scores(z, z) * covector, axis=1), x, direction)
@@ -68,7 +80,8 @@ def test_state_gradient_at_a_point_of_the_process(dtype):
     x = np.random.default_rng(0).standard_normal((1, 4)).astype(dtype)
     one = np.ones(1, dtype)
     link = AffineLink(one, one)
-    head = GaussianProcessHead(Kernel(1.0, 1.0, 1.0, 1.0, 0.0), 0 * x[0], x, one[None], link)
+    kernel = Kernel(1.0, 1.0, 1.0, 1.0, 0.0)
+    head = GaussianProcessHead(kernel, 0 * x[0], Mean.of_points(kernel, x, one[None]), link)
     np.testing.assert_array_equal(head.state_gradient(x, x, one[None]), np.zeros((1, 4)))
 
 

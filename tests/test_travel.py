@@ -39,7 +39,7 @@ from skcode.fields import (
     NeuralFields,
 )
 from skcode.flow import TABLEAUS
-from skcode.gaussian_process import GaussianProcessReadout, Kernel
+from skcode.gaussian_process import GaussianProcessReadout, Kernel, Mean
 from skcode.solvers import LBFGS, SGD, Adam, GaussNewton
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -469,13 +469,13 @@ def test_onnx_of_a_pipeline(data, make, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kernel", ["both", "l1", "l2", "linear"])
-@pytest.mark.parametrize("landmarks", [False, True])
-def test_onnx_of_a_gaussian_process(dtype, kernel, landmarks):
-    """Each kernel, on all rows and on landmarks; new rows, fewer and more than a block."""
+@pytest.mark.parametrize("leaves", [False, True])
+def test_onnx_of_a_gaussian_process(dtype, kernel, leaves):
+    """Each kernel, on all rows and in leaves; new rows, fewer and more than a block."""
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (1000, 3)).astype(dtype)
     Y = np.column_stack([1000 + X[:, 0] * X[:, 1], np.abs(X[:, 2])])
-    process = GaussianProcessReadout(n_exact=100, n_landmarks=50) if landmarks else "auto"
+    process = GaussianProcessReadout(n_exact=100, n_leaf=100, n_landmarks=50) if leaves else "auto"
     model = regressor(readout=process).fit(X[:300], Y[:300])
     lengths = {"length_l1": 20.0, "length_l2": 10.0}
     one, two = {"both": (0.3, 0.5), "l1": (0.3, 0.0), "l2": (0.0, 0.5), "linear": (0.0, 0.0)}[
@@ -510,11 +510,13 @@ def test_a_prediction_in_single_precision_keeps_its_digits():
     twin = copy.deepcopy(model)
     members = []
     for member in twin.ensemble_.members:
-        head, parts = member.head, ("center", "points", "coefficients")
-        exact = {name: getattr(head, name).astype(np.float64) for name in parts}
-        members.append(
-            replace(member, model=member.model.astype(np.float64), head=replace(head, **exact))
+        head = member.head
+        points, coefficients = (
+            a.astype(np.float64) for a in (head.mean.points, head.mean.coefficients)
         )
+        mean = Mean.of_points(head.kernel, points, coefficients)
+        head = replace(head, center=head.center.astype(np.float64), mean=mean)
+        members.append(replace(member, model=member.model.astype(np.float64), head=head))
     twin.ensemble_ = replace(twin.ensemble_, members=tuple(members))
     np.testing.assert_allclose(model.predict(X[1500:]), twin.predict(X[1500:]), atol=2e-4)
 

@@ -12,6 +12,7 @@ from skcode.gaussian_process import (
     AffineLink,
     GaussianProcessHead,
     Kernel,
+    Leaves,
     Link,
     LogOddsLink,
 )
@@ -32,8 +33,8 @@ def head_nodes(head: Head, graph: Graph, x1: str, x0: str) -> str:
 @head_nodes.register
 def _(head: GaussianProcessHead, graph: Graph, x1: str, x0: str) -> str:
     """The scores of a few rows, scanned over blocks of so few."""
-    J, m = head.points.shape
-    entries = J * m if head.kernel.amplitudes[0] else J
+    m, most = len(head.center), int(np.diff(head.mean.starts).max())
+    entries = most * m if head.kernel.amplitudes[0] else most
     n_rows = max(_BLOCK_ENTRIES // entries, 1)
     # zeros fill the last block: they are states like others, and their scores are cut off
     size = graph.add("Gather", graph.add("Shape", x1), graph.constant([0]))
@@ -42,7 +43,7 @@ def _(head: GaussianProcessHead, graph: Graph, x1: str, x0: str) -> str:
     pads = graph.add("Concat", zero, zero, missing, zero, axis=0)
     blocks = graph.add("Reshape", graph.add("Pad", x1, pads), graph.constant([-1, n_rows, m]))
     body = Graph(f"{graph.prefix}block_{len(graph.nodes)}_")
-    block, dtype = f"{body.prefix}x", head.points.dtype
+    block, dtype = f"{body.prefix}x", head.center.dtype
     result = _block_nodes(head, body, block)
     stacked = graph.scan(
         blocks, body, (block, dtype, (n_rows, m)), (result, dtype, (n_rows, head.n_outputs))
@@ -54,15 +55,44 @@ def _(head: GaussianProcessHead, graph: Graph, x1: str, x0: str) -> str:
 def _block_nodes(head: GaussianProcessHead, graph: Graph, x: str) -> str:
     """Scores (n, K) of a block of states (n, m)."""
     x = graph.add("Sub", x, graph.constant(head.center))
-    weights, constant = head.linear_part
-    terms = [graph.affine(x, weights, constant)]
-    K = _laplace_nodes(head.kernel, graph, x, head.points)
-    if K:
-        terms.append(graph.add("MatMul", graph.total(K), graph.constant(head.coefficients)))
+    mean = head.mean
+    terms = [graph.affine(x, mean.weights, mean.constant)]
+    inside = _inside_nodes(mean.leaves, graph, x)
+    for leaf, span in enumerate(zip(mean.starts[:-1], mean.starts[1:], strict=True)):
+        own = slice(*span)
+        K = _laplace_nodes(head.kernel, graph, x, mean.points[own])
+        if K:
+            term = graph.add("MatMul", graph.total(K), graph.constant(mean.coefficients[own]))
+            terms.append(graph.add("Mul", term, inside[leaf]) if inside else term)
     f = graph.total(terms)
     # in float64, as the head does it: the mean of the targets may be large
     f = graph.cast(f, np.float64)
-    return graph.cast(link_nodes(head.link, graph, f), head.points.dtype)
+    return graph.cast(link_nodes(head.link, graph, f), head.center.dtype)
+
+
+def _inside_nodes(leaves: Leaves, graph: Graph, x: str) -> list[str]:
+    """Of each leaf a column (n, 1) with ones for the states (n, m) that lie in it.
+
+    None where there is one leaf. All leaves are computed for all rows, and this chooses.
+    """
+    if leaves.n_leaves == 1:
+        return []
+    inside = [""] * leaves.n_leaves
+    dtype = leaves.thresholds.dtype
+
+    def follow(child: int, here: str) -> None:
+        if child < 0:
+            inside[-1 - child] = here
+            return
+        along = graph.affine(x, leaves.directions[child][:, None])
+        second = graph.add("Greater", along, graph.constant(leaves.thresholds[child][None]))
+        second = graph.cast(second, dtype)
+        first = graph.add("Sub", graph.constant(1, dtype), second)
+        for side, next_child in zip((first, second), leaves.children[child], strict=True):
+            follow(next_child, graph.add("Mul", here, side) if here else side)
+
+    follow(0, "")
+    return inside
 
 
 @singledispatch

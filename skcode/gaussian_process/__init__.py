@@ -4,16 +4,19 @@ from skcode.gaussian_process._calibration import calibrate_sigmoids, calibrate_s
 from skcode.gaussian_process._evidence import Evidence, Hyperparameters
 from skcode.gaussian_process._head import GaussianProcessHead
 from skcode.gaussian_process._kernel import Kernel
+from skcode.gaussian_process._leaves import Leaves
 from skcode.gaussian_process._links import AffineLink, Link, LogOddsLink
 from skcode.gaussian_process._noise import NoiseModel
 from skcode.gaussian_process._readout import GaussianProcessReadout
-from skcode.gaussian_process._regression import Regression, fit_exact, fit_landmarks
+from skcode.gaussian_process._regression import Mean, Regression, fit_exact, fit_leaves
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
 TAGS: dict[str, type] = {
     "skcode/readout/gaussian-process": GaussianProcessReadout,
     "skcode/gaussian-process/head": GaussianProcessHead,
     "skcode/gaussian-process/kernel": Kernel,
+    "skcode/gaussian-process/mean": Mean,
+    "skcode/gaussian-process/leaves": Leaves,
     "skcode/gaussian-process/affine-link": AffineLink,
     "skcode/gaussian-process/log-odds-link": LogOddsLink,
     "skcode/gaussian-process/noise": NoiseModel,
@@ -27,12 +30,14 @@ __all__ = [
     "GaussianProcessReadout",
     "Hyperparameters",
     "Kernel",
+    "Leaves",
     "Link",
     "LogOddsLink",
+    "Mean",
     "NoiseModel",
     "Regression",
     "calibrate_sigmoids",
     "calibrate_softmax",
     "fit_exact",
-    "fit_landmarks",
+    "fit_leaves",
 ]

@@ -233,8 +233,8 @@ class Evidence:
 
     def hyperparameters(self, logs: FloatArray) -> Hyperparameters:
         """What the logarithms say."""
-        *kernel, noise = np.exp(logs).tolist()
-        return Hyperparameters(Kernel(*kernel), noise)
+        one, length_one, two, length_two, linear, noise = np.exp(logs).tolist()
+        return Hyperparameters(Kernel(one, length_one, two, length_two, linear), noise)
 
     def relative(self, logs: FloatArray) -> FloatArray:
         """The logarithms in units of these states: what other states can share."""

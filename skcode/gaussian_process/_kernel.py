@@ -93,25 +93,22 @@ class Kernel:
 
     def _block(self, x: FloatArray, z: FloatArray, linear: bool) -> FloatArray:
         one, two = self.amplitudes
-        product = x @ z.T
-        terms = []
-        for amplitude, length, metric in (
-            (one, self.length_l1, lambda: cdist(x, z, "cityblock").astype(x.dtype)),
-            (two, self.length_l2, lambda: distances_l2(x, z, product)),
-        ):
-            if amplitude:
-                term = metric()
-                term *= -1 / length
-                np.exp(term, out=term)
-                term *= amplitude
-                terms.append(term)
-        K = product
+        K: FloatArray = x @ z.T
         K *= self.linear if linear else 0.0
-        if linear:
-            K += 1
-        for term in terms:
-            K += term
+        K += 1 if linear else 0
+        if one:
+            K += self._decay(distances_l1(x, z), one, self.length_l1)
+        if two:
+            K += self._decay(distances_l2(x, z), two, self.length_l2)
         return K
+
+    @staticmethod
+    def _decay(distance: FloatArray, amplitude: float, length: float) -> FloatArray:
+        """Amplitude times exp(-distance / length), in place."""
+        distance *= -1 / length
+        np.exp(distance, out=distance)
+        distance *= amplitude
+        return distance
 
     def laplace_gradient(self, x: FloatArray, z: FloatArray, weights: FloatArray) -> FloatArray:
         """Derivatives in x_i (n, m) of sum_j weights_ij k(x_i, z_j), of the Laplace kernels alone.
@@ -131,11 +128,11 @@ class Kernel:
             slope = weights * np.exp(distance * (-1 / self.length_l2)) * (-two / self.length_l2)
             # what rounding leaves of a distance of zero is no direction
             size = np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]
-            near = distance <= 10 * np.sqrt(np.finfo(x.dtype).eps) * size
+            near = distance <= 10 * np.sqrt(np.finfo(np.float64).eps) * size
             slope /= np.where(near, np.inf, distance)
             gradient += slope.sum(axis=1)[:, None] * x - slope @ z
         if one:
-            distance = cdist(x, z, "cityblock").astype(x.dtype)
+            distance = distances_l1(x, z)
             slope = weights * np.exp(distance * (-1 / self.length_l1)) * (-one / self.length_l1)
             # signs of one row at a time stay in the cache, and in single precision they are twice
             # as many
@@ -152,12 +149,22 @@ class Kernel:
         return diagonal
 
 
-def distances_l2(x: FloatArray, z: FloatArray, product: FloatArray | None = None) -> FloatArray:
-    """Euclidean distances (n, J) by a product of matrices; what cancels below zero is zero."""
-    product = x @ z.T if product is None else product
-    squared = -2 * product
-    squared += np.einsum("ij,ij->i", x, x)[:, None]
-    squared += np.einsum("ij,ij->i", z, z)
+def distances_l1(x: FloatArray, z: FloatArray) -> FloatArray:
+    """City-block distances (n, J), in the float type of x."""
+    distances: FloatArray = cdist(x, z, "cityblock").astype(x.dtype, copy=False)
+    return distances
+
+
+def distances_l2(x: FloatArray, z: FloatArray) -> FloatArray:
+    """Euclidean distances (n, J) by a product of matrices, in the float type of x.
+
+    The squares of near states cancel: they are taken in double precision, and what cancels below
+    zero is zero.
+    """
+    wide, other = x.astype(np.float64), z.astype(np.float64)
+    squared = wide @ (-2 * other.T)
+    squared += np.einsum("ij,ij->i", wide, wide)[:, None]
+    squared += np.einsum("ij,ij->i", other, other)
     np.maximum(squared, 0, out=squared)
-    distances: FloatArray = np.sqrt(squared, out=squared)
+    distances: FloatArray = np.sqrt(squared, out=squared).astype(x.dtype, copy=False)
     return distances

@@ -27,8 +27,13 @@ class GaussianProcessReadout(DocLinkMixin, BaseEstimator):
     ----------
     n_exact : int
         Rows up to which all of them are points of the process. More cost the cube of their number.
+    n_leaf : int
+        Where rows are more than `n_exact`, the process is exact within leaves of at most so many
+        rows that lie near to each other.
     n_landmarks : int
-        Points of the process where rows are more than `n_exact`.
+        Rows that tell what the leaves share.
+    n_local : int
+        Rows that are in leaves; the others, where they are more, tell what leaves share.
     n_evidence : int
         Rows that the evidence of kernel and noise is computed on.
     n_steps : int or None
@@ -55,7 +60,9 @@ class GaussianProcessReadout(DocLinkMixin, BaseEstimator):
 
     _parameter_constraints: dict[str, list[Any]] = {
         "n_exact": [Interval(Integral, 1, None, closed="left")],
+        "n_leaf": [Interval(Integral, 2, None, closed="left")],
         "n_landmarks": [Interval(Integral, 1, None, closed="left")],
+        "n_local": [Interval(Integral, 1, None, closed="left")],
         "n_evidence": [Interval(Integral, 2, None, closed="left")],
         "n_steps": [Interval(Integral, 0, None, closed="left"), None],
     }
@@ -63,11 +70,15 @@ class GaussianProcessReadout(DocLinkMixin, BaseEstimator):
     def __init__(
         self,
         n_exact: int = 4096,
-        n_landmarks: int = 2048,
+        n_leaf: int = 2048,
+        n_landmarks: int = 512,
+        n_local: int = 65536,
         n_evidence: int = 400,
         n_steps: int | None = None,
     ):
         self.n_exact = n_exact
+        self.n_leaf = n_leaf
         self.n_landmarks = n_landmarks
+        self.n_local = n_local
         self.n_evidence = n_evidence
         self.n_steps = n_steps

@@ -1,24 +1,40 @@
-r"""Regression by a Gaussian process: exact, or on landmarks, with leave-one-out predictions.
+r"""Regression by a Gaussian process: exact, or in leaves, with leave-one-out predictions.
 
 With all rows, C = K + sigma^2 S^{-1} is factored once: coefficients C^{-1} Y, and the prediction of
 row i by the others is :math:`y_i - [C^{-1} Y]_i / [C^{-1}]_{ii}`, exactly. The rows of which that
 is asked come last: the last entries of the diagonal of C^{-1} need the last corner of its factor.
 
-With J landmarks z, features phi(x) = L^{-1} k(z, x), L L^T = k(z, z), make it ridge regression with
-normal equations J x J, summed in the order of blocks: n J^2 operations, linear in n.
+More rows are told apart in what all share and what is local [1]_. J landmarks z, with features
+phi(x) = L^{-1} k(z, x), L L^T = k(z, z), and the linear part, which is its own features, explain
+Q = Phi Phi^T of the kernel everywhere. What they leave of it, k - Q, is kept within leaves of some
+thousand rows that lie near to each other, and forgotten between leaves:
+
+.. math:: C = \Phi \Phi^\top + D, \qquad D = \text{blockdiag}(k - Q) + \sigma^2 S^{-1}, \qquad
+    C^{-1} = D^{-1} - D^{-1} \Phi \big(1 + \Phi^\top D^{-1} \Phi\big)^{-1} \Phi^\top D^{-1}
+
+This is the exact process again where one leaf holds all rows. The work is linear in the rows. Of
+very many rows some are in leaves, and each of the others is a leaf of its own: it tells what all
+share.
 
 A row that was merged from copies counts as that many observations. What is left out is then one of
 them: the noise of row i grows from sigma^2 / s_i to sigma^2 / (s_i - 1).
+
+References
+----------
+.. [1] E. Snelson, Z. Ghahramani, "Local and global sparse Gaussian process approximations",
+   AISTATS 2007.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from skcode.gaussian_process._evidence import Hyperparameters
 from skcode.gaussian_process._kernel import Kernel
+from skcode.gaussian_process._leaves import Leaves
 from skcode.utils._cholesky import factor_in_place, inverse_factor, solve_factor
 from skcode.utils._typing import FloatArray, IntArray
 
@@ -29,28 +45,101 @@ _JITTER = 20
 _BLOCK_ROWS = 2048
 
 
-class Regression(NamedTuple):
-    """A fitted process, and what its rows say of each other.
+@dataclass(frozen=True, eq=False)
+class Mean:
+    r"""The mean of a process given its rows, as a function of states.
+
+    .. math:: f(x) = \sum_{j \in \text{leaf}(x)} k(x, x_j) \alpha_j + \langle x, w \rangle + w_0
+
+    where k is the Laplace part of the kernel alone.
 
     Parameters
     ----------
-    points : ndarray of shape (J, m)
-        Rows or landmarks, in the float type of the states.
-    coefficients : ndarray of shape (J, K)
-        Predictions are k(x, points) @ coefficients.
-    left_out : ndarray of shape (q, K)
-        Prediction of each row that was asked for without it.
+    points : ndarray of shape (P, m)
+        Centred states, those of a leaf side by side.
+    coefficients : ndarray of shape (P, K)
+        Their coefficients.
+    weights : ndarray of shape (m, K)
+        Weights of the linear part.
+    constant : ndarray of shape (K,)
+        The constant.
+    leaves : Leaves
+        What sends a state to its leaf.
+    starts : ndarray of shape (L + 1,), int
+        Where the points of each leaf start, and where the last ones end.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from skcode.gaussian_process import Regression
-    >>> Regression(np.zeros((3, 2)), np.zeros((3, 1)), np.zeros((3, 1))).points.shape
-    (3, 2)
+    >>> from skcode.gaussian_process import Kernel, Mean
+    >>> one = np.ones((1, 1))
+    >>> mean = Mean.of_points(Kernel(1.0, 1.0, 0.0, 1.0, 0.5), one, 2 * one)
+    >>> mean(Kernel(1.0, 1.0, 0.0, 1.0, 0.5), one)
+    array([[5.]])
     """
 
     points: FloatArray
     coefficients: FloatArray
+    weights: FloatArray
+    constant: FloatArray
+    leaves: Leaves
+    starts: IntArray
+
+    @classmethod
+    def of_points(cls, kernel: Kernel, points: FloatArray, coefficients: FloatArray) -> Mean:
+        """k(x, points) coefficients, with the whole kernel.
+
+        What is linear in x is a sum over points of large terms that all but cancel: taken over the
+        points first, in double precision, it keeps its digits in single precision as well.
+        """
+        z, a = points.astype(np.float64), coefficients.astype(np.float64)
+        dtype = points.dtype
+        return cls(
+            points,
+            coefficients,
+            (kernel.linear * (z.T @ a)).astype(dtype),
+            a.sum(axis=0).astype(dtype),
+            Leaves.grow(points[:1], 1)[0],
+            np.array([0, len(points)]),
+        )
+
+    def __call__(self, kernel: Kernel, x: FloatArray) -> FloatArray:
+        """Means (n, K) at centred states (n, m)."""
+        f: FloatArray = x @ self.weights + self.constant
+        for rows, points in self.routed(x):
+            f[rows] += kernel.laplace(x[rows], self.points[points]) @ self.coefficients[points]
+        return f
+
+    def gradient(self, kernel: Kernel, x: FloatArray, covector: FloatArray) -> FloatArray:
+        """Derivative (n, m) in states of the means, summed with weights (n, K)."""
+        gradient: FloatArray = covector @ self.weights.T
+        for rows, points in self.routed(x):
+            of_points = covector[rows] @ self.coefficients[points].T
+            gradient[rows] += kernel.laplace_gradient(x[rows], self.points[points], of_points)
+        return gradient
+
+    def routed(self, x: FloatArray) -> list[tuple[IntArray | slice, slice]]:
+        """Rows of each leaf that has any, and its points."""
+        spans = [slice(*span) for span in np.stack([self.starts[:-1], self.starts[1:]], 1)]
+        if len(spans) == 1:
+            return [(slice(None), spans[0])]
+        at = self.leaves(x)
+        return [(np.flatnonzero(at == leaf), spans[leaf]) for leaf in np.unique(at)]
+
+
+@dataclass(frozen=True, eq=False)
+class Regression:
+    """A fitted process, and what its rows say of each other.
+
+    Parameters
+    ----------
+    mean : Mean
+        What it predicts.
+    left_out : ndarray of shape (q, K)
+        Prediction of each row that was asked for without it.
+    """
+
+    mean: Mean
     left_out: FloatArray
 
 
@@ -82,7 +171,7 @@ def fit_exact(
     Returns
     -------
     Regression
-        Points, coefficients and left-out predictions.
+        The mean and left-out predictions.
 
     Examples
     --------
@@ -107,47 +196,63 @@ def fit_exact(
     coefficients = solve_factor(L, targets.astype(dtype))
     corner = inverse_factor(L[n - q :, n - q :])
     diagonal = np.einsum("ij,ij->j", corner, corner)
-    # one copy less: its noise is s / (s - 1) times as large, infinite for a single row
-    own, counts = (variance + added)[n - q :], counts[n - q :]
+    shift = _shift((variance + added)[n - q :], counts[n - q :], diagonal).astype(dtype)
+    left_out = targets[n - q :] - coefficients[n - q :] * shift[:, None]
+    return Regression(Mean.of_points(kernel, states, coefficients), left_out)
+
+
+def _shift(variance: FloatArray, counts: FloatArray, diagonal: FloatArray) -> FloatArray:
+    """What leaving out a copy of a row moves its prediction by, in units of its coefficient.
+
+    One copy less: the noise of the row is s / (s - 1) times as large, infinite for a single one.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        fewer = np.where(counts > 1, own * counts / (counts - 1), np.inf)
-        factor = np.where(
-            np.isinf(fewer), 1 / diagonal, fewer / (1 + (fewer - own) * diagonal)
-        ).astype(dtype)
-    left_out = targets[n - q :] - coefficients[n - q :] * factor[:, None]
-    return Regression(states, coefficients, left_out)
+        fewer = np.where(counts > 1, variance * counts / (counts - 1), np.inf)
+        shift: FloatArray = np.where(
+            np.isinf(fewer), 1 / diagonal, fewer / (1 + (fewer - variance) * diagonal)
+        )
+    return shift
 
 
 def factor_of(kernel: Kernel, states: FloatArray, variance: FloatArray) -> tuple[FloatArray, float]:
     """L of L L^T = k(states, states) + diag(variance), and what had to be added to it."""
-    n = len(states)
-    eps = float(np.finfo(states.dtype).eps)
-    C = kernel.lower(states)
-    mean = float(np.mean(np.diag(C) + variance))
+    return _factor(lambda: kernel.lower(states), variance)
+
+
+def _factor(matrix: Callable[[], FloatArray], variance: FloatArray) -> tuple[FloatArray, float]:
+    """L of L L^T = matrix + diag(variance), and what had to be added to the diagonal.
+
+    The matrix is made again where the first attempt overwrote it in vain.
+    """
+    C = matrix()
+    diagonal = np.diag_indices(len(C))
+    mean = float(np.mean(C[diagonal] + variance))
     if not np.isfinite(mean):
         raise ValueError(
             "The kernel of the final states overflows. Scale X (scaling='robust') or use bounded "
             "vector fields (vector_fields='neural')."
         )
-    added = _JITTER * eps * mean
+    added = _JITTER * float(np.finfo(C.dtype).eps) * mean
     while True:
-        C[np.diag_indices(n)] += variance + added
+        C[diagonal] += variance + added
         if factor_in_place(C):
             return C, added
         added *= 10
-        C = kernel.lower(states)
+        C = matrix()
 
 
-def fit_landmarks(
+def fit_leaves(
     states: FloatArray,
     targets: FloatArray,
     weight: FloatArray,
     counts: FloatArray,
     hyperparameters: Hyperparameters,
     landmarks: IntArray,
+    local: IntArray,
+    most: int,
     asked: IntArray,
 ) -> Regression:
-    """Regression on the features of some of the rows.
+    """Regression by what landmarks explain, and by what leaves of near rows add.
 
     Parameters
     ----------
@@ -163,61 +268,132 @@ def fit_landmarks(
         Kernel and noise.
     landmarks : ndarray of shape (J,)
         Rows that are landmarks.
+    local : ndarray of shape (P,)
+        Rows that are in leaves with others, in ascending order.
+    most : int
+        Rows of a leaf at most.
     asked : ndarray of shape (q,)
-        Rows for which predictions without them are asked for.
+        Local rows for which predictions without them are asked for, in ascending order.
 
     Returns
     -------
     Regression
-        Points, coefficients and left-out predictions.
-
-    Raises
-    ------
-    ValueError
-        If the normal equations are not positive, as where states overflow.
+        The mean and left-out predictions.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from skcode.gaussian_process import Hyperparameters, Kernel, fit_landmarks
+    >>> from skcode.gaussian_process import Hyperparameters, Kernel, fit_leaves
     >>> x = np.linspace(-1, 1, 500)[:, None]
     >>> hyperparameters = Hyperparameters(Kernel(1.0, 1.0, 0.0, 1.0, 1.0), 1e-3)
-    >>> ones, some, asked = np.ones(500), np.arange(0, 500, 10), np.arange(100, 400)
-    >>> fitted = fit_landmarks(x, x**2, ones, ones, hyperparameters, some, asked)
-    >>> bool(np.abs(fitted.left_out - x[asked] ** 2).max() < 0.02)
+    >>> ones, some, every = np.ones(500), np.arange(0, 500, 50), np.arange(500)
+    >>> fitted = fit_leaves(x, x**2, ones, ones, hyperparameters, some, every, 100, every)
+    >>> bool(np.abs(fitted.left_out - x**2)[1:-1].max() < 0.02)
     True
     """
     kernel, noise = hyperparameters
-    points = np.ascontiguousarray(states[landmarks])
-    dtype, J = states.dtype, len(landmarks)
-    inverse = inverse_factor(factor_of(kernel, points, np.zeros(J, dtype))[0])
-    normal = np.zeros((J, J))
-    moment = np.zeros((J, targets.shape[1]))
-    blocks = [slice(i, i + _BLOCK_ROWS) for i in range(0, len(states), _BLOCK_ROWS)]
-    root = np.sqrt(weight)
-    for rows in blocks:
-        features = _features(kernel, states[rows], points, inverse)
-        features *= root[rows, None].astype(dtype)
-        normal += features.T @ features
-        moment += features.T @ (targets[rows] * root[rows, None]).astype(dtype)
-    normal[np.diag_indices(J)] += noise
+    shared = _Shared(kernel, np.ascontiguousarray(states[landmarks]))
+    variance = noise / weight
+    normal = np.eye(shared.n_features)
+    moment = np.zeros((shared.n_features, targets.shape[1]))
+
+    leaves, rows_of = Leaves.grow(states[local], most)
+    rows_of = [local[rows] for rows in rows_of]
+    for rows in rows_of:
+        leaf = _Leaf(shared, states[rows], variance[rows])
+        normal += leaf.white.T @ leaf.white
+        moment += leaf.white.T @ (leaf.inverse @ targets[rows].astype(states.dtype))
+    alone = np.ones(len(states), dtype=bool)
+    alone[local] = False
+    others = np.flatnonzero(alone)
+    for start in range(0, len(others), _BLOCK_ROWS):
+        rows = others[start : start + _BLOCK_ROWS]
+        features, unexplained = shared(states[rows])
+        precision = (1 / (variance[rows] + unexplained))[:, None].astype(states.dtype)
+        weighted = features * precision
+        normal += features.T @ weighted
+        moment += weighted.T @ targets[rows].astype(states.dtype)
     if not factor_in_place(normal):
         raise ValueError("The normal equations of the landmarks are not positive.")
     back = inverse_factor(normal)
     solution = back.T @ (back @ moment)
-    coefficients = (inverse.T @ solution.astype(dtype)).astype(dtype)
-    features = _features(kernel, states[asked], points, inverse)
-    spread = features @ back.astype(dtype).T
-    # share of a row in its own fit; of one copy alone where there are several
-    own = np.minimum(np.einsum("ij,ij->i", spread, spread) * weight[asked], 1 - 1e-6)
-    own = own / np.maximum(counts[asked], 1)
-    residual = (targets[asked] - features @ solution.astype(dtype)) / (1 - own)[:, None]
-    return Regression(points, coefficients, targets[asked] - residual)
+
+    points, coefficients = [], []
+    left_out = np.empty((len(asked), targets.shape[1]))
+    for rows in rows_of:
+        leaf = _Leaf(shared, states[rows], variance[rows])
+        residual = targets[rows] - leaf.features @ solution
+        own = leaf.inverse.T @ (leaf.inverse @ residual.astype(states.dtype))
+        explained = leaf.features[:, : shared.n_landmarks].T @ own
+        points += [shared.points, states[rows]]
+        coefficients += [shared.coefficients(solution[: shared.n_landmarks] - explained), own]
+        _, here, at = np.intersect1d(rows, asked, assume_unique=True, return_indices=True)
+        inverse = leaf.inverse[:, here]
+        spread = back @ (leaf.white.T @ inverse).astype(np.float64)
+        diagonal = np.einsum("ij,ij->j", inverse, inverse) - np.einsum("ij,ij->j", spread, spread)
+        shift = _shift(variance[rows[here]] + leaf.added, counts[rows[here]], diagonal)
+        left_out[at] = targets[rows[here]] - own[here] * shift[:, None]
+    linear = solution[shared.n_landmarks :]
+    dtype = states.dtype
+    mean = Mean(
+        np.concatenate(points),
+        np.concatenate(coefficients).astype(dtype),
+        (linear[:-1] * np.sqrt(kernel.linear)).astype(dtype),
+        linear[-1].astype(dtype),
+        leaves,
+        np.cumsum([0] + [shared.n_landmarks + len(rows) for rows in rows_of]),
+    )
+    return Regression(mean, left_out)
 
 
-def _features(
-    kernel: Kernel, states: FloatArray, points: FloatArray, inverse: FloatArray
-) -> FloatArray:
-    """Features phi(x) (n, J)."""
-    features: FloatArray = kernel(states, points) @ inverse.T
-    return features
+class _Shared:
+    """Features phi(x) of what all rows share: of the landmarks, and of the linear part."""
+
+    def __init__(self, kernel: Kernel, points: FloatArray):
+        self.kernel, self.points = kernel, points
+        self.root = np.sqrt(kernel.linear)
+        L, _ = _factor(lambda: kernel.laplace(points, points), np.zeros(len(points)))
+        self.inverse = inverse_factor(L)
+
+    @property
+    def n_landmarks(self) -> int:
+        return len(self.points)
+
+    @property
+    def n_features(self) -> int:
+        """Landmarks, coordinates of the state, and the constant."""
+        return self.n_landmarks + int(self.points.shape[1]) + 1
+
+    def __call__(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Features (n, J + m + 1), and the variance (n,) of the process that they leave."""
+        of_landmarks = self.kernel.laplace(x, self.points) @ self.inverse.T
+        one, two = self.kernel.amplitudes
+        unexplained = np.maximum(one + two - np.einsum("ij,ij->i", of_landmarks, of_landmarks), 0)
+        ones = np.ones((len(x), 1), x.dtype)
+        root = x.dtype.type(self.root)
+        return np.concatenate([of_landmarks, root * x, ones], axis=1), unexplained
+
+    def coefficients(self, solution: FloatArray) -> FloatArray:
+        """Coefficients (J, K) of the kernel for a solution (J, K) in features."""
+        coefficients: FloatArray = self.inverse.T.astype(np.float64) @ solution
+        return coefficients
+
+
+class _Leaf:
+    """What landmarks leave of the kernel between the rows of a leaf, factored.
+
+    With D = L L^T it holds L^{-1}, the features Phi, and L^{-1} Phi.
+    """
+
+    def __init__(self, shared: _Shared, states: FloatArray, variance: FloatArray):
+        self.features, _ = shared(states)
+        of_landmarks = self.features[:, : shared.n_landmarks]
+
+        def unexplained() -> FloatArray:
+            D = shared.kernel.laplace(states, states)
+            D -= of_landmarks @ of_landmarks.T
+            return D
+
+        L, self.added = _factor(unexplained, variance)
+        self.inverse = inverse_factor(L)
+        self.white = self.inverse @ self.features

@@ -27,7 +27,7 @@ from skcode.gaussian_process import (
     calibrate_sigmoids,
     calibrate_softmax,
     fit_exact,
-    fit_landmarks,
+    fit_leaves,
 )
 from skcode.model import ClassificationTarget, RegressionTarget, Target
 from skcode.training._ascent import ascend
@@ -51,8 +51,6 @@ _PROVISIONAL_ROWS, _PROVISIONAL_EVIDENCE = 400, 128
 _STEPS, _ROWS_FOR_STEPS = 60, 700
 #: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
 _LEAST_WEIGHT = 1e-12
-#: rows from which landmarks become fewer, with the root of the rows, and the least of them
-_ROWS_OF_ALL_LANDMARKS, _FEWEST_LANDMARKS = 50_000, 1024
 
 
 def outputs_of(target: Target, targets: Array) -> FloatArray:
@@ -143,11 +141,13 @@ def draw_projection(n_outputs: int, rng: np.random.Generator) -> FloatArray:
 
 
 class _Sample(NamedTuple):
-    """Which rows serve what: indices in the order of the rows."""
+    """Which rows serve what: indices in ascending order."""
 
     evidence: IntArray
     landmarks: IntArray | None
+    local: IntArray
     asked: IntArray
+    #: among those that are asked
     anchors: IntArray
 
 
@@ -157,16 +157,17 @@ def _sample(n: int, readout: GaussianProcessReadout, rng: np.random.Generator) -
             return np.arange(n)
         return np.sort(rng.choice(n, most, replace=False, shuffle=False))
 
-    landmarks = None
     evidence = some(readout.n_evidence)
+    landmarks = None
+    local: IntArray = np.arange(n)
     if n > readout.n_exact:
-        fewer = readout.n_landmarks * np.sqrt(min(1.0, _ROWS_OF_ALL_LANDMARKS / n))
-        least = min(_FEWEST_LANDMARKS, readout.n_landmarks)
-        landmarks = some(max(int(fewer), least))
-    asked = some(_MOST_LEFT_OUT)
-    # anchors are among the rows that are left out
+        landmarks = some(readout.n_landmarks)
+        local = some(readout.n_local)
+    asked: IntArray = local
+    if len(local) > _MOST_LEFT_OUT:
+        asked = np.sort(rng.choice(local, _MOST_LEFT_OUT, replace=False, shuffle=False))
     anchors = np.sort(rng.choice(len(asked), min(_ANCHORS, len(asked)), replace=False))
-    return _Sample(evidence, landmarks, asked, anchors)
+    return _Sample(evidence, landmarks, local, asked, anchors)
 
 
 def counts_of(weight: FloatArray) -> FloatArray:
@@ -214,7 +215,7 @@ def fit_heads(
         )
     hyperparameters = _hyperparameters(members, evidence_rows, relative)
     tasks = [
-        (member, rows.X, outputs, weight, counts, each, sample)
+        (member, rows.X, outputs, weight, counts, each, readout, sample)
         for member, each in zip(members, hyperparameters, strict=True)
     ]
     fitted = list(mapper(_fit_member, tasks))
@@ -224,7 +225,7 @@ def fit_heads(
     # after an interrupt there may be fewer members than folds
     if folds is not None and folds.max() < len(members):
         # of each row the member whose flow has not seen it
-        left_out = left_out[folds, np.arange(len(outputs))][None]
+        left_out = left_out[folds[sample.asked], np.arange(len(sample.asked))][None]
     link = _link(flow_targets, left_out, rows, sample.asked)
     noises: list[NoiseModel | None] = [None] * len(members)
     if isinstance(flow_targets.target, RegressionTarget):
@@ -242,8 +243,7 @@ def fit_heads(
         head = GaussianProcessHead(
             each.kernel,
             center,
-            regression.points,
-            regression.coefficients,
+            regression.mean,
             link,
             noise,
         )
@@ -364,6 +364,7 @@ def _fit_member(
     weight: FloatArray,
     counts: FloatArray,
     hyperparameters: Hyperparameters,
+    readout: GaussianProcessReadout,
     sample: _Sample,
 ) -> tuple[FloatArray, Regression]:
     """Centre of the states, and the process on them."""
@@ -372,8 +373,16 @@ def _fit_member(
     states -= center
     if sample.landmarks is None:
         return center, fit_exact(states, outputs, weight, counts, hyperparameters, sample.asked)
-    return center, fit_landmarks(
-        states, outputs, weight, counts, hyperparameters, sample.landmarks, sample.asked
+    return center, fit_leaves(
+        states,
+        outputs,
+        weight,
+        counts,
+        hyperparameters,
+        sample.landmarks,
+        sample.local,
+        readout.n_leaf,
+        sample.asked,
     )
 
 
