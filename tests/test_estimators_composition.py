@@ -100,7 +100,8 @@ def test_a_pickled_model_holds_no_rows():
     sizes = [len(pickle.dumps(model.fit(*regression(n)))) for n in (100, 3000)]
     assert abs(sizes[1] - sizes[0]) < 2000
     # a Gaussian process has points, and no more than it was told
-    model.set_params(readout=GaussianProcessReadout(n_exact=50, n_landmarks=50))
+    process = GaussianProcessReadout(n_exact=50, n_leaf=50, n_landmarks=50, n_local=50)
+    model.set_params(readout=process)
     sizes = [len(pickle.dumps(model.fit(*regression(n)))) for n in (1000, 3000)]
     assert abs(sizes[1] - sizes[0]) < 2000
 

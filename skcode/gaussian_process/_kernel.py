@@ -76,6 +76,15 @@ class Kernel:
             K[rows, : rows.stop] = self._block(x[rows], x[: rows.stop], linear=True)
         return K
 
+    def unexplained(self, x: FloatArray, features: FloatArray) -> FloatArray:
+        """What features (n, J) leave of the Laplace kernels, on and below the diagonal (n, n)."""
+        n = len(x)
+        K = np.zeros((n, n), x.dtype)
+        for rows in self._blocks(n, n):
+            K[rows, : rows.stop] = self._block(x[rows], x[: rows.stop], linear=False)
+            K[rows, : rows.stop] -= features[rows] @ features[: rows.stop].T
+        return K
+
     def laplace(self, x: FloatArray, z: FloatArray) -> FloatArray:
         """The same matrix of the Laplace kernels alone, without c <x, z> + 1."""
         return self._matrix(x, z, linear=False)

@@ -35,7 +35,13 @@ import numpy as np
 from skcode.gaussian_process._evidence import Hyperparameters
 from skcode.gaussian_process._kernel import Kernel
 from skcode.gaussian_process._leaves import Leaves
-from skcode.utils._cholesky import factor_in_place, inverse_factor, solve_factor
+from skcode.utils._cholesky import (
+    factor_in_place,
+    inverse_factor,
+    solve_factor,
+    substitute,
+    substitute_back,
+)
 from skcode.utils._typing import FloatArray, IntArray
 
 #: what is added to a diagonal, in units of rounding times the mean diagonal: what products of
@@ -43,6 +49,8 @@ from skcode.utils._typing import FloatArray, IntArray
 _JITTER = 20
 #: rows of a block of features
 _BLOCK_ROWS = 2048
+#: entries of the factors of all leaves up to which they are kept for a second look: 128 MB
+_MOST_ENTRIES = 2**25
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,12 +305,19 @@ def fit_leaves(
     normal = np.eye(shared.n_features)
     moment = np.zeros((shared.n_features, targets.shape[1]))
 
-    leaves, rows_of = Leaves.grow(states[local], most)
-    rows_of = [local[rows] for rows in rows_of]
+    leaves, members = Leaves.grow(states[local], most)
+    wanted = np.zeros(len(states), dtype=bool)
+    wanted[asked] = True
+    # within a leaf the rows that are asked for come last
+    rows_of = [local[each[np.argsort(wanted[local[each]], kind="stable")]] for each in members]
+    few = len(local) * most <= _MOST_ENTRIES
+    factored: list[_Leaf | None] = []
     for rows in rows_of:
-        leaf = _Leaf(shared, states[rows], variance[rows])
+        leaf = _Leaf(shared, states[rows], targets[rows], variance[rows])
         normal += leaf.white.T @ leaf.white
-        moment += leaf.white.T @ (leaf.inverse @ targets[rows].astype(states.dtype))
+        moment += leaf.white.T @ leaf.white_targets
+        # a second factor is dear, but memory must not grow with the rows
+        factored.append(leaf if few else None)
     alone = np.ones(len(states), dtype=bool)
     alone[local] = False
     others = np.flatnonzero(alone)
@@ -320,19 +335,21 @@ def fit_leaves(
 
     points, coefficients = [], []
     left_out = np.empty((len(asked), targets.shape[1]))
-    for rows in rows_of:
-        leaf = _Leaf(shared, states[rows], variance[rows])
-        residual = targets[rows] - leaf.features @ solution
-        own = leaf.inverse.T @ (leaf.inverse @ residual.astype(states.dtype))
-        explained = leaf.features[:, : shared.n_landmarks].T @ own
+    for rows, kept in zip(rows_of, factored, strict=True):
+        leaf = kept or _Leaf(shared, states[rows], targets[rows], variance[rows])
+        own = leaf.coefficients(solution)
+        of_landmarks = solution[: shared.n_landmarks] - leaf.of_landmarks.T @ own
         points += [shared.points, states[rows]]
-        coefficients += [shared.coefficients(solution[: shared.n_landmarks] - explained), own]
-        _, here, at = np.intersect1d(rows, asked, assume_unique=True, return_indices=True)
-        inverse = leaf.inverse[:, here]
-        spread = back @ (leaf.white.T @ inverse).astype(np.float64)
-        diagonal = np.einsum("ij,ij->j", inverse, inverse) - np.einsum("ij,ij->j", spread, spread)
-        shift = _shift(variance[rows[here]] + leaf.added, counts[rows[here]], diagonal)
-        left_out[at] = targets[rows[here]] - own[here] * shift[:, None]
+        coefficients += [shared.coefficients(of_landmarks), own]
+        here = np.flatnonzero(wanted[rows])
+        shift = _shift(
+            variance[rows[here]] + leaf.added,
+            counts[rows[here]],
+            leaf.diagonal_of_inverse(len(here), back),
+        )
+        left_out[np.searchsorted(asked, rows[here])] = (
+            targets[rows[here]] - own[here] * shift[:, None]
+        )
     linear = solution[shared.n_landmarks :]
     dtype = states.dtype
     mean = Mean(
@@ -380,20 +397,30 @@ class _Shared:
 
 
 class _Leaf:
-    """What landmarks leave of the kernel between the rows of a leaf, factored.
+    """What landmarks leave of the kernel between the rows of a leaf, D = L L^T, and L^{-1} Phi."""
 
-    With D = L L^T it holds L^{-1}, the features Phi, and L^{-1} Phi.
-    """
+    def __init__(
+        self, shared: _Shared, states: FloatArray, targets: FloatArray, variance: FloatArray
+    ):
+        features, _ = shared(states)
+        self.of_landmarks = features[:, : shared.n_landmarks]
+        self.L, self.added = _factor(
+            lambda: shared.kernel.unexplained(states, self.of_landmarks), variance
+        )
+        self.white = substitute(self.L, features)
+        self.white_targets = substitute(self.L, targets.astype(states.dtype))
 
-    def __init__(self, shared: _Shared, states: FloatArray, variance: FloatArray):
-        self.features, _ = shared(states)
-        of_landmarks = self.features[:, : shared.n_landmarks]
+    def coefficients(self, solution: FloatArray) -> FloatArray:
+        """Coefficients (n, K) of the rows, D^{-1} (Y - Phi solution)."""
+        residual = self.white_targets - self.white @ solution
+        return substitute_back(self.L, residual.astype(self.L.dtype))
 
-        def unexplained() -> FloatArray:
-            D = shared.kernel.laplace(states, states)
-            D -= of_landmarks @ of_landmarks.T
-            return D
-
-        L, self.added = _factor(unexplained, variance)
-        self.inverse = inverse_factor(L)
-        self.white = self.inverse @ self.features
+    def diagonal_of_inverse(self, q: int, back: FloatArray) -> FloatArray:
+        """The last q entries of the diagonal of C^{-1}, by the inverse factor of all features."""
+        last = slice(len(self.L) - q, None)
+        corner = inverse_factor(self.L[last, last])
+        spread = back @ (self.white[last].T @ corner).astype(np.float64)
+        diagonal: FloatArray = np.einsum("ij,ij->j", corner, corner) - np.einsum(
+            "ij,ij->j", spread, spread
+        )
+        return diagonal

@@ -20,8 +20,8 @@ def factor_in_place(A: FloatArray) -> bool:
     Only the lower triangle of A is read.
     """
     n = len(A)
-    for start in range(0, n, _BLOCK):
-        stop = min(start + _BLOCK, n)
+    for rows in _blocks(n):
+        start, stop = rows.start, rows.stop
         if start:
             A[start:, start:stop] -= A[start:, :start] @ A[start:stop, :start].T
         try:
@@ -36,15 +36,31 @@ def factor_in_place(A: FloatArray) -> bool:
 
 
 def solve_factor(L: FloatArray, B: FloatArray) -> FloatArray:
-    """(L L^T)^{-1} B for a few columns B (n, K), by substitution of blocks."""
-    n, X = len(L), np.array(B)
-    blocks = [slice(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK)]
-    inverses = [inverse_factor(L[rows, rows]) for rows in blocks]
-    for rows, inverse in zip(blocks, inverses, strict=True):
-        X[rows] = inverse @ (X[rows] - L[rows, : rows.start] @ X[: rows.start])
-    for rows, inverse in zip(reversed(blocks), reversed(inverses), strict=True):
-        X[rows] = inverse.T @ (X[rows] - L[rows.stop :, rows].T @ X[rows.stop :])
+    """(L L^T)^{-1} B of columns B (n, K)."""
+    return substitute_back(L, substitute(L, B))
+
+
+def substitute(L: FloatArray, B: FloatArray) -> FloatArray:
+    """L^{-1} B of columns B (n, K), by substitution of blocks."""
+    X = np.array(B)
+    for rows in _blocks(len(L)):
+        X[rows] = inverse_factor(L[rows, rows]) @ (
+            X[rows] - L[rows, : rows.start] @ X[: rows.start]
+        )
     return X
+
+
+def substitute_back(L: FloatArray, B: FloatArray) -> FloatArray:
+    """L^{-T} B of columns B (n, K), by substitution of blocks."""
+    X = np.array(B)
+    for rows in reversed(_blocks(len(L))):
+        later = X[rows] - L[rows.stop :, rows].T @ X[rows.stop :]
+        X[rows] = inverse_factor(L[rows, rows]).T @ later
+    return X
+
+
+def _blocks(n: int) -> list[slice]:
+    return [slice(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK)]
 
 
 def inverse_factor(L: FloatArray) -> FloatArray:
