@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,8 +50,6 @@ from skcode.utils._typing import FloatArray, IntArray
 _JITTER = 20
 #: rows of a block of features
 _BLOCK_ROWS = 2048
-#: entries of the factors of all leaves up to which they are kept for a second look: 128 MB
-_MOST_ENTRIES = 2**25
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +144,14 @@ class Regression:
         What it predicts.
     left_out : ndarray of shape (q, K)
         Prediction of each row that was asked for without it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.gaussian_process import Kernel, Mean, Regression
+    >>> one = np.ones((1, 1))
+    >>> Regression(Mean.of_points(Kernel(1.0, 1.0, 0.0, 1.0, 0.5), one, one), one).left_out
+    array([[1.]])
     """
 
     mean: Mean
@@ -310,14 +317,14 @@ def fit_leaves(
     wanted[asked] = True
     # within a leaf the rows that are asked for come last
     rows_of = [local[each[np.argsort(wanted[local[each]], kind="stable")]] for each in members]
-    few = len(local) * most <= _MOST_ENTRIES
-    factored: list[_Leaf | None] = []
+    parts = []
     for rows in rows_of:
-        leaf = _Leaf(shared, states[rows], targets[rows], variance[rows])
-        normal += leaf.white.T @ leaf.white
-        moment += leaf.white.T @ leaf.white_targets
-        # a second factor is dear, but memory must not grow with the rows
-        factored.append(leaf if few else None)
+        part, leaf_normal, leaf_moment = _leaf(
+            shared, states[rows], targets[rows], variance[rows], int(wanted[rows].sum())
+        )
+        normal += leaf_normal
+        moment += leaf_moment
+        parts.append(part)
     alone = np.ones(len(states), dtype=bool)
     alone[local] = False
     others = np.flatnonzero(alone)
@@ -335,20 +342,18 @@ def fit_leaves(
 
     points, coefficients = [], []
     left_out = np.empty((len(asked), targets.shape[1]))
-    for rows, kept in zip(rows_of, factored, strict=True):
-        leaf = kept or _Leaf(shared, states[rows], targets[rows], variance[rows])
-        own = leaf.coefficients(solution)
-        of_landmarks = solution[: shared.n_landmarks] - leaf.of_landmarks.T @ own
+    for rows, part in zip(rows_of, parts, strict=True):
+        own = part.targets - part.features @ solution
+        of_landmarks = solution[: shared.n_landmarks] - shared.of_landmarks(states[rows]).T @ own
         points += [shared.points, states[rows]]
         coefficients += [shared.coefficients(of_landmarks), own]
-        here = np.flatnonzero(wanted[rows])
-        shift = _shift(
-            variance[rows[here]] + leaf.added,
-            counts[rows[here]],
-            leaf.diagonal_of_inverse(len(here), back),
-        )
-        left_out[np.searchsorted(asked, rows[here])] = (
-            targets[rows[here]] - own[here] * shift[:, None]
+        q = len(part.diagonal)
+        last = rows[len(rows) - q :]
+        spread = back @ part.features[len(rows) - q :].T
+        diagonal = part.diagonal - np.einsum("ij,ij->j", spread, spread)
+        shift = _shift(variance[last] + part.added, counts[last], diagonal)
+        left_out[np.searchsorted(asked, last)] = (
+            targets[last] - own[len(rows) - q :] * shift[:, None]
         )
     linear = solution[shared.n_landmarks :]
     dtype = states.dtype
@@ -383,12 +388,17 @@ class _Shared:
 
     def __call__(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Features (n, J + m + 1), and the variance (n,) of the process that they leave."""
-        of_landmarks = self.kernel.laplace(x, self.points) @ self.inverse.T
+        of_landmarks = self.of_landmarks(x)
         one, two = self.kernel.amplitudes
         unexplained = np.maximum(one + two - np.einsum("ij,ij->i", of_landmarks, of_landmarks), 0)
         ones = np.ones((len(x), 1), x.dtype)
         root = x.dtype.type(self.root)
         return np.concatenate([of_landmarks, root * x, ones], axis=1), unexplained
+
+    def of_landmarks(self, x: FloatArray) -> FloatArray:
+        """Features (n, J) of the landmarks alone."""
+        features: FloatArray = self.kernel.laplace(x, self.points) @ self.inverse.T
+        return features
 
     def coefficients(self, solution: FloatArray) -> FloatArray:
         """Coefficients (J, K) of the kernel for a solution (J, K) in features."""
@@ -396,31 +406,34 @@ class _Shared:
         return coefficients
 
 
-class _Leaf:
-    """What landmarks leave of the kernel between the rows of a leaf, D = L L^T, and L^{-1} Phi."""
+class _Part(NamedTuple):
+    """What is kept of a leaf of n rows, of which the last q are asked for, until all are seen.
 
-    def __init__(
-        self, shared: _Shared, states: FloatArray, targets: FloatArray, variance: FloatArray
-    ):
-        features, _ = shared(states)
-        self.of_landmarks = features[:, : shared.n_landmarks]
-        self.L, self.added = _factor(
-            lambda: shared.kernel.unexplained(states, self.of_landmarks), variance
-        )
-        self.white = substitute(self.L, features)
-        self.white_targets = substitute(self.L, targets.astype(states.dtype))
+    With D what landmarks leave of the kernel between the rows.
+    """
 
-    def coefficients(self, solution: FloatArray) -> FloatArray:
-        """Coefficients (n, K) of the rows, D^{-1} (Y - Phi solution)."""
-        residual = self.white_targets - self.white @ solution
-        return substitute_back(self.L, residual.astype(self.L.dtype))
+    #: D^{-1} Phi (n, J + m + 1)
+    features: FloatArray
+    #: D^{-1} Y (n, K)
+    targets: FloatArray
+    #: of D^{-1}, its last q entries
+    diagonal: FloatArray
+    #: what had to be added to D
+    added: float
 
-    def diagonal_of_inverse(self, q: int, back: FloatArray) -> FloatArray:
-        """The last q entries of the diagonal of C^{-1}, by the inverse factor of all features."""
-        last = slice(len(self.L) - q, None)
-        corner = inverse_factor(self.L[last, last])
-        spread = back @ (self.white[last].T @ corner).astype(np.float64)
-        diagonal: FloatArray = np.einsum("ij,ij->j", corner, corner) - np.einsum(
-            "ij,ij->j", spread, spread
-        )
-        return diagonal
+
+def _leaf(
+    shared: _Shared, states: FloatArray, targets: FloatArray, variance: FloatArray, q: int
+) -> tuple[_Part, FloatArray, FloatArray]:
+    """A leaf, and what it adds to the normal equations: Phi^T D^{-1} Phi and Phi^T D^{-1} Y."""
+    features, _ = shared(states)
+    n, F = len(states), shared.n_features
+    of_landmarks = features[:, : shared.n_landmarks]
+    L, added = _factor(lambda: shared.kernel.unexplained(states, of_landmarks), variance)
+    white = substitute(L, np.concatenate([features, targets.astype(states.dtype)], axis=1))
+    normal = white[:, :F].T @ white
+    corner = inverse_factor(L[n - q :, n - q :])
+    diagonal = np.einsum("ij,ij->j", corner, corner)
+    both = substitute_back(L, white)
+    part = _Part(both[:, :F], both[:, F:], diagonal, added)
+    return part, normal[:, :F], normal[:, F:]

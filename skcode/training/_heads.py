@@ -39,6 +39,9 @@ from skcode.utils._typing import Array, FloatArray, IntArray
 #: distinct rows below which every flow leaves out a part of its own: with more rows the few hundred
 #: controls hardly learn a row by heart
 _FEW_ROWS = 1000
+#: rows that train the flow of a member, where there are more: they know a few hundred controls, and
+#: the process sees all
+_MOST_FLOW_ROWS = 2**16
 #: rows that calibration looks at, where there are more: each costs a prediction
 _MOST_LEFT_OUT = 2048
 #: anchors of the model of the noise: the cost of a standard deviation grows with their square
@@ -120,6 +123,12 @@ class FlowTargets:
     def of_member(self, rows: Rows, projection: FloatArray, number: int) -> Rows:
         """Rows that the flow of a member is trained on."""
         rows = self.projected(rows, projection)
+        n = len(rows.X)
+        if n > _MOST_FLOW_ROWS:
+            rng = np.random.default_rng(number)
+            some = np.sort(rng.choice(n, _MOST_FLOW_ROWS, replace=False, shuffle=False))
+            rows = Rows(*(part[some] for part in rows))
+            return rows._replace(weight=rows.weight * _raised(rows.weight))
         if self.folds is None:
             return rows
         kept = self.folds != number
