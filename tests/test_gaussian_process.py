@@ -797,3 +797,14 @@ def test_one_row_and_constant_targets():
     for value in (0.0, 1e10):
         constant = ControlledODERegressor(**SMALL).fit(X, np.full(30, value))
         np.testing.assert_allclose(constant.predict(3 * X), value)
+
+
+def test_flows_of_many_rows_are_trained_on_some_of_them(friedman, monkeypatch):
+    X, y, X_new, y_new = friedman
+    model = ControlledODERegressor(n_members=2, **SMALL)
+    whole = clone(model).fit(X, y).score(X_new, y_new)
+    monkeypatch.setattr("skcode.training._heads._MOST_FLOW_ROWS", len(y) // 2)
+    some = model.fit(X, y)
+    assert whole != some.score(X_new, y_new) > whole - 0.1
+    # the process sees all rows
+    assert len(some.ensemble_.members[0].head.mean.points) == len(y)

@@ -60,7 +60,8 @@ def _block_nodes(head: GaussianProcessHead, graph: Graph, x: str) -> str:
     inside = _inside_nodes(mean.leaves, graph, x)
     for leaf, span in enumerate(zip(mean.starts[:-1], mean.starts[1:], strict=True)):
         own = slice(*span)
-        K = _laplace_nodes(head.kernel, graph, x, mean.points[own])
+        points = mean.points[own].astype(head.center.dtype)
+        K = _laplace_nodes(head.kernel, graph, x, points)
         if K:
             term = graph.add("MatMul", graph.total(K), graph.constant(mean.coefficients[own]))
             terms.append(graph.add("Mul", term, inside[leaf]) if inside else term)

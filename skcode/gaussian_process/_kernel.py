@@ -102,9 +102,12 @@ class Kernel:
 
     def _block(self, x: FloatArray, z: FloatArray, linear: bool) -> FloatArray:
         one, two = self.amplitudes
-        K: FloatArray = x @ z.T
-        K *= self.linear if linear else 0.0
-        K += 1 if linear else 0
+        if linear:
+            K: FloatArray = x @ z.T
+            K *= self.linear
+            K += 1
+        else:
+            K = np.zeros((len(x), len(z)), x.dtype)
         if one:
             K += self._decay(distances_l1(x, z), one, self.length_l1)
         if two:

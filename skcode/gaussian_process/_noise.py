@@ -100,7 +100,14 @@ class NoiseModel:
         line, gamma = np.empty((2, logs.shape[1])), np.zeros((len(points), logs.shape[1]))
         for k in range(logs.shape[1]):
             line[:, k], gamma[:, k] = _fit_logs(level, features, logs[:, k])
-        fitted = cls(points, inverse, noise, line, gamma, logs.mean(axis=0))
+        fitted = cls(
+            points.astype(np.float32),
+            inverse.astype(np.float32),
+            noise,
+            line,
+            gamma,
+            logs.mean(axis=0),
+        )
         variance = fitted._variance(level, features)
         line[0] += np.log(_factor(squares, variance, between.astype(np.float64)))
         return fitted

@@ -63,7 +63,7 @@ class Mean:
     Parameters
     ----------
     points : ndarray of shape (P, m)
-        Centred states, those of a leaf side by side.
+        Centred states, those of a leaf side by side; single precision is enough to keep them.
     coefficients : ndarray of shape (P, K)
         Their coefficients.
     weights : ndarray of shape (m, K)

@@ -379,19 +379,17 @@ def _fit_member(
     """Centre of the states, and the process on them."""
     states = _states(member, X)
     center = states.mean(axis=0)
-    states -= center
+    # points are kept in single precision, half of the size of a file: so they are fitted
+    states = (states - center).astype(np.float32).astype(states.dtype, copy=False)
+    of_rows = states, outputs, weight, counts, hyperparameters
     if sample.landmarks is None:
-        return center, fit_exact(states, outputs, weight, counts, hyperparameters, sample.asked)
-    return center, fit_leaves(
-        states,
-        outputs,
-        weight,
-        counts,
-        hyperparameters,
-        sample.landmarks,
-        sample.local,
-        readout.n_leaf,
-        sample.asked,
+        regression = fit_exact(*of_rows, sample.asked)
+    else:
+        some = sample.landmarks, sample.local, readout.n_leaf, sample.asked
+        regression = fit_leaves(*of_rows, *some)
+    mean = regression.mean
+    return center, Regression(
+        replace(mean, points=mean.points.astype(np.float32)), regression.left_out
     )
 
 
