@@ -336,7 +336,7 @@ def test_float32_goes_through(solver, n_members):
     X32 = X.astype(np.float32)
     model = regressor(solver=solver, n_members=n_members).fit(X32, y)
     # a Gaussian process has coefficients of its own
-    parts = [member.head.coefficients for member in model.ensemble_.members if member.head]
+    parts = [member.head.mean.coefficients for member in model.ensemble_.members if member.head]
     parts = parts or [model.readout_coef_]
     assert {part.dtype for part in (model.predict(X32), model.controls_, *parts)} == {X32.dtype}
     assert model.trajectory(X32).dtype == np.float32

@@ -295,6 +295,11 @@ def fit_leaves(
     Regression
         The mean and left-out predictions.
 
+    Raises
+    ------
+    ValueError
+        If the normal equations are not positive, as where states overflow.
+
     Examples
     --------
     >>> import numpy as np
