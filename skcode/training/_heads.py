@@ -26,8 +26,10 @@ from skcode.gaussian_process import (
     Regression,
     calibrate_sigmoids,
     calibrate_softmax,
+    choose_factors,
     fit_exact,
     fit_leaves,
+    scaled,
 )
 from skcode.model import ClassificationTarget, RegressionTarget, Target
 from skcode.training._ascent import ascend
@@ -49,6 +51,8 @@ _ANCHORS = 256
 #: rows of heads that only stand in: for callbacks, which ask after each iteration, and after an
 #: interrupt
 _PROVISIONAL_ROWS, _PROVISIONAL_EVIDENCE = 400, 128
+#: rows by which factors on noise and lengths are chosen
+_ROWS_OF_CHOICE = 1000
 #: steps through the evidence, from so many distinct rows on: with fewer they change little, and
 #: cost more than all the rest
 _STEPS, _ROWS_FOR_STEPS = 60, 700
@@ -200,8 +204,9 @@ def fit_heads(
     readout: GaussianProcessReadout,
     rng: np.random.Generator,
     mapper: OrderedMap,
+    refine: bool = True,
 ) -> None:
-    """Give every member a head, in place."""
+    """Give every member a head, in place; `refine` takes pains over the noise of classes."""
     weight = np.ascontiguousarray(rows.weight)
     counts = counts_of(weight)
     weight = np.maximum(weight / weight.mean(), _LEAST_WEIGHT)
@@ -223,6 +228,13 @@ def fit_heads(
             mapper,
         )
     hyperparameters = _hyperparameters(members, evidence_rows, relative)
+    classes = isinstance(flow_targets.target, ClassificationTarget)
+    # of few rows the evidence of all says as much
+    if refine and classes and flow_targets.folds is None:
+        factors = _factors(
+            members[0], rows, outputs, weight, counts, flow_targets, hyperparameters[0], rng
+        )
+        hyperparameters = [scaled(each, *factors) for each in hyperparameters]
     tasks = [
         (member, rows.X, outputs, weight, counts, each, readout, sample)
         for member, each in zip(members, hyperparameters, strict=True)
@@ -275,6 +287,7 @@ def fit_provisional_heads(members: Sequence[Member], rows: Rows, flow_targets: F
             GaussianProcessReadout(n_evidence=_PROVISIONAL_EVIDENCE, n_steps=0),
             np.random.default_rng(0),
             serial,
+            refine=False,
         )
 
 
@@ -364,6 +377,32 @@ def _hyperparameters(
     found = first.maximise(None if relative is None else first.start + relative)
     relative = first.relative(found)
     return [each.hyperparameters(each.start + relative) for each in evidences]
+
+
+def _factors(
+    member: Member,
+    rows: Rows,
+    outputs: FloatArray,
+    weight: FloatArray,
+    counts: FloatArray,
+    flow_targets: FlowTargets,
+    hyperparameters: Hyperparameters,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """Factors on noise and lengths, by the losses of some rows that one member leaves out."""
+    n = len(outputs)
+    some: IntArray = np.arange(n)
+    if n > _ROWS_OF_CHOICE:
+        some = np.sort(rng.choice(n, _ROWS_OF_CHOICE, replace=False, shuffle=False))
+    states, y = _states(member, rows.X[some]), rows.y[some]
+
+    def losses(left_out: FloatArray) -> FloatArray:
+        link = _link(flow_targets, left_out[None], rows, some)
+        values: FloatArray = flow_targets.target.loss.value(link(left_out), y)
+        return values
+
+    of_rows = outputs[some], weight[some], counts[some]
+    return choose_factors(states - states.mean(axis=0), *of_rows, hyperparameters, losses)
 
 
 def _fit_member(

@@ -1,0 +1,99 @@
+"""Noise and lengths by what is left out, where the evidence is too sure.
+
+The evidence takes the indicators of classes for numbers with normal noise. Inside a class there is
+no noise, at its border there is much, and the mean of both is too small for the border. Left-out
+predictions tell: if more noise, and longer lengths, predict classes better by more than chance,
+they are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from skcode.gaussian_process._evidence import Hyperparameters
+from skcode.gaussian_process._regression import fit_exact
+from skcode.utils._typing import FloatArray
+
+#: factors on the noise, and on both lengths, that are tried
+_FACTORS = ((4.0, 1.0), (1.0, 2.0), (4.0, 2.0), (16.0, 2.0))
+#: standard errors by which left-out predictions must be better for the evidence to be overruled
+_ERRORS = 2.0
+
+
+def scaled(hyperparameters: Hyperparameters, noise: float, length: float) -> Hyperparameters:
+    """With so many times the noise, and lengths that are so many times as long.
+
+    Examples
+    --------
+    >>> from skcode.gaussian_process import Hyperparameters, Kernel, scaled
+    >>> scaled(Hyperparameters(Kernel(1.0, 2.0, 0.0, 1.0, 0.5), 0.1), 4.0, 2.0)
+    Hyperparameters(kernel=Kernel(amplitude_l1=1.0, length_l1=4.0, amplitude_l2=0.0, \
+length_l2=2.0, linear=0.5), noise=0.4)
+    """
+    kernel = hyperparameters.kernel
+    longer = replace(
+        kernel, length_l1=length * kernel.length_l1, length_l2=length * kernel.length_l2
+    )
+    return Hyperparameters(longer, noise * hyperparameters.noise)
+
+
+def choose_factors(
+    states: FloatArray,
+    targets: FloatArray,
+    weight: FloatArray,
+    counts: FloatArray,
+    hyperparameters: Hyperparameters,
+    losses: Callable[[FloatArray], FloatArray],
+) -> tuple[float, float]:
+    """Factors on the noise and on the lengths: ones, unless left-out predictions tell otherwise.
+
+    Parameters
+    ----------
+    states : ndarray of shape (n, m)
+        Centred states.
+    targets : ndarray of shape (n, K)
+        Centred targets.
+    weight : ndarray of shape (n,)
+        Weights with a mean of one.
+    counts : ndarray of shape (n,)
+        How many observations a row stands for.
+    hyperparameters : Hyperparameters
+        Those of highest evidence.
+    losses : callable
+        Loss (n,) of each row given left-out predictions (n, K).
+
+    Returns
+    -------
+    noise, length : float
+        The factors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.gaussian_process import Hyperparameters, Kernel, choose_factors
+    >>> rng = np.random.default_rng(0)
+    >>> x, ones = rng.uniform(-1, 1, (300, 1)), np.ones(300)
+    >>> y = np.sign(x + 0.5 * rng.standard_normal(x.shape))
+    >>> surest = Hyperparameters(Kernel(1.0, 0.5, 0.0, 1.0, 0.0), 1e-2)
+    >>> choose_factors(x, y, ones, ones, surest, lambda left_out: (left_out - y)[:, 0] ** 2)
+    (16.0, 2.0)
+    """
+    every = np.arange(len(targets))
+
+    def losses_with(noise: float, length: float) -> FloatArray:
+        own = scaled(hyperparameters, noise, length)
+        return losses(fit_exact(states, targets, weight, counts, own, every).left_out)
+
+    share = weight / weight.sum()
+    found, best = (1.0, 1.0), 0.0
+    of_evidence = losses_with(1.0, 1.0)
+    for factors in _FACTORS:
+        better = of_evidence - losses_with(*factors)
+        gain = float(share @ better)
+        error = float(np.sqrt(share**2 @ (better - gain) ** 2))
+        if gain > max(best, _ERRORS * error):
+            found, best = factors, gain
+    return found
