@@ -25,8 +25,10 @@ from skcode.gaussian_process import (
     NoiseModel,
     calibrate_sigmoids,
     calibrate_softmax,
+    choose_factors,
     fit_exact,
     fit_leaves,
+    scaled,
 )
 from skcode.gaussian_process._evidence import _PRIOR
 from skcode.inputs import InputMap
@@ -803,8 +805,43 @@ def test_flows_of_many_rows_are_trained_on_some_of_them(friedman, monkeypatch):
     X, y, X_new, y_new = friedman
     model = ControlledODERegressor(n_members=2, **SMALL)
     whole = clone(model).fit(X, y).score(X_new, y_new)
-    monkeypatch.setattr("skcode.training._heads._MOST_FLOW_ROWS", len(y) // 2)
+    monkeypatch.setattr("skcode.training._flow_targets._MOST_FLOW_ROWS", len(y) // 2)
     some = model.fit(X, y)
     assert whole != some.score(X_new, y_new) > whole - 0.1
     # the process sees all rows
     assert len(some.ensemble_.members[0].head.mean.points) == len(y)
+
+
+def test_the_evidence_is_overruled_only_where_left_out_rows_are_sure():
+    rng = np.random.default_rng(0)
+    x, ones = rng.uniform(-1, 1, (200, 1)), np.ones(200)
+    y = np.sin(3 * x) + 0.3 * rng.standard_normal(x.shape)
+    right = Evidence(x, y, ones)
+    right = right.hyperparameters(right.maximise())
+    too_sure = scaled(right, 1 / 16, 0.25)
+
+    def squares(left_out):
+        return (left_out - y)[:, 0] ** 2
+
+    assert choose_factors(x, y, ones, ones, right, squares) == (1.0, 1.0)
+    noise, length = choose_factors(x, y, ones, ones, too_sure, squares)
+    assert noise > 1 or length > 1
+    assert scaled(too_sure, noise, length).noise == noise * too_sure.noise
+
+
+@pytest.mark.parametrize("gain", [0.0, 1.0])
+def test_a_member_rests_if_left_out_rows_say_so(gain, monkeypatch):
+    monkeypatch.setattr("skcode.training._flow_targets._FEW_ROWS", 0)
+    monkeypatch.setattr(
+        "skcode.training._hyperparameters.significant_gain", lambda *args, **errors: gain
+    )
+    X, y = make_classification(150, n_classes=3, n_informative=4, random_state=0)
+    model = ControlledODEClassifier(n_members=3, **SMALL).fit(X, y)
+    moving = [np.any(controls != 0) for controls in model.controls_]
+    assert moving == [True, True, gain == 0]
+    assert model.score(X, y) > 0.6
+    # one member has nobody to rest for, and frozen controls have no choice
+    single = ControlledODEClassifier(n_members=1, **SMALL).fit(X, y)
+    assert np.any(single.controls_ != 0)
+    frozen = ControlledODEClassifier(n_members=2, train_controls=False, **SMALL).fit(X, y)
+    assert all(np.any(controls != 0) for controls in frozen.controls_)

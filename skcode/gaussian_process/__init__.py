@@ -1,7 +1,7 @@
 """The readout by a Gaussian process on final states: kernel, evidence, regression, calibration."""
 
 from skcode.gaussian_process._calibration import calibrate_sigmoids, calibrate_softmax
-from skcode.gaussian_process._choice import choose_factors, scaled
+from skcode.gaussian_process._choice import choose_factors, scaled, significant_gain
 from skcode.gaussian_process._evidence import Evidence, Hyperparameters
 from skcode.gaussian_process._head import GaussianProcessHead
 from skcode.gaussian_process._kernel import Kernel
@@ -43,4 +43,5 @@ __all__ = [
     "fit_exact",
     "fit_leaves",
     "scaled",
+    "significant_gain",
 ]

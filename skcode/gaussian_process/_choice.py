@@ -87,13 +87,41 @@ def choose_factors(
         own = scaled(hyperparameters, noise, length)
         return losses(fit_exact(states, targets, weight, counts, own, every).left_out)
 
-    share = weight / weight.sum()
     found, best = (1.0, 1.0), 0.0
     of_evidence = losses_with(1.0, 1.0)
     for factors in _FACTORS:
-        better = of_evidence - losses_with(*factors)
-        gain = float(share @ better)
-        error = float(np.sqrt(share**2 @ (better - gain) ** 2))
-        if gain > max(best, _ERRORS * error):
-            found, best = factors, gain
+        better = significant_gain(of_evidence, losses_with(*factors), weight, _ERRORS)
+        if better > best:
+            found, best = factors, better
     return found
+
+
+def significant_gain(
+    before: FloatArray, after: FloatArray, weight: FloatArray, errors: float
+) -> float:
+    """Mean loss that is saved; zero unless it is more than so many standard errors.
+
+    Parameters
+    ----------
+    before, after : ndarray of shape (n,)
+        Losses of the rows.
+    weight : ndarray of shape (n,)
+        Weights of the rows.
+    errors : float
+        Standard errors of the mean of the difference.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.gaussian_process import significant_gain
+    >>> before, after, ones = np.array([2.0, 2.0, 3.0]), np.array([1.0, 1.0, 1.0]), np.ones(3)
+    >>> round(significant_gain(before, after, ones, 2.0), 3)
+    1.333
+    >>> significant_gain(after, before, ones, 2.0)
+    0.0
+    """
+    share = weight / weight.sum()
+    better = before - after
+    mean = float(share @ better)
+    error = float(np.sqrt(share**2 @ (better - mean) ** 2))
+    return mean if mean > errors * error else 0.0

@@ -6,13 +6,8 @@ ends with what estimators publish (`fitted_attributes`). What predicts is in `sk
 
 from skcode.training._callbacks import CallbackSupportMixin, FitReport, MemberReport
 from skcode.training._draw import Design, draw_members
-from skcode.training._heads import (
-    FlowTargets,
-    draw_projection,
-    fit_heads,
-    fit_provisional_heads,
-    outputs_of,
-)
+from skcode.training._flow_targets import FlowTargets, draw_projection, outputs_of
+from skcode.training._heads import fit_heads, fit_provisional_heads
 from skcode.training._importances import feature_importances
 from skcode.training._member import (
     Member,

@@ -16,7 +16,8 @@ from skcode.objective import Objective
 from skcode.solvers import Solver, StochasticSolver
 from skcode.training._callbacks import FitReport, MemberReport
 from skcode.training._concurrency import at_once, one_after_another
-from skcode.training._heads import FlowTargets, snapshot_with_heads
+from skcode.training._flow_targets import FlowTargets
+from skcode.training._heads import snapshot_with_heads
 from skcode.training._member import Member, Outcome, snapshot, train
 from skcode.training._monitor import TrainingMonitor, Validation
 from skcode.training._rows import Rows, hold_out

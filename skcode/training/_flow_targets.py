@@ -1,0 +1,124 @@
+"""What flows are trained on, and what turns predictions of the process into scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skcode.gaussian_process import AffineLink, Link, calibrate_sigmoids, calibrate_softmax
+from skcode.model import ClassificationTarget, RegressionTarget, Target
+from skcode.training._rows import Rows
+from skcode.utils._typing import Array, FloatArray, IntArray
+
+#: distinct rows below which every flow leaves out a part of its own: with more rows the few hundred
+#: controls hardly learn a row by heart
+_FEW_ROWS = 1000
+#: rows that train the flow of a member, where there are more: they know a few hundred controls, and
+#: the process sees all
+_MOST_FLOW_ROWS = 2**16
+
+
+def outputs_of(target: Target, targets: Array) -> FloatArray:
+    """What the process is fitted to (n, K): targets, or indicators of classes."""
+    if isinstance(target, ClassificationTarget) and target.n_outputs > 1:
+        indicators: FloatArray = (targets[:, None] == np.arange(target.n_outputs)).astype(float)
+        return indicators
+    outputs: FloatArray = np.asarray(targets, dtype=np.float64).reshape(len(targets), -1)
+    return outputs
+
+
+@dataclass(frozen=True)
+class FlowTargets:
+    """What the flow of each member is trained on.
+
+    Parameters
+    ----------
+    target : Target
+        What the estimator predicts.
+    mean, scale : ndarray of shape (K,), float
+        Weighted mean of the outputs, and the root of their mean square around it.
+    folds : ndarray of shape (n,) or None
+        Member whose flow leaves the row out; None where all rows train all flows.
+    trains : bool
+        Whether controls are trained at all.
+    """
+
+    target: Target
+    mean: FloatArray
+    scale: float
+    folds: IntArray | None
+    trains: bool = True
+
+    @classmethod
+    def learn(cls, target: Target, rows: Rows, n_members: int, trains: bool = True) -> FlowTargets:
+        """From the training rows, which are in canonical order where they are few."""
+        outputs, share = outputs_of(target, rows.y), rows.weight / rows.weight.sum()
+        mean = share @ outputs
+        # in units of the largest deviation: squares of large targets overflow
+        largest = float(np.abs(outputs - mean).max()) or 1.0
+        scale = largest * float(np.sqrt(np.mean(share @ ((outputs - mean) / largest) ** 2)))
+        n = len(outputs)
+        folds = None
+        if n_members > 1 and 2 * n_members <= n < _FEW_ROWS:
+            strata = target.strata(rows.y)
+            strata = np.zeros(n, dtype=int) if strata is None else strata
+            folds = np.empty(n, dtype=int)
+            for stratum in np.unique(strata):
+                among = np.flatnonzero(strata == stratum)
+                folds[among] = np.arange(len(among)) % n_members
+        return cls(target, mean, scale if scale > 0 else 1.0, folds, trains)
+
+    @property
+    def single(self) -> RegressionTarget:
+        """The target of a flow: one number, standardised already."""
+        return RegressionTarget(np.zeros(1), np.ones(1), 1)
+
+    def standardised(self, targets: Array) -> FloatArray:
+        """Outputs (n, K) of mean zero and mean square one."""
+        outputs: FloatArray = (outputs_of(self.target, targets) - self.mean) / self.scale
+        return outputs
+
+    def projected(self, rows: Rows, projection: FloatArray) -> Rows:
+        """Rows with one output each."""
+        return rows._replace(y=self.standardised(rows.y) @ projection[:, None])
+
+    def of_member(self, rows: Rows, projection: FloatArray, number: int) -> Rows:
+        """Rows that the flow of a member is trained on."""
+        rows = self.projected(rows, projection)
+        n = len(rows.X)
+        if n > _MOST_FLOW_ROWS:
+            rng = np.random.default_rng(number)
+            some = np.sort(rng.choice(n, _MOST_FLOW_ROWS, replace=False, shuffle=False))
+            rows = Rows(*(part[some] for part in rows))
+            return rows._replace(weight=rows.weight * raised(rows.weight))
+        if self.folds is None:
+            return rows
+        kept = self.folds != number
+        X, y, weight = (part[kept] for part in rows)
+        return Rows(X, y, weight * raised(rows.weight))
+
+
+def raised(weight: FloatArray) -> float:
+    """What raises a sum of weights below the number of rows to it: small weights are relative."""
+    return max(len(weight) / float(weight.sum()), 1.0)
+
+
+def draw_projection(n_outputs: int, rng: np.random.Generator) -> FloatArray:
+    """A random direction (K,) of mean square one; of a single output that output."""
+    if n_outputs == 1:
+        return np.ones(1)
+    normal = rng.standard_normal(n_outputs)
+    return normal * np.sqrt(n_outputs / (normal @ normal))
+
+
+def link_of(flow_targets: FlowTargets, left_out: FloatArray, rows: Rows, asked: IntArray) -> Link:
+    """What makes scores of what the process predicts."""
+    target, mean, scale = flow_targets.target, flow_targets.mean, flow_targets.scale
+    K = left_out.shape[2]
+    if isinstance(target, RegressionTarget):
+        return AffineLink(np.full(K, scale), mean)
+    y, weight = rows.y[asked], rows.weight[asked] * raised(rows.weight)
+    if target.n_outputs == K and K > 1 and isinstance(target, ClassificationTarget):
+        return calibrate_softmax(left_out, y, weight, mean, scale)
+    return calibrate_sigmoids(left_out, y, weight, mean, scale)

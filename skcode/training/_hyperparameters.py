@@ -1,0 +1,130 @@
+"""Hyper-parameters of the processes of all members: by the evidence, and by what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from skcode.gaussian_process import (
+    Evidence,
+    Hyperparameters,
+    choose_factors,
+    fit_exact,
+    scaled,
+    significant_gain,
+)
+from skcode.model import ClassificationTarget
+from skcode.training._flow_targets import FlowTargets, link_of
+from skcode.training._member import Member
+from skcode.training._rows import Rows
+from skcode.utils._blocks import OrderedMap
+from skcode.utils._typing import Array, FloatArray, IntArray
+
+#: rows by which noise and lengths of classes are chosen, and whether a member rests
+_ROWS_OF_CHOICE = 1000
+
+
+def states_of(member: Member, X: Array) -> FloatArray:
+    with OrderedMap(1) as serial:
+        states = member.fitted.states(X, serial)
+    if not np.isfinite(states).all():
+        raise ValueError(
+            "The flow of the training data explodes. Scale X (scaling='robust') or use bounded "
+            "vector fields (vector_fields='neural')."
+        )
+    return states
+
+
+def evidence_of(member: Member, rows: Rows) -> Evidence:
+    states = states_of(member, rows.X)
+    return Evidence(states - states.mean(axis=0), rows.y, rows.weight)
+
+
+def hyperparameters_of(
+    members: Sequence[Member], rows: Rows, relative: FloatArray | None
+) -> list[Hyperparameters]:
+    """Kernel and noise of each member, in units of its own distances.
+
+    The search is the first member's: what it finds holds for the others, whose states follow the
+    same law.
+    """
+    evidences = [evidence_of(member, rows) for member in members]
+    first = evidences[0]
+    found = first.maximise(None if relative is None else first.start + relative)
+    relative = first.relative(found)
+    return [each.hyperparameters(each.start + relative) for each in evidences]
+
+
+def refine_classes(
+    members: Sequence[Member],
+    rows: Rows,
+    observations: Rows,
+    counts: FloatArray,
+    evidence_rows: Rows,
+    flow_targets: FlowTargets,
+    hyperparameters: list[Hyperparameters],
+    rng: np.random.Generator,
+) -> list[Hyperparameters]:
+    """Noise and lengths that predict classes of left-out rows better than those of the evidence.
+
+    The last member may come to rest, in place: without controls its states are the inputs, so that
+    its process knows nothing of a flow and errs elsewhere than the others do. What is lost on the
+    rows that one trained member and one at rest leave out decides.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        Members whose flows are trained.
+    rows : Rows
+        Training rows as the target encodes them.
+    observations : Rows
+        The same with standardised outputs (n, K), and weights with a mean of one.
+    counts : ndarray of shape (n,)
+        How many observations a row stands for.
+    evidence_rows : Rows
+        Some of the observations, for the evidence.
+    flow_targets : FlowTargets
+        What flows were trained on.
+    hyperparameters : list of Hyperparameters
+        Those of each member by the evidence.
+    rng : Generator
+        Draws the rows that are left out.
+    """
+    n, target = len(counts), flow_targets.target
+    assert isinstance(target, ClassificationTarget)
+    some: IntArray = np.arange(n)
+    if n > _ROWS_OF_CHOICE:
+        some = np.sort(rng.choice(n, _ROWS_OF_CHOICE, replace=False, shuffle=False))
+    every, codes = np.arange(len(some)), target.strata(rows.y[some]).astype(int)
+    of_rows = observations.y[some], observations.weight[some], counts[some]
+
+    def centred(member: Member) -> FloatArray:
+        states = states_of(member, observations.X[some])
+        return states - states.mean(axis=0)
+
+    def losses(*left_out: FloatArray) -> FloatArray:
+        """Of predictions (n, K) of members that are averaged."""
+        link = link_of(flow_targets, np.stack(left_out), rows, some)
+        p = target.mean_probabilities(np.stack([link(f) for f in left_out]))
+        of_class: FloatArray = p[every, codes]
+        return -np.log(of_class)
+
+    states = centred(members[0])
+    factors = choose_factors(states, *of_rows, hyperparameters[0], losses)
+    refined = [scaled(each, *factors) for each in hyperparameters]
+    if len(members) > 1 and flow_targets.trains:
+        last = members[-1]
+        theta = last.theta.copy()
+        theta[: last.fitted.controls.size] = 0
+        resting = last.copy()
+        resting.move(theta)
+        evidence = evidence_of(resting, evidence_rows)
+        at_rest = evidence.hyperparameters(evidence.maximise())
+        flow = fit_exact(states, *of_rows, refined[0], every).left_out
+        rest = fit_exact(centred(resting), *of_rows, at_rest, every).left_out
+        before, after = losses(flow), losses(*[flow] * (len(members) - 1), rest)
+        if significant_gain(before, after, of_rows[1], errors=1.0) > 0:
+            last.move(theta)
+            refined[-1] = at_rest
+    return refined
