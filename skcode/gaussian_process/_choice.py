@@ -67,8 +67,10 @@ def choose_factors(
 
     Returns
     -------
-    noise, length : float
-        The factors.
+    noise : float
+        The factor on the noise.
+    length : float
+        The factor on both lengths.
 
     Examples
     --------

@@ -107,8 +107,8 @@ def refine_classes(
         """Of predictions (n, K) of members that are averaged."""
         link = link_of(flow_targets, np.stack(left_out), rows, some)
         p = target.mean_probabilities(np.stack([link(f) for f in left_out]))
-        of_class: FloatArray = p[every, codes]
-        return -np.log(of_class)
+        loss: FloatArray = np.log(1 / p[every, codes])
+        return loss
 
     states = centred(members[0])
     factors = choose_factors(states, *of_rows, hyperparameters[0], losses)
