@@ -26,12 +26,26 @@ _ERRORS = 2.0
 def scaled(hyperparameters: Hyperparameters, noise: float, length: float) -> Hyperparameters:
     """With so many times the noise, and lengths that are so many times as long.
 
+    Parameters
+    ----------
+    hyperparameters : Hyperparameters
+        Kernel and noise.
+    noise : float
+        Factor on the noise.
+    length : float
+        Factor on both lengths.
+
+    Returns
+    -------
+    Hyperparameters
+        Others.
+
     Examples
     --------
     >>> from skcode.gaussian_process import Hyperparameters, Kernel, scaled
-    >>> scaled(Hyperparameters(Kernel(1.0, 2.0, 0.0, 1.0, 0.5), 0.1), 4.0, 2.0)
-    Hyperparameters(kernel=Kernel(amplitude_l1=1.0, length_l1=4.0, amplitude_l2=0.0, \
-length_l2=2.0, linear=0.5), noise=0.4)
+    >>> other = scaled(Hyperparameters(Kernel(1.0, 2.0, 0.0, 1.0, 0.5), 0.1), 4.0, 2.0)
+    >>> other.noise, other.kernel.length_l1
+    (0.4, 4.0)
     """
     kernel = hyperparameters.kernel
     longer = replace(
@@ -111,6 +125,11 @@ def significant_gain(
         Weights of the rows.
     errors : float
         Standard errors of the mean of the difference.
+
+    Returns
+    -------
+    float
+        What is saved.
 
     Examples
     --------

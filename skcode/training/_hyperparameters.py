@@ -101,7 +101,8 @@ def refine_classes(
 
     def centred(member: Member) -> FloatArray:
         states = states_of(member, observations.X[some])
-        return states - states.mean(axis=0)
+        states -= states.mean(axis=0)
+        return states
 
     def losses(*left_out: FloatArray) -> FloatArray:
         """Of predictions (n, K) of members that are averaged."""
