@@ -18,7 +18,6 @@ from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledOD
 from skcode.columns import (
     CategoryColumn,
     ColumnEncoder,
-    NumberColumn,
     RawColumn,
     SparseProjection,
     raw_column,
@@ -346,46 +345,6 @@ def test_weights_are_repetition(table):
 def test_keys_of_rows_do_not_tell_one_nan_from_another():
     X = np.array([[np.nan, 0.0], [-np.nan, -0.0]])
     assert len(set(row_keys(X))) == 1
-
-
-# -- skewed numbers --------------------------------------------------------------------------------
-
-
-def test_skewed_numbers_are_ranked():
-    values = np.array([0.0] * 30 + [1.0, 2.0, np.nan] + [2.0**k for k in range(2, 29)])
-    column = NumberColumn("height").learn(values, None, np.ones(60))
-    assert column.labels == ["height", "height=0", "height missing"]
-    encoded = column.encode(np.array([0.0, 1.0, 1.5, 2.0**40, np.nan]))
-    share = np.array([15, 30.5, 31, 58.5, 15]) / 59
-    np.testing.assert_allclose(encoded[:, 0], share, rtol=1e-12)
-    np.testing.assert_array_equal(encoded[:, 1:], [[1, 0], [0, 0], [0, 0], [0, 0], [0, 1]])
-    # weights are repetition, and rows without weight leave no trace
-    known, count = np.unique(values[~np.isnan(values)], return_counts=True)
-    weighted = NumberColumn("height").learn(np.r_[known, -7], None, np.r_[count, 0])
-    assert (weighted.knots, weighted.ranks) == (column.knots, column.ranks)
-
-
-@pytest.mark.parametrize("values", [np.arange(40.0), np.r_[np.zeros(40), np.exp(np.arange(19))]])
-def test_other_numbers_are_not_ranked(values):
-    column = NumberColumn("x").learn(values, None, np.ones(len(values)))
-    assert column.labels == ["x"]
-    np.testing.assert_array_equal(column.encode(values)[:, 0], values)
-
-
-def test_ranks_of_many_values():
-    values = np.exp(3 * np.random.default_rng(0).standard_normal(5000))
-    column = NumberColumn("x").learn(values, None, np.ones(5000))
-    assert len(column.knots) <= 257
-    ranks = (np.argsort(np.argsort(values)) + 0.5) / 5000
-    np.testing.assert_allclose(column.encode(values)[:, 0], ranks, atol=0.005)
-
-
-def test_what_a_skewed_number_tells_near_zero_is_learnt():
-    rng = np.random.default_rng(0)
-    height = np.where(rng.random(400) < 0.4, 0.0, np.exp(3 * rng.standard_normal(400)))
-    frame = pd.DataFrame({"height": height, "kind": rng.choice(["a", "b"], 400)})
-    y = (height > 0) & (height < 1)
-    assert classifier().fit(frame[:250], y[:250]).score(frame[250:], y[250:]) > 0.95
 
 
 # -- categories ------------------------------------------------------------------------------------

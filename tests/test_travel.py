@@ -433,20 +433,6 @@ def test_onnx_of_numbers_with_gaps(data, dtype, gaps):
     assert_onnx_agrees(classifier().fit(np.full_like(X, np.nan), y > 0), rows)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_onnx_of_skewed_numbers(data, dtype):
-    X, y = data
-    X = np.exp(2 * X).astype(dtype)
-    X[::4, 0] = 0
-    X[::7, 1] = np.nan
-    model = regressor().fit(X, y)
-    assert "x0=0" in model.encoder_.get_feature_names_out()
-    assert model.encoder_.columns[0].knots
-    rows = X.copy()
-    rows[:3, 0] = np.nan, 1e6, -1e6
-    assert_onnx_agrees(model, rows)
-
-
 # scikit-learn 1.6 tells of a change to come
 @pytest.mark.filterwarnings("ignore:\\s*The format of the columns:FutureWarning")
 def test_onnx_of_a_pipeline_that_encodes_categories(data):

@@ -26,13 +26,6 @@ RARE_WEIGHT = 3.0
 #: code of a level that was not there in the fit
 _UNSEEN = -1.0
 _DAYS_OF_WEEK = 7
-#: numbers of more values than this may be ranked, if one side of the median reaches so many times
-#: as far as the other, and may have an indicator of an end that has this share of the weight
-_FEW_VALUES, _SKEW, _LARGE_SHARE = 20, 3.0, 0.1
-#: points between which ranks are interpolated
-_KNOTS = 257
-#: relative distance up to which a number is the most frequent one, whatever its precision
-_SAME = 1e-6
 
 
 class Column(ABC):
@@ -84,19 +77,7 @@ class Column(ABC):
 
 @dataclass(frozen=True)
 class NumberColumn(Column):
-    r"""A number: its value, the median where it is missing, and an indicator that it is.
-
-    A number of more than 20 values that is skewed (the 5 % and the 95 % quantile are not equally
-    far from the median: one is more than three times as far) is replaced by its rank, the share of
-    the training rows below it, with half of those equal to it,
-
-    .. math::
-        r(x) = \frac{\sum_i w_i (1[x_i < x] + 1[x_i = x] / 2)}{\sum_i w_i}
-
-    at 257 of the values at most, linear between them and constant beyond: on the scale of the
-    number itself most rows would be as close as one. The least or largest of more than 20 values
-    has an indicator, if a tenth of the rows or more have it: what it means ("none", say) is often
-    not what its neighbours mean.
+    """A number: its value, the median where it is missing, and an indicator that it is.
 
     Parameters
     ----------
@@ -108,10 +89,6 @@ class NumberColumn(Column):
         What stands for a missing value; NaN if there was none at all, and no coordinate either.
     has_indicator : bool
         Whether a coordinate says that the value is missing: if one was in the fit.
-    knots, ranks : tuple of float
-        Values of the fit and their ranks; empty for a number that stays as it is.
-    frequent : float
-        The least or largest value, if it has an indicator; NaN if not.
 
     Examples
     --------
@@ -130,9 +107,6 @@ class NumberColumn(Column):
     levels: tuple[str, ...] = ()
     median: float = np.nan
     has_indicator: bool = False
-    knots: tuple[float, ...] = ()
-    ranks: tuple[float, ...] = ()
-    frequent: float = np.nan
 
     def read(self, raw: RawColumn) -> FloatArray:
         if self.levels:
@@ -154,33 +128,6 @@ class NumberColumn(Column):
         weight: FloatArray,
         most_indicators: int = LEAST_INDICATORS,
     ) -> NumberColumn:
-        plain = self.without_ranks(values, weight)
-        if self.levels or np.isnan(plain.median):
-            return plain
-        known = ~np.isnan(values)
-        points, code = np.unique(values[known], return_inverse=True)
-        share = np.bincount(code.ravel(), weight[known], len(points))
-        points, share = points[share > 0], share[share > 0] / share.sum()
-        if len(points) <= _FEW_VALUES:
-            return plain
-        # numbers that end, or begin, at what many rows have
-        most = int(np.argmax(share))
-        if share[most] >= _LARGE_SHARE and most in (0, len(points) - 1):
-            plain = replace(plain, frequent=float(points[most]))
-        quantiles = [0.05, 0.5, 0.95]
-        low, middle, high = weighted_quantiles(values[known, None], weight[known], quantiles)[:, 0]
-        below, above = middle - low, high - middle
-        if max(below, above) <= _SKEW * min(below, above):
-            return plain
-        ranks = np.cumsum(share) - share / 2
-        if len(points) > _KNOTS:
-            kept = np.searchsorted(ranks, np.linspace(ranks[0], ranks[-1], _KNOTS))
-            kept = np.unique(np.minimum(kept, len(points) - 1))
-            points, ranks = points[kept], ranks[kept]
-        return replace(plain, knots=tuple(points.tolist()), ranks=tuple(ranks.tolist()))
-
-    def without_ranks(self, values: FloatArray, weight: FloatArray) -> NumberColumn:
-        """The column whose numbers stay as they are."""
         missing = np.isnan(values)
         if missing.all():
             return self
@@ -188,31 +135,18 @@ class NumberColumn(Column):
             self, median=_median(values, weight, missing), has_indicator=bool(missing.any())
         )
 
-    @property
-    def tolerance(self) -> float:
-        """Distance from the most frequent value up to which a number is that value."""
-        return _SAME * abs(self.frequent)
-
     def encode(self, values: FloatArray) -> FloatArray:
         if np.isnan(self.median):
             return np.empty((len(values), 0))
         missing = np.isnan(values)
-        parts = [np.where(missing, self.median, values)]
-        if self.knots:
-            parts = [np.interp(parts[0], self.knots, self.ranks)]
-        if not np.isnan(self.frequent):
-            # a missing value is not the most frequent one, whatever the median
-            parts.append(np.abs(values - self.frequent) <= self.tolerance)
-        if self.has_indicator:
-            parts.append(missing)
-        return np.column_stack(parts)
+        filled = np.where(missing, self.median, values)
+        return np.column_stack([filled, missing] if self.has_indicator else [filled])
 
     @property
     def labels(self) -> list[str]:
         if np.isnan(self.median):
             return []
-        frequent = [] if np.isnan(self.frequent) else [f"{self.name}={self.frequent:g}"]
-        return [self.name, *frequent, *([f"{self.name} missing"] if self.has_indicator else [])]
+        return [self.name, f"{self.name} missing"][: 1 + self.has_indicator]
 
 
 @dataclass(frozen=True, eq=False)
@@ -388,8 +322,7 @@ class DateColumn(Column):
         weight: FloatArray,
         most_indicators: int = LEAST_INDICATORS,
     ) -> DateColumn:
-        # not ranks: days to come go on where those of the fit end
-        days = NumberColumn(self.name).without_ranks(values, weight)
+        days = NumberColumn(self.name).learn(values, outputs, weight)
         known = values[~np.isnan(values)]
         cycles = (
             [cycle for cycle, phase in _PHASES.items() if np.ptp(phase(known)) > 0]
