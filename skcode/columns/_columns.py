@@ -103,8 +103,10 @@ class NumberColumn(Column):
         What stands for a missing value; NaN if there was none at all, and no coordinate either.
     has_indicator : bool
         Whether a coordinate says that the value is missing: if one was in the fit.
-    knots, ranks : ndarray of shape (k,)
-        Values of a heavy-tailed number in rising order, and their ranks; empty for others.
+    knots : ndarray of shape (k,)
+        Values of a heavy-tailed number, in rising order; empty for others.
+    ranks : ndarray of shape (k,)
+        Their ranks.
     atom : float
         The value of a heavy-tailed number that has an indicator; NaN if none has.
 
