@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import make_friedman1
 
-from skcode.inputs import SCALINGS, InputMap, weighted_moments, weighted_quantiles
+from skcode import ControlledODERegressor
+from skcode.inputs import (
+    SCALINGS,
+    InputMap,
+    telling_columns,
+    weighted_moments,
+    weighted_quantiles,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 3)) * [1.0, 10.0, 0.1] + [0.0, 5.0, -2.0]
@@ -159,6 +167,45 @@ def test_many_columns_are_read_along_their_principal_directions():
     assert np.abs(z[:, 3:]).max() < 1e-6
     np.testing.assert_array_equal(input_map(X)[:, 5:], 0)
     np.testing.assert_allclose(input_map.identity().scaled(z), z)
+
+
+def test_columns_that_tell_of_the_outputs_stay_axes():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 60))
+    # correlations with the output miss the second of these
+    outputs = (X[:, 7] + X[:, 30] ** 2)[:, None]
+    input_map = InputMap.fit(X, np.ones(400), 60, "standard", 20, outputs)
+    projection = input_map.projection
+    assert projection.shape == (60, 20)
+    z, columns = input_map.scaled(X), input_map.scaled_columns(X)
+    for column in (7, 30):
+        # one coordinate is this column, and the others hold nothing of it
+        (axis,) = np.flatnonzero(projection[column])
+        np.testing.assert_array_equal(projection[:, axis], np.arange(60) == column)
+        np.testing.assert_allclose(z[:, axis], columns[:, column])
+    np.testing.assert_allclose(input_map.scaled(X[:1]), z[:1])
+
+
+@pytest.mark.parametrize("K", [1, 20])
+def test_columns_that_tell_are_few_and_bounded(K):
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((300, 40))
+    share = np.full(300, 1 / 300)
+    assert len(telling_columns(z, np.ones((300, K)), share, 10)) == 0
+    outputs = z[:, :K] @ rng.standard_normal((K, K))
+    telling = telling_columns(z, outputs, share, 5)
+    assert 0 < len(telling) <= 5
+    assert telling[0] < K
+    index = np.repeat(np.arange(300), 2)
+    repeated = telling_columns(z[index], outputs[index], share[index] / 2, 5)
+    np.testing.assert_array_equal(repeated, telling)
+
+
+def test_a_few_columns_of_hundreds_matter():
+    """Friedman's law among columns that are noise: principal directions alone lose it."""
+    X, y = make_friedman1(600, 200, random_state=0)
+    model = ControlledODERegressor(n_members=1, max_iter=20, random_state=0).fit(X[:300], y[:300])
+    assert model.score(X[300:], y[300:]) > 0.6
 
 
 def test_weights_of_directions_equal_repetition():

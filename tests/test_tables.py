@@ -7,6 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -18,6 +19,7 @@ from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledOD
 from skcode.columns import (
     CategoryColumn,
     ColumnEncoder,
+    NumberColumn,
     RawColumn,
     SparseProjection,
     raw_column,
@@ -345,6 +347,33 @@ def test_weights_are_repetition(table):
 def test_keys_of_rows_do_not_tell_one_nan_from_another():
     X = np.array([[np.nan, 0.0], [-np.nan, -0.0]])
     assert len(set(row_keys(X))) == 1
+
+
+def test_heavy_tailed_numbers_become_ranks():
+    """Mostly zeros, and the rest over orders of magnitude: height above the ground, say."""
+    rng = np.random.default_rng(0)
+    values = np.where(rng.random(1000) < 0.5, 0.0, 10 ** rng.uniform(0, 5, 1000))
+    values[::7] = np.nan
+    column = NumberColumn("height").learn(values, None, np.ones(1000))
+    assert column.labels == ["height", "height missing", "height=0"]
+    rank, missing, zero = column.encode(values).T
+    known = ~np.isnan(values)
+    expected = rankdata(values[known]) / known.sum()
+    np.testing.assert_allclose(rank[known], expected, atol=0.01)
+    np.testing.assert_array_equal(missing, ~known)
+    np.testing.assert_array_equal(zero, values == 0)
+    # beyond the training rows ranks end
+    np.testing.assert_array_equal(column.encode(np.array([-1e9, 1e9]))[:, 0], column.ranks[[0, -1]])
+    twice = np.random.default_rng(1).integers(0, 3, 1000)
+    weighted = NumberColumn("height").learn(values, None, twice.astype(float))
+    repeated = NumberColumn("height").learn(np.repeat(values, twice), None, np.ones(twice.sum()))
+    np.testing.assert_array_equal(weighted.encode(values), repeated.encode(values))
+
+
+@pytest.mark.parametrize("values", [np.arange(20.0) ** 9, np.linspace(-1, 1, 500) ** 3])
+def test_numbers_of_few_values_or_short_tails_stay_as_they_are(values):
+    column = NumberColumn("size").learn(values, None, np.ones(len(values)))
+    np.testing.assert_array_equal(column.encode(values), values[:, None])
 
 
 # -- categories ------------------------------------------------------------------------------------

@@ -433,6 +433,16 @@ def test_onnx_of_numbers_with_gaps(data, dtype, gaps):
     assert_onnx_agrees(classifier().fit(np.full_like(X, np.nan), y > 0), rows)
 
 
+def test_onnx_of_heavy_tailed_numbers_with_gaps(data):
+    X, y = data
+    rows = X.copy()
+    rows[:, 1] = np.where(X[:, 1] < 0, 0, np.exp(6 * X[:, 1]))
+    rows[::9, 1] = np.nan
+    model = regressor().fit(rows, y)
+    assert "x1=0" in model.encoder_.get_feature_names_out()
+    assert_onnx_agrees(model, rows)
+
+
 # scikit-learn 1.6 tells of a change to come
 @pytest.mark.filterwarnings("ignore:\\s*The format of the columns:FutureWarning")
 def test_onnx_of_a_pipeline_that_encodes_categories(data):

@@ -26,6 +26,14 @@ RARE_WEIGHT = 3.0
 #: code of a level that was not there in the fit
 _UNSEEN = -1.0
 _DAYS_OF_WEEK = 7
+#: a number is heavy-tailed if more than this share of its rows lie so many robust deviations from
+#: its median, where the bound of scaled inputs makes nearly one of them, and if it has more values
+#: than that
+_FAR_SHARE, _FAR, _LEAST_VALUES = 0.05, 6.0, 20
+#: share of the rows from which one value of a heavy-tailed number has an indicator
+_ATOM_SHARE = 0.1
+#: values between which ranks are linear
+_MOST_KNOTS = 128
 
 
 class Column(ABC):
@@ -75,9 +83,15 @@ class Column(ABC):
         """Names of the coordinates."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NumberColumn(Column):
     """A number: its value, the median where it is missing, and an indicator that it is.
+
+    Of a heavy-tailed number its rank takes the place of the value: the share of the training rows
+    below, plus half of those that are equal, and linear in between. Such is a number that has more
+    than 5 % of its rows further than six robust deviations from its median, as counts and amounts
+    have that are zero most of the time. If one value has more than 10 % of the rows, an indicator
+    tells it from its neighbours.
 
     Parameters
     ----------
@@ -89,6 +103,12 @@ class NumberColumn(Column):
         What stands for a missing value; NaN if there was none at all, and no coordinate either.
     has_indicator : bool
         Whether a coordinate says that the value is missing: if one was in the fit.
+    knots : ndarray of shape (k,)
+        Values of a heavy-tailed number, in rising order; empty for others.
+    ranks : ndarray of shape (k,)
+        Their ranks.
+    atom : float
+        The value of a heavy-tailed number that has an indicator; NaN if none has.
 
     Examples
     --------
@@ -107,6 +127,9 @@ class NumberColumn(Column):
     levels: tuple[str, ...] = ()
     median: float = np.nan
     has_indicator: bool = False
+    knots: FloatArray = field(default_factory=lambda: np.empty(0))
+    ranks: FloatArray = field(default_factory=lambda: np.empty(0))
+    atom: float = np.nan
 
     def read(self, raw: RawColumn) -> FloatArray:
         if self.levels:
@@ -131,22 +154,54 @@ class NumberColumn(Column):
         missing = np.isnan(values)
         if missing.all():
             return self
-        return replace(
+        learnt = replace(
             self, median=_median(values, weight, missing), has_indicator=bool(missing.any())
         )
+        return learnt._with_ranks(values[~missing], weight[~missing])
+
+    def _with_ranks(self, values: FloatArray, weight: FloatArray) -> NumberColumn:
+        """The column with ranks if the values (n,), none of them missing, are heavy-tailed."""
+        knots, places = np.unique(values, return_inverse=True)
+        total: FloatArray = np.bincount(places, weight).astype(np.float64)
+        # rows without weight leave no trace
+        knots, total = knots[total > 0], total[total > 0]
+        if len(knots) <= _LEAST_VALUES:
+            return self
+        low, high = weighted_quantiles(values[:, None], weight, [0.25, 0.75])[:, 0]
+        # 1.349 is the interquartile range of the standard normal law
+        far = np.abs(knots - self.median) > _FAR * (high - low) / 1.349
+        if total[far].sum() <= _FAR_SHARE * total.sum():
+            return self
+        ranks = (np.cumsum(total) - total / 2) / total.sum()
+        atom = knots[np.argmax(total)] if total.max() > _ATOM_SHARE * total.sum() else np.nan
+        if len(knots) > _MOST_KNOTS:
+            some = np.searchsorted(ranks, np.linspace(ranks[0], ranks[-1], _MOST_KNOTS))
+            some = np.unique(np.minimum(some, len(knots) - 1))
+            knots, ranks = knots[some], ranks[some]
+        return replace(self, knots=knots, ranks=ranks, atom=float(atom))
 
     def encode(self, values: FloatArray) -> FloatArray:
         if np.isnan(self.median):
             return np.empty((len(values), 0))
         missing = np.isnan(values)
         filled = np.where(missing, self.median, values)
-        return np.column_stack([filled, missing] if self.has_indicator else [filled])
+        parts = [np.interp(filled, self.knots, self.ranks) if len(self.knots) else filled]
+        if self.has_indicator:
+            parts.append(missing)
+        if not np.isnan(self.atom):
+            parts.append(values == self.atom)
+        return np.column_stack(parts)
 
     @property
     def labels(self) -> list[str]:
         if np.isnan(self.median):
             return []
-        return [self.name, f"{self.name} missing"][: 1 + self.has_indicator]
+        labels = [self.name]
+        if self.has_indicator:
+            labels.append(f"{self.name} missing")
+        if not np.isnan(self.atom):
+            labels.append(f"{self.name}={self.atom:g}")
+        return labels
 
 
 @dataclass(frozen=True, eq=False)

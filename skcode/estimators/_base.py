@@ -284,7 +284,10 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
             constant = np.zeros(1)
             if target is not None:
                 constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
-        return draw_members(design, rows, constant, n_members, random_state)
+        outputs = None
+        if target is not None and n_coordinates is not None:
+            outputs = outputs_of(target, rows.y)
+        return draw_members(design, rows, constant, n_members, random_state, outputs)
 
     def _copies(self) -> list[Member]:
         """The members of the last fit, to be trained further; it stays what it is if that fails."""

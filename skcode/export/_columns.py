@@ -30,15 +30,44 @@ def column_nodes(encoder: ColumnEncoder, graph: Graph, x: str, dtype: DTypeLike)
     # a column without any value in the fit has no coordinate, and whatever stands in it is read
     medians = np.nan_to_num([column.median for column in columns])
     filled = graph.add("Where", missing, graph.constant(medians, dtype), x)
-    both = graph.add("Concat", filled, graph.cast(missing, dtype), axis=1)
+    parts = [filled, graph.cast(missing, dtype)]
     places: list[int] = []
     for j, column in enumerate(columns):
-        places += [j, len(columns) + j][: len(column.labels)]
+        if not column.labels:
+            continue
+        place = j
+        if len(column.knots):
+            place = 2 * len(columns) + len(parts) - 2
+            parts.append(_rank(column, graph, _one(graph, filled, j), dtype))
+        places.append(place)
+        if column.has_indicator:
+            places.append(len(columns) + j)
+        if not np.isnan(column.atom):
+            places.append(2 * len(columns) + len(parts) - 2)
+            # of the values as they came: a gap is not the median
+            same = graph.add("Equal", _one(graph, x, j), graph.constant([column.atom], dtype))
+            parts.append(graph.cast(same, dtype))
+    both = graph.add("Concat", *parts, axis=1)
     if not places:
         # one coordinate that is zero, as `encode` makes it
         first = graph.add("Gather", both, graph.constant([len(columns)]), axis=1)
         return graph.add("Mul", first, graph.constant(0, dtype))
     return graph.add("Gather", both, graph.constant(places), axis=1)
+
+
+def _one(graph: Graph, x: str, j: int) -> str:
+    """One column (N, 1) of a matrix."""
+    return graph.add("Gather", x, graph.constant([j]), axis=1)
+
+
+def _rank(column: NumberColumn, graph: Graph, x: str, dtype: DTypeLike) -> str:
+    """Ranks (N, 1) of a heavy-tailed number: how much of each piece lies below, by its slope."""
+    lengths = np.diff(column.knots)
+    below = graph.add("Sub", x, graph.constant(column.knots[:-1], dtype))
+    below = graph.add("Max", below, graph.constant(0, dtype))
+    below = graph.add("Min", below, graph.constant(lengths, dtype))
+    slopes = np.diff(column.ranks) / lengths
+    return graph.affine(below, slopes[:, None].astype(dtype), column.ranks[:1].astype(dtype))
 
 
 def _number(column: Column) -> NumberColumn:

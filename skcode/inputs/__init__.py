@@ -7,6 +7,7 @@ from skcode.inputs._input_map import (
     weighted_moments,
     weighted_quantiles,
 )
+from skcode.inputs._screening import telling_columns
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
 TAGS: dict[str, type] = {"skcode/input-map": InputMap}
@@ -16,6 +17,7 @@ __all__ = [
     "TAGS",
     "InputMap",
     "is_constant",
+    "telling_columns",
     "weighted_moments",
     "weighted_quantiles",
 ]

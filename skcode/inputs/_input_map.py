@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from sklearn.utils.extmath import randomized_svd
 
+from skcode.inputs._screening import telling_columns
 from skcode.utils._typing import Array, BoolArray, FloatArray, IntArray
 
 #: entries that statistics and scaling read at once, 2 MB of float64: data in a memory map stays on
@@ -70,11 +71,13 @@ class InputMap:
         n_states: int,
         scaling: str | None,
         n_coordinates: int | None = None,
+        outputs: FloatArray | None = None,
     ) -> InputMap:
         """Take centre and gain from weighted data (n, p); "robust" also clips.
 
-        With a number of coordinates the scaled inputs are projected on as many of their principal
-        directions, in units of the deviation along the first.
+        With a number of coordinates the scaled inputs are projected on as many directions: with
+        outputs (n, K) these begin with the columns that tell most of them (`telling_columns`); the
+        others are principal directions of what is left, in units of the deviation along the first.
         """
         center, gain = SCALINGS[scaling](X, weight)
         clip = _ROBUST_CLIP if scaling == "robust" else np.inf
@@ -82,18 +85,31 @@ class InputMap:
         # scaling keeps the order of a column: its ends stay its ends
         ends = fitted.scaled(np.stack([X.min(axis=0), X.max(axis=0)]))
         fitted = replace(fitted, size=float(np.abs(ends).max()))
-        return fitted if n_coordinates is None else fitted._projected(X, weight, n_coordinates)
+        return (
+            fitted
+            if n_coordinates is None
+            else fitted._projected(X, weight, n_coordinates, outputs)
+        )
 
-    def _projected(self, X: Array, weight: FloatArray, n_coordinates: int) -> InputMap:
+    def _projected(
+        self, X: Array, weight: FloatArray, n_coordinates: int, outputs: FloatArray | None
+    ) -> InputMap:
         rows = np.unique(np.linspace(0, len(X) - 1, _MOST_PROJECTED_ROWS).astype(int))
         z = self.scaled(X[rows]).astype(np.float64)
         share = weight[rows] / weight[rows].sum()
+        axes: IntArray = np.empty(0, dtype=np.intp)
+        if outputs is not None:
+            axes = telling_columns(z, outputs[rows], share, 2 * n_coordinates // 3)
         z -= share @ z
         z *= np.sqrt(share)[:, None]
-        n_coordinates = min(n_coordinates, *z.shape)
+        z[:, axes] = 0
+        n_coordinates = min(n_coordinates - len(axes), *z.shape)
         # the sign of a direction is free: the generator fixes it, as it fixes the rest
         _, deviations, directions = randomized_svd(z, n_coordinates, random_state=0)
         projection = directions.T / max(deviations[0], np.finfo(np.float64).tiny)
+        # zeros that became roundings are zeros again
+        projection[axes] = 0
+        projection = np.hstack([np.eye(self.n_inputs)[:, axes], projection])
         projected = replace(self, projection=projection.astype(self.dtype))
         return replace(projected, size=float(np.abs(projected.scaled(X[rows])).max()))
 

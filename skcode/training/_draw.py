@@ -41,11 +41,15 @@ def draw_members(
     constant: FloatArray,
     n_members: int,
     random_state: np.random.RandomState,
+    outputs: FloatArray | None = None,
 ) -> list[Member]:
-    """Members at the start of their training; `constant` are the best constant scores (K,)."""
+    """Members at the start of their training; `constant` are the best constant scores (K,).
+
+    Outputs (n, K) say which of very many columns are kept as they are.
+    """
     # one map for all, so that predictions scale their rows once
     input_map = InputMap.fit(
-        rows.X, rows.weight, design.n_states, design.scaling, design.n_coordinates
+        rows.X, rows.weight, design.n_states, design.scaling, design.n_coordinates, outputs
     )
     return [
         _draw_member(design, rows, constant, input_map, as_generator(random_state))
