@@ -151,13 +151,18 @@ class NumberColumn(Column):
         weight: FloatArray,
         most_indicators: int = LEAST_INDICATORS,
     ) -> NumberColumn:
+        known = ~np.isnan(values)
+        learnt = self.without_ranks(values, weight)
+        return learnt._with_ranks(values[known], weight[known]) if known.any() else learnt
+
+    def without_ranks(self, values: FloatArray, weight: FloatArray) -> NumberColumn:
+        """The column whose numbers stay as they are, whatever their tails."""
         missing = np.isnan(values)
         if missing.all():
             return self
-        learnt = replace(
+        return replace(
             self, median=_median(values, weight, missing), has_indicator=bool(missing.any())
         )
-        return learnt._with_ranks(values[~missing], weight[~missing])
 
     def _with_ranks(self, values: FloatArray, weight: FloatArray) -> NumberColumn:
         """The column with ranks if the values (n,), none of them missing, are heavy-tailed."""
@@ -377,7 +382,8 @@ class DateColumn(Column):
         weight: FloatArray,
         most_indicators: int = LEAST_INDICATORS,
     ) -> DateColumn:
-        days = NumberColumn(self.name).learn(values, outputs, weight)
+        # not ranks: days to come go on where those of the fit end
+        days = NumberColumn(self.name).without_ranks(values, weight)
         known = values[~np.isnan(values)]
         cycles = (
             [cycle for cycle, phase in _PHASES.items() if np.ptp(phase(known)) > 0]
