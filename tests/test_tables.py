@@ -487,7 +487,7 @@ def test_many_classes_have_few_statistics():
 
 def test_days_to_come_go_on_where_those_of_the_fit_end():
     """Dates are never ranked, however far some of them lie."""
-    days = np.r_[np.arange(60), 1000.0 * np.arange(1, 41)]
+    days = np.r_[np.arange(80), 1000.0 * np.arange(1, 21)]
     assert len(NumberColumn("count").learn(days, None, np.ones(100)).knots)
     column = DateColumn("when").learn(days, None, np.ones(100))
     assert np.diff(column.encode(np.array([0.0, 1e6]))[:, 0]) == 1e6
