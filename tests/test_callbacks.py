@@ -203,7 +203,7 @@ def test_without_callbacks_in_scikit_learn_all_else_works():
     """A scikit-learn without the module stands for the versions before 1.9."""
     code = """
         import sys
-        import sklearn.callback, sklearn.metrics, sklearn.pipeline
+        import sklearn.callback, sklearn.ensemble, sklearn.metrics, sklearn.pipeline
         callback = sys.modules["sklearn.callback"]
         sys.modules["sklearn.callback"] = None  # from here on it cannot be imported
         from skcode import ControlledODERegressor

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.ensemble import ExtraTreesRegressor
+
 from skcode.utils._typing import FloatArray, IntArray
 
 #: trees that look at the columns, the share of the columns that a split chooses from, and the
@@ -47,9 +49,6 @@ def telling_columns(z: FloatArray, outputs: FloatArray, share: FloatArray, most:
     >>> telling_columns(z, outputs, np.full(600, 1 / 600), most=2).tolist()
     [5, 8]
     """
-    # forests take half a second to import, and few tables are so wide
-    from sklearn.ensemble import ExtraTreesRegressor
-
     rng = np.random.default_rng(0)
     if outputs.shape[1] > _MOST_OUTPUTS:
         outputs = outputs @ rng.standard_normal((outputs.shape[1], _MOST_OUTPUTS))
