@@ -2,8 +2,9 @@
 Many rows
 =========
 
-Up to 4,096 rows every row is a point of the Gaussian process; beyond, 2,048 landmarks are, and time
-grows in proportion to the rows. ``partial_fit`` needs no more than a batch in memory.
+Up to 4,096 rows every row is a point of one Gaussian process; beyond, it is exact within leaves of
+near rows, and time grows in proportion to the rows. ``partial_fit`` needs no more than a batch in
+memory.
 """
 
 import time
