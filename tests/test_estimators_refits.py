@@ -360,7 +360,8 @@ def test_the_size_of_weights_counts_rows_only_where_the_data_regularise(friedman
         fixed = {"alpha": 1e-2, "solver": solver}
         np.testing.assert_allclose(predict(10.0, **fixed), predict(0.1, **fixed), rtol=1e-6)
     # else a sum of ten times the rows is ten times the evidence, and a smaller one is relative
-    np.testing.assert_allclose(predict(0.1), predict(1.0), rtol=1e-9)
+    # points are kept in single precision: what rounds the other way moves its prediction
+    np.testing.assert_allclose(predict(0.1), predict(1.0), rtol=1e-7)
     assert np.abs(predict(10.0) - predict(1.0)).max() > 0.01
     labels = np.digitize(y, [11, 17])
     balanced = compute_class_weight("balanced", classes=np.arange(3), y=labels)

@@ -86,8 +86,10 @@ def test_predictions_do_not_depend_on_the_company_of_a_row(data, part):
     X, _ = data
     model = fitted(data, "gauss-newton", 1)
     rows = {"first rows": slice(10), "one row": slice(1), "every other row": slice(None, None, 2)}
+    # training rows lie a rounding of single precision from the points that are kept of them, and
+    # distances so small keep half of their digits
     np.testing.assert_allclose(
-        model.predict(X[rows[part]]), model.predict(X)[rows[part]], rtol=1e-10, atol=1e-10
+        model.predict(X[rows[part]]), model.predict(X)[rows[part]], rtol=1e-8, atol=1e-8
     )
 
 

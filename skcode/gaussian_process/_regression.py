@@ -48,6 +48,8 @@ from skcode.utils._typing import FloatArray, IntArray
 #: what is added to a diagonal, in units of rounding times the mean diagonal: what products of
 #: single precision lose
 _JITTER = 20
+#: share of the variance that is added to that of landmarks
+_FIRM = 1e-8
 #: rows of a block of features
 _BLOCK_ROWS = 2048
 
@@ -379,7 +381,10 @@ class _Shared:
     def __init__(self, kernel: Kernel, points: FloatArray):
         self.kernel, self.points = kernel, points
         self.root = np.sqrt(kernel.linear)
-        L, _ = _factor(lambda: kernel.laplace(points, points), np.zeros(len(points)))
+        # what landmarks do not explain leaves do: so a firm diagonal costs nothing, and keeps the
+        # coefficients small, whose rounding predictions show
+        firm = np.full(len(points), _FIRM * sum(kernel.amplitudes))
+        L, _ = _factor(lambda: kernel.laplace(points, points), firm)
         self.inverse = inverse_factor(L)
 
     @property
