@@ -15,7 +15,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 LAYERS = [
     {"utils"},
     {"fields"},
-    {"flow", "inputs", "readouts", "losses", "gaussian_process"},
+    {"flow", "inputs", "images", "readouts", "losses", "gaussian_process"},
     {"columns"},
     {"model"},
     {"objective"},
@@ -28,6 +28,7 @@ LAYERS = [
 #: what a package may see of the lower layers, where that is less than all
 NARROWED = {
     "inputs": {"utils"},
+    "images": {"utils"},
     "readouts": {"utils"},
     "columns": {"utils", "inputs"},
     "losses": {"utils"},

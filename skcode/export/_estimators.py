@@ -150,7 +150,9 @@ def _flow_nodes(member: FittedMember, graph: Graph, x: str) -> tuple[str, str]:
     """Initial and final states (N, m)."""
     model = member.model
     start = state = _input_nodes(model.input_map, graph, x)
-    for u in (member.controls / model.n_intervals).astype(model.dtype):
+    acts = model.fields.acts(model.n_intervals)
+    controls = member.controls if acts is None else np.where(acts, member.controls, 0)
+    for u in (controls / model.n_intervals).astype(model.dtype):
         stages: list[str] = []
         for row in model.tableau.a:
             point = _combined(graph, state, row, stages, model.dtype)

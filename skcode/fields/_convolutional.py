@@ -13,7 +13,8 @@ from scipy import sparse
 from skcode.fields._activations import ACTIVATIONS, Activation
 from skcode.fields._drawn import DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
-from skcode.fields._image import ImageLayout, check_image_shape
+from skcode.fields._image import ImageLayout
+from skcode.utils._images import check_image_shape
 from skcode.utils._sklearn import Interval, StrOptions, validate_parameters
 from skcode.utils._typing import FloatArray, IntArray, Traced
 
@@ -69,6 +70,7 @@ class ConvolutionalFields(FieldFamily):
     (3, 5, 128)
     """
 
+    of_images = True
     _parameter_constraints = {
         "image_shape": ["array-like"],
         "cell": [Interval(Integral, 1, None, closed="left")],
@@ -161,8 +163,6 @@ class DrawnConvolutional(DrawnFields):
     >>> type(fields).__name__, fields.A.shape, fields.B.shape
     ('DrawnConvolutional', (5, 73), (8, 5))
     """
-
-    of_images = True
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 
-from skcode.utils._typing import FloatArray, Traced, Velocities
+from skcode.utils._typing import BoolArray, FloatArray, Traced, Velocities
 
 #: what `DrawnFields.bind` makes of one row of controls; the kernel alone looks inside
 Bound = TypeVar("Bound")
@@ -170,6 +170,13 @@ class DrawnFields(ABC):
         """Standard deviations (d,) of the controls from which training starts."""
         return np.full(self.n_fields, 0.3 / np.sqrt(self.n_fields))
 
+    def acts(self, n_intervals: int) -> BoolArray | None:
+        """Where fields act, (M, d); None for everywhere.
+
+        Outside of its window of time a field is zero, and its control is no trained number.
+        """
+        return None
+
     @property
     def observation(self) -> sparse.csr_array | None:
         """Sparse matrix (q, m) of what a linear readout reads of the state; None for all of it."""
@@ -185,6 +192,10 @@ class DrawnFields(ABC):
 
         Whoever calls it hands the result on and does not look inside.
         """
+
+    def bind_interval(self, u: FloatArray, interval: int, n_intervals: int) -> object:
+        """`bind` for one of M intervals: fields that do not act there are zero."""
+        return self.bind(u)
 
     @abstractmethod
     def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> Kernel[Any, Any]:

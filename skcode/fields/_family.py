@@ -20,7 +20,7 @@ from skcode.fields._drawn import Batched, DrawnFields, Kernel
 from skcode.utils._doc_link import DocLinkMixin
 from skcode.utils._random import RandomSource, as_generator
 from skcode.utils._sklearn import validate_parameters
-from skcode.utils._typing import FloatArray, Traced, Velocities
+from skcode.utils._typing import BoolArray, FloatArray, Traced, Velocities
 
 
 class FieldFamily(DocLinkMixin, BaseEstimator, ABC):
@@ -250,6 +250,22 @@ class _DrawnComposite(DrawnFields):
 
     def bind(self, u: FloatArray) -> list[Any]:
         return [part.bind(u[s]) for part, s in zip(self.parts, self.slices, strict=True)]
+
+    def bind_interval(self, u: FloatArray, interval: int, n_intervals: int) -> list[Any]:
+        return [
+            part.bind_interval(u[s], interval, n_intervals)
+            for part, s in zip(self.parts, self.slices, strict=True)
+        ]
+
+    def acts(self, n_intervals: int) -> BoolArray | None:
+        windows = [part.acts(n_intervals) for part in self.parts]
+        if all(window is None for window in windows):
+            return None
+        # fields that are added act where one of them does
+        acts = np.zeros((n_intervals, self.n_fields), dtype=bool)
+        for window, s in zip(windows, self.slices, strict=True):
+            acts[:, s] |= True if window is None else window
+        return acts
 
     @classmethod
     def batched(cls, fields: Sequence[Self]) -> Batched | None:

@@ -13,7 +13,7 @@ from scipy import sparse
 from skcode.fields._activations import ACTIVATIONS, Activation
 from skcode.fields._drawn import DrawnFields, Kernel
 from skcode.fields._family import FieldFamily
-from skcode.fields._image import check_image_shape, position_grid, valid_patches, window_means
+from skcode.utils._images import check_image_shape, position_grid, valid_patches, window_means
 from skcode.utils._sklearn import Interval, StrOptions
 from skcode.utils._typing import FloatArray, IntArray, Traced
 
@@ -73,6 +73,7 @@ class FilterFields(FieldFamily):
     (3, 10, 84)
     """
 
+    of_images = True
     _parameter_constraints = {
         "image_shape": ["array-like"],
         "kernel_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -209,8 +210,6 @@ class DrawnFilters(DrawnFields):
     >>> type(fields).__name__, fields.A.shape, fields.n_channels
     ('DrawnFilters', (10, 10), 5)
     """
-
-    of_images = True
 
     def __init__(
         self,

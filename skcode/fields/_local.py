@@ -8,8 +8,8 @@ import numpy as np
 
 from skcode.fields._activations import ACTIVATIONS
 from skcode.fields._family import FieldFamily
-from skcode.fields._image import check_image_shape
 from skcode.fields._neural import DrawnNeural
+from skcode.utils._images import check_image_shape
 from skcode.utils._sklearn import Interval, StrOptions
 from skcode.utils._typing import FloatArray
 

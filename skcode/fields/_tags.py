@@ -25,6 +25,7 @@ from skcode.fields._linear import (
     LinearFields,
 )
 from skcode.fields._local import LocalFields
+from skcode.fields._mixing import DrawnMixing, MixingFields
 from skcode.fields._neural import DrawnNeural, NeuralFields
 from skcode.fields._polynomial import (
     DrawnPolynomial,
@@ -45,6 +46,7 @@ TAGS: dict[str, type] = {
     "skcode/fields/functions": FunctionFields,
     "skcode/fields/filters": FilterFields,
     "skcode/fields/convolutional": ConvolutionalFields,
+    "skcode/fields/mixing": MixingFields,
     "skcode/fields/local": LocalFields,
     "skcode/fields/sum": SumFields,
     "skcode/fields/stack": StackFields,
@@ -55,6 +57,7 @@ TAGS: dict[str, type] = {
     "skcode/drawn/functions": DrawnFunctions,
     "skcode/drawn/filters": DrawnFilters,
     "skcode/drawn/convolutional": DrawnConvolutional,
+    "skcode/drawn/mixing": DrawnMixing,
     "skcode/drawn/sum": DrawnSum,
     "skcode/drawn/stack": DrawnStack,
     "skcode/drawn/monomials": Monomials,

@@ -59,8 +59,11 @@ class BatchedFlows:
         if bind is None:
             return None
         steps = [(u / len(u)).astype(dtype) for u in controls]
-        rows = zip(*steps, strict=True)
-        bounds = [[f.bind(u) for f, u in zip(fields, row, strict=True)] for row in rows]
+        M = len(steps[0])
+        bounds = [
+            [f.bind_interval(u[t], t, M) for f, u in zip(fields, steps, strict=True)]
+            for t in range(M)
+        ]
         return cls([bind(bound) for bound in bounds], tableau, len(fields))
 
     def __call__(self, x0: FloatArray) -> FloatArray:

@@ -167,8 +167,12 @@ class Sweep:
         key = (controls.dtype, controls.tobytes())
         if key != self._key:
             scaled = (controls / self.n_total_steps).astype(self.dtype)
-            self._bound = [self.fields.bind(u) for u in scaled]
+            self._bound = self._bind_rows(scaled)
             self._key = key
+
+    def _bind_rows(self, controls: FloatArray) -> list[Any]:
+        M = self.n_intervals
+        return [self.fields.bind_interval(u, t, M) for t, u in enumerate(controls)]
 
     def _new_record(self) -> _Record:
         return _Record(self.kernel, self.tableau.n_stages, self.shape, self.dtype)
@@ -315,7 +319,7 @@ class Sweep:
     def tangent(self, du: FloatArray, dx: FloatArray) -> FloatArray:
         """Push (du (M, d), dX_0 (m, n)) forward along the last `forward`: returns dX_1 (m, n)."""
         h = 1.0 / self.n_total_steps
-        bound_du = [self.fields.bind((h * row).astype(self.dtype)) for row in du]
+        bound_du = self._bind_rows((h * du).astype(self.dtype))
         dx = np.array(dx, dtype=self.dtype)
         dk = np.empty_like(self._stages)
         # later stages may share an array: each is used up before the next one begins

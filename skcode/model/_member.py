@@ -118,9 +118,8 @@ class FittedMember:
     @property
     def n_parameters(self) -> int:
         """Trained numbers: the controls, and those of the readout or of the head."""
-        if self.head is None:
-            return self.model.n_parameters
-        return self.controls.size + self.head.n_parameters
+        readout = self.model.readout if self.head is None else self.head
+        return self.model.n_acting_controls + readout.n_parameters
 
     @property
     def has_variance(self) -> bool:

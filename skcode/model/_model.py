@@ -91,8 +91,14 @@ class Model:
 
     @property
     def n_controls(self) -> int:
-        """Number M d of trained controls."""
+        """Number M d of controls."""
         return self.n_intervals * self.fields.n_fields
+
+    @property
+    def n_acting_controls(self) -> int:
+        """Number of controls of fields that act: these are trained."""
+        acts = self.fields.acts(self.n_intervals)
+        return self.n_controls if acts is None else int(acts.sum())
 
     @property
     def n_parameters(self) -> int:

@@ -82,5 +82,8 @@ def _draw_member(
 def _initial_theta(model: Model, constant: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Independent normal controls, scaled by family, and the best constant prediction."""
     shape = (model.n_intervals, model.fields.n_fields)
-    controls = (rng.standard_normal(shape) * model.fields.start_scale).ravel()
-    return np.concatenate([controls, model.readout.initial(constant)])
+    controls = rng.standard_normal(shape) * model.fields.start_scale
+    acts = model.fields.acts(model.n_intervals)
+    if acts is not None:
+        controls[~acts] = 0
+    return np.concatenate([controls.ravel(), model.readout.initial(constant)])
