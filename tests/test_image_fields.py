@@ -10,7 +10,14 @@ from helpers import combined, draw, naive_flow
 from scipy.signal import correlate2d
 
 from skcode import ControlledODEClassifier
-from skcode.fields import ConvolutionalFields, FilterFields, LocalFields, NeuralFields, homogeneous
+from skcode.fields import (
+    ConvolutionalFields,
+    FilterFields,
+    LocalFields,
+    MixingFields,
+    NeuralFields,
+    homogeneous,
+)
 from skcode.flow import flow
 from skcode.solvers import Adam
 
@@ -26,6 +33,9 @@ FAMILIES = {
     "filters": (FilterFields(SHAPE, kernel_size=3, pooling=2), 60 + 4 * 3),
     "filters of two sizes": (FilterFields(SHAPE, (2, 4), pooling=2, activation="sin"), 60 + 4 * 2),
     "filters with a stride": (FilterFields(SHAPE, 2, stride=2, pooling=1, activation="tanh"), 61),
+    "mixing": (MixingFields(SHAPE, 3, n_filters=2, pooling=2), 60 + 3 * 30),
+    "mixing, kept derivative": (MixingFields(SHAPE, 2, 1, activation="gelu"), 60 + 2 * 30),
+    "mixing single pixels": (MixingFields((3, 4, 5), 2, 3, 1, "tanh"), 60 + 2 * 12),
     "stack": (FilterFields(SHAPE, 3, pooling=2) | NeuralFields(rank=1), 60 + 4 * 3),
 }
 every_family = pytest.mark.parametrize("name", FAMILIES)
@@ -83,8 +93,10 @@ def test_a_flow_of_images_is_the_naive_loop(name):
     fields, x, u, p, _, du = problem(name)
     controls = 0.3 * np.stack([u, du, u])
 
+    acts = fields.acts(3)
+
     def loop(controls):
-        return naive_flow(fields, x, controls)
+        return naive_flow(fields, x, controls if acts is None else controls * acts)
 
     np.testing.assert_allclose(flow(fields, x, controls), loop(controls), atol=1e-10)
     by_flow = make_vjp(lambda controls: flow(fields, x, controls))(controls)[0](p)
@@ -159,6 +171,57 @@ def test_the_readout_reads_what_the_fields_observe():
     np.testing.assert_allclose(fields.observation @ x, means)
 
 
+def test_mixing_writes_scaled_colours_filtered_channels_and_constants():
+    rng = np.random.default_rng(0)
+    reference = rng.standard_normal((50, N_INPUTS)) * 3 + 1
+    family = MixingFields(SHAPE, n_channels=3, n_filters=2, bias_scale=1.0)
+    fields = draw(family, family.n_states(), None, n_inputs=N_INPUTS, reference=reference)
+    x = rng.standard_normal((1, family.n_states()))
+    pixels, hidden = x[0, :60].reshape(SHAPE), x[0, 60:].reshape(3, 5, 6)
+    written = dict(zip(fields.labels, fields.value(x)[0], strict=True))
+    assert not any(v[:60].any() for v in written.values())
+
+    def channels(label):
+        return written[label][60:].reshape(3, 5, 6)
+
+    seen = reference.reshape(-1, 2)[:, 1]
+    colour = np.zeros((3, 5, 6))
+    colour[2] = (pixels[..., 1] - seen.mean()) / seen.std()
+    np.testing.assert_allclose(channels("colour[2, 1]"), colour, atol=1e-12)
+    # response 3 is the second filter of channel 1
+    kernel, bias = fields.A[1, 1, :-1].reshape(3, 3), fields.A[1, 1, -1]
+    response = np.zeros((3, 5, 6))
+    response[0] = np.maximum(correlate2d(hidden[1], kernel, mode="same") + bias, 0)
+    np.testing.assert_allclose(channels("filter[0, 3]"), response, atol=1e-12)
+    constant = np.zeros((3, 5, 6))
+    constant[1] = 1
+    np.testing.assert_array_equal(channels("constant[1]"), constant)
+
+
+def test_a_colour_that_never_changes_stays_small():
+    reference = np.random.default_rng(0).standard_normal((50, 5, 6, 2))
+    reference[..., 1] = 7.0
+    family = MixingFields(SHAPE, n_channels=1)
+    fields = draw(family, family.n_states(), None, n_inputs=60, reference=reference.reshape(50, 60))
+    assert fields.gain[1] == 1
+    assert fields.mean[1] == 7
+
+
+@pytest.mark.parametrize("composite", [False, True])
+def test_controls_outside_of_their_window_change_nothing(composite):
+    family = MixingFields((3, 4, 5), 2, 3, pooling=1)
+    family = family | NeuralFields(rank=1) if composite else family
+    fields = draw(family, 84, 4, n_inputs=N_INPUTS)
+    acts = fields.acts(3)
+    assert acts.sum() == 2 * 5 + 2 * (2 * 6) + 3 * 2 + (3 * 4 if composite else 0)
+    rng = np.random.default_rng(0)
+    x, u = rng.standard_normal((4, 84)), rng.standard_normal((3, fields.n_fields))
+    ends, pull = make_vjp(lambda u: flow(fields, x, u, "heun"))(u)[::-1]
+    np.testing.assert_array_equal(ends, flow(fields, x, u * acts, "heun"))
+    gradient = pull(rng.standard_normal(ends.shape))
+    np.testing.assert_array_equal(gradient == 0, ~acts)
+
+
 @pytest.mark.parametrize(
     ("family", "m", "message"),
     [
@@ -170,6 +233,14 @@ def test_the_readout_reads_what_the_fields_observe():
         (ConvolutionalFields((5, 6), cell=2), 31, "multiple of the 9 cells"),
         (ConvolutionalFields((5, 6), kernel_size=2), 34, "kernel_size=2 must be odd"),
         (ConvolutionalFields((5, 6), cell=2, pooling=1), 30, "pooling needs hidden channels"),
+        (
+            MixingFields((5, 6), 2),
+            91,
+            "n_states=91 must be 90, the 30 pixels and 2 channels of 5 x 6",
+        ),
+        (MixingFields((5, 6), 2, kernel_size=4), 90, "kernel_size=4 must be odd"),
+        (MixingFields((5, 6), 2, pooling=6), 90, "pooling=6 must be at most 5"),
+        (MixingFields((5, 5), 2), 90, "image_shape=.* must be"),
     ],
 )
 def test_wrong_parameters_are_named(family, m, message):
@@ -215,6 +286,22 @@ def test_trained_controls_of_convolutional_fields_see_stripes(stripes):
     trained = classifier(family, **options).fit(X[:400], y[:400])
     assert trained.loss_ < 0.7 * frozen.loss_
     assert trained.score(X[400:], y[400:]) > 0.9
+
+
+def test_trained_mixing_sees_stripes_that_frozen_mixing_misses(stripes):
+    X, y = stripes
+    family = MixingFields((8, 8), n_channels=2, n_filters=2, pooling=1)
+    options = {"n_states": family.n_states(), "n_intervals": 2, "max_iter": 15}
+    frozen = classifier(family, train_controls=False, **options)
+    trained = classifier(family, **options)
+    for model in (frozen, trained):
+        model.set_params(solver="gauss-newton").fit(X[:400], y[:400])
+    assert trained.score(X[400:], y[400:]) > max(0.9, frozen.score(X[400:], y[400:]) + 0.1)
+    # colours in the first interval, four filters of two channels in the second, constants in both
+    assert trained.n_parameters_ == 2 * 1 + 2 * 4 + 2 * 2 + (2 + 1)
+    acts = trained.ensemble_.members[0].model.fields.acts(2)
+    np.testing.assert_array_equal(trained.controls_[~acts], 0)
+    assert np.all(trained.controls_[acts] != 0)
 
 
 def test_training_on_mapped_bytes_never_copies_them(stripes, tmp_path, monkeypatch):

@@ -36,6 +36,7 @@ from skcode.fields import (
     FunctionFields,
     LinearFields,
     LocalFields,
+    MixingFields,
     NeuralFields,
 )
 from skcode.flow import TABLEAUS
@@ -392,6 +393,8 @@ IMAGES = {
     "convolutions": ConvolutionalFields((8, 8), cell=2),
     "convolutions beyond the edge": ConvolutionalFields((8, 8), cell=3, activation="gelu"),
     "local": LocalFields((8, 8), patch_size=(2, 3)),
+    "mixing": MixingFields((4, 4, 4), n_channels=3, n_filters=2, pooling=2),
+    "mixing, tanh": MixingFields((8, 8), 2, 1, 5, "tanh", pooling=None),
     "stack": LocalFields((8, 8), patch_size=(2, 3))
     | FilterFields((8, 8), kernel_size=3, pooling=2),
 }
@@ -404,7 +407,13 @@ def test_onnx_for_fields_of_images(name, integrator):
     X, y = X[:200].astype(np.float32), y[:200]
     family = IMAGES[name]
     # multiples of the windows and of the cells
-    n_states = 64 + {"convolutions beyond the edge": 2 * 9, "convolutions": 2 * 16}.get(name, 3 * 4)
+    others = {
+        "convolutions beyond the edge": 2 * 9,
+        "convolutions": 2 * 16,
+        "mixing": 3 * 16,
+        "mixing, tanh": 2 * 64,
+    }
+    n_states = 64 + others.get(name, 3 * 4)
     options = {"vector_fields": family, "n_states": n_states, "integrator": integrator}
     model = classifier(**options, scaling="common", n_intervals=2, solver="lbfgs", max_iter=5)
     assert_onnx_agrees(model.fit(X, y), X)

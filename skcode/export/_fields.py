@@ -17,6 +17,7 @@ from skcode.fields import (
     DrawnFields,
     DrawnFilters,
     DrawnFunctions,
+    DrawnMixing,
     DrawnNeural,
     DrawnPolynomial,
     DrawnStack,
@@ -155,6 +156,40 @@ def _(fields: DrawnFilters, graph: Graph, x: str, u: FloatArray) -> str:
     pooled = graph.affine(summed, fields.means.T.astype(u.dtype), shift)
     flat = graph.add("Reshape", pooled, graph.constant([-1, shift.size]))
     return graph.add("Pad", flat, graph.constant([0, fields.n_inputs, 0, 0]))
+
+
+@field_nodes.register
+def _(fields: DrawnMixing, graph: Graph, x: str, u: FloatArray) -> str:
+    (h, w), k, p, dtype = fields.layout.grid, fields.kernel_size, fields.layout.n_inputs, u.dtype
+    bound = fields.bind(u)
+    # None stands for an interval in which fields do not act, which `bind` does not know of
+    assert bound.by_colour is not None
+    assert bound.by_response is not None
+    pixels, hidden = (
+        graph.add("Gather", x, graph.constant(part), axis=1)
+        for part in (np.arange(p), np.arange(p, fields.n_states))
+    )
+    flat = graph.constant([-1, fields.n_states - p])
+    terms = []
+    # where fields do not act their controls are zero, and they need no nodes
+    if bound.by_colour.any():
+        pixels = graph.add("Reshape", pixels, graph.constant([-1, h * w, fields.n_colours]))
+        by_place = graph.affine(pixels, bound.by_colour.T.astype(dtype))
+        by_channel = graph.add("Transpose", by_place, perm=[0, 2, 1])
+        terms.append(graph.add("Reshape", by_channel, flat))
+    if bound.by_response.any() or not terms:
+        hidden = graph.add("Reshape", hidden, graph.constant([-1, fields.n_channels, h, w]))
+        filters = graph.constant(fields.A[..., :-1].reshape(-1, 1, k, k).astype(dtype))
+        biases = graph.constant(fields.A[..., -1].ravel().astype(dtype))
+        pads = [k // 2] * 4
+        z = graph.add("Conv", hidden, filters, biases, group=fields.n_channels, pads=pads)
+        responses = activation_nodes(fields.activation, graph, z, dtype)
+        shape = graph.constant([-1, fields.n_responses, h * w])
+        responses = graph.add("Reshape", responses, shape)
+        mixed = graph.add("MatMul", graph.constant(bound.by_response.astype(dtype)), responses)
+        terms.append(graph.add("Reshape", mixed, flat))
+    terms.append(graph.constant(np.repeat(bound.constants, h * w)[None].astype(dtype)))
+    return graph.add("Pad", graph.total(terms), graph.constant([0, p, 0, 0]))
 
 
 def _filtered(graph: Graph, filters: FloatArray, patches: str) -> str:

@@ -151,7 +151,8 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         rows = np.sort(rng.choice(n, min(n, _REFERENCE_IMAGES), replace=False))
         reference = images[rows].astype(np.float64)
         self.padding_ = float(reference.mean())
-        deviation = max(float(reference.std()), np.finfo(np.float64).tiny)
+        # images that never change have no scale: one does for them
+        deviation = float(reference.std()) or 1.0
         patches = self._some_patches((reference - self.padding_) / deviation, shape, rng)
         A = self._whitened_differences(patches, rng)
         spread = np.sqrt(np.mean((patches @ A.T) ** 2, axis=0))
@@ -232,7 +233,7 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _whitened_differences(self, patches: FloatArray, rng: np.random.RandomState) -> FloatArray:
         """Filters (S, k k c)."""
         covariance = np.cov(patches.T).reshape(patches.shape[1], -1)
-        level = max(float(np.trace(covariance)) / len(covariance), np.finfo(np.float64).tiny)
+        level = float(np.trace(covariance)) / len(covariance) or 1.0
         covariance[np.diag_indices_from(covariance)] += self.regularization * level
         telling = patches[patches.std(axis=1) > _FLAT]
         telling = telling if len(telling) > 1 else patches

@@ -1,0 +1,144 @@
+"""Filters of whitened patches: against loops over places, and as part of a pipeline."""
+
+import numpy as np
+import pytest
+from scipy.signal import correlate2d
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.pipeline import make_pipeline
+
+from skcode import ControlledODEClassifier
+from skcode.fields import MixingFields
+from skcode.images import PatchFilters
+from skcode.solvers import Adam
+
+SHAPE = (6, 7, 2)
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Smooth images of two colours, as bytes."""
+    rng = np.random.default_rng(0)
+    rough = rng.standard_normal((60, *SHAPE)).cumsum(axis=1).cumsum(axis=2)
+    low, high = rough.min(), rough.max()
+    return ((rough - low) / (high - low) * 200).astype(np.uint8).reshape(60, -1)
+
+
+def filters(**options):
+    defaults = {"n_filters": 5, "kernel_size": 3, "pooling": 2, "random_state": 0}
+    return PatchFilters(SHAPE, **defaults | options)
+
+
+def test_a_response_is_a_pooled_correlation_in_bytes(images):
+    model = filters().fit(images)
+    out = model.transform(images).reshape(-1, *model.image_shape_)
+    assert out.dtype == np.uint8
+    padded = np.pad(
+        images.reshape(-1, *SHAPE).astype(float),
+        [(0, 0), (1, 1), (1, 1), (0, 0)],
+        constant_values=model.padding_,
+    )
+    # six rows in two windows, seven columns in two that share one
+    windows = [[slice(0, 3), slice(3, 6)], [slice(0, 4), slice(3, 7)]]
+    for j, row in enumerate(model.filters_):
+        kernel = row[:-1].reshape(3, 3, 2)
+        for image, colours in zip(padded[:5], out[:5, ..., j], strict=True):
+            z = sum(correlate2d(image[..., c], kernel[..., c], mode="valid") for c in (0, 1))
+            z = np.maximum(z + row[-1], 0)
+            pooled = np.array([[z[r, c].mean() for c in windows[1]] for r in windows[0]])
+            expected = np.minimum(pooled * model.gain_[j], 255)
+            np.testing.assert_allclose(colours, expected, atol=0.51)
+
+
+def test_the_largest_response_of_each_filter_is_the_largest_byte(images):
+    model = filters().fit(images)
+    out = model.transform(images).reshape(-1, 5)
+    np.testing.assert_array_equal(out.max(axis=0), 255)
+    brighter = np.clip(images.astype(float) * 3, 0, 600)
+    assert model.transform(brighter).max() == 255
+
+
+def test_responses_have_unit_variance_and_random_biases(images):
+    model = filters(n_filters=40, bias_scale=0.0).fit(images)
+    # bias zero: the mean pixel gives no response
+    flat = np.full((1, images.shape[1]), model.padding_)
+    assert model.transform(flat).max() == 0
+    patches = np.lib.stride_tricks.sliding_window_view(
+        images.reshape(-1, *SHAPE) - model.padding_, (3, 3), axis=(1, 2)
+    )
+    patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 18)
+    second_moments = np.mean((patches @ model.filters_[:, :-1].T) ** 2, axis=0)
+    np.testing.assert_allclose(second_moments, 1, rtol=0.1)
+
+
+def test_units_of_pixels_change_nothing(images):
+    bytes = filters().fit_transform(images)
+    floats = filters().fit_transform(images.astype(np.float32) / 255)
+    # a response may be rounded the other way
+    assert np.abs(bytes.astype(int) - floats).max() <= 1
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_rows_do_not_see_one_another(images, n_jobs):
+    model = filters(n_jobs=n_jobs).fit(images)
+    one_by_one = np.vstack([model.transform(row[None]) for row in images])
+    np.testing.assert_array_equal(model.transform(images), one_by_one)
+
+
+def test_images_that_never_change_give_zeros():
+    X = np.full((4, 84), 7.0)
+    out = filters(bias_scale=0.0).fit_transform(X)
+    np.testing.assert_array_equal(out, 0)
+
+
+def test_it_is_a_transformer(images):
+    model = filters()
+    assert clone(model).get_params() == model.get_params()
+    names = model.fit(images).get_feature_names_out()
+    assert names[0] == "patchfilters0"
+    assert len(names) == model.transform(images).shape[1] == 20
+    assert model.n_features_in_ == 84
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kernel_size": 2}, "kernel_size=2 must be odd"),
+        ({"kernel_size": 7}, "kernel_size=7 and pooling=2 must be at most 6"),
+        ({"pooling": 7}, "pooling=7 must be at most 6"),
+        ({"n_filters": 0}, "n_filters"),
+        ({"image_shape": (5, 5)}, "image_shape=.* must be"),
+    ],
+)
+def test_wrong_parameters_are_named(images, options, message):
+    with pytest.raises(ValueError, match=message):
+        filters().set_params(**options).fit(images)
+
+
+def test_bad_images_are_errors(images):
+    with pytest.raises(ValueError, match="NaN"):
+        filters().fit(np.where(images == images[0, 0], np.nan, images))
+    with pytest.raises(ValueError, match="expecting 84 features"):
+        filters().fit(images).transform(images[:, :10])
+
+
+def test_few_trained_numbers_read_digits():
+    X, y = load_digits(return_X_y=True)
+    family = MixingFields((4, 4, 12), n_channels=6, n_filters=2, pooling=2)
+    model = make_pipeline(
+        PatchFilters((8, 8), n_filters=12, kernel_size=3, pooling=4, random_state=0),
+        ControlledODEClassifier(
+            family,
+            n_states=family.n_states(),
+            n_intervals=2,
+            n_members=1,
+            scaling="common",
+            solver=Adam("cosine", learning_rate_init=0.05, batch_size=50, start_readout=True),
+            max_iter=6,
+            tol=0.0,
+            random_state=0,
+        ),
+    )
+    model.fit(X[:1200], y[:1200])
+    assert model[-1].n_parameters_ == 6 * 12 + 6 * 12 + 2 * 6 + 10 * (6 * 4 + 1)
+    assert model.score(X[1200:], y[1200:]) > 0.9
