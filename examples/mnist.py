@@ -1,19 +1,23 @@
-"""Images with a fraction of the parameters: frozen random filters, trained controls and readout.
+"""Images with a fraction of the parameters: frozen filters, trained controls, a small readout.
 
 Without arguments this learns the 8 x 8 digits that come with scikit-learn, in a few seconds. The
-full MNIST, or any other set of images, comes from a file or from OpenML.
+full MNIST, or any other set of images, comes from a file or from OpenML. With --curve the accuracy
+is measured over the number of trained numbers, beside the same model with frozen controls and
+rivals; results are kept in a file, and what is in it is not run again.
 
     python examples/mnist.py
-    python examples/mnist.py --data mnist.npz --parameters 35000
-    python examples/mnist.py --openml mnist_784 --parameters 35000 --compare --reference
+    python examples/mnist.py --data mnist.npz --parameters 30000
+    python examples/mnist.py --openml mnist_784 --curve --results curve.csv --figure curve.png
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import resource
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +28,18 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skcode import ControlledODEClassifier
-from skcode.fields import FilterFields, LocalFields, NeuralFields
+from skcode.fields import FilterFields, MixingFields
+from skcode.images import PatchFilters
 from skcode.solvers import Adam
+
+#: most trained numbers of the models of a curve
+BUDGETS = (1000, 3000, 10_000, 30_000, 100_000)
+#: numbers of a model from which on they are spent on further members
+MEMBER = 30_000
 
 
 class Images(NamedTuple):
@@ -49,13 +59,13 @@ def main() -> None:
         f"{len(images.X):,} images of shape {images.shape} to learn from, "
         f"{len(images.X_test):,} to test on"
     )
-    model = filter_model(images, args.parameters, args.passes, args.seed, args.n_jobs, args.verbose)
-    measure("filters, trained controls", model, images, args.validation)
+    if args.curve:
+        curve(images, args)
+        return
+    model = mixing_model(images, args.parameters, args.passes, args.seed, args.n_jobs, args.verbose)
+    measure("mixed filters, trained controls", model, images)
     print("rows: true classes, columns: predicted")
     print(confusion_matrix(images.y_test, model.predict(images.X_test)))
-    if args.lecture:
-        for name, network in lecture_models(images, args.passes, args.seed, args.n_jobs).items():
-            measure(name, network, images)
     if args.compare:
         for name, rival in rivals(images, args.parameters, args.seed).items():
             measure(name, rival, images)
@@ -66,7 +76,7 @@ def main() -> None:
             images,
         )
     if args.figure:
-        draw(model, images, args.figure)
+        draw_flow(model, images, args.figure)
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -78,15 +88,19 @@ def parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--test", type=int, default=10_000, help="the last rows are for testing")
     parser.add_argument("--rows", type=int, help="learn from the first rows only")
     parser.add_argument("--parameters", type=int, default=1000, help="most numbers to train")
-    parser.add_argument("--passes", type=int, default=8, help="passes over the data")
-    parser.add_argument("--validation", type=int, default=0, help="rows to watch the training by")
-    parser.add_argument("--lecture", action="store_true", help="seven full-rank fields as well")
+    parser.add_argument("--passes", type=int, help="passes over the data; 8, more for few images")
+    parser.add_argument("--curve", action="store_true", help="all budgets, frozen and rivals")
+    parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS, help="of the curve")
+    parser.add_argument("--learners", nargs="+", help="rows of the curve, by how they begin")
+    parser.add_argument("--results", type=Path, help="file in which a curve is kept, and resumed")
     parser.add_argument("--compare", action="store_true", help="rivals of the same trained size")
     parser.add_argument("--reference", action="store_true", help="the standard trained network")
     parser.add_argument("--n-jobs", type=int, help="workers, as in joblib")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true")
-    parser.add_argument("--figure", type=Path, help="where to draw images in the flow")
+    parser.add_argument(
+        "--figure", type=Path, help="where to draw images in the flow, or the curve"
+    )
     return parser
 
 
@@ -117,10 +131,76 @@ def load(args: argparse.Namespace) -> Images:
 # -- models --------------------------------------------------------------------------------------
 
 
+def passes_over(images: Images, n_passes: int | None) -> int:
+    """Passes over the data: 8 of many images, and 2,000 minibatches of few."""
+    return n_passes or max(8, 200_000 // len(images.X))
+
+
+def mixing_model(
+    images: Images,
+    n_parameters: int,
+    n_passes: int | None = None,
+    seed: int = 0,
+    n_jobs: int | None = None,
+    verbose: bool = False,
+    train_controls: bool = True,
+) -> Pipeline:
+    """Frozen filters of the pixels, mixed by controls in three intervals.
+
+    As many channels as the number of trained numbers allows. With frozen controls these are the
+    weights of the readout alone, and there are more channels.
+    """
+    n_classes = len(np.unique(images.y))
+    n_members = max(n_parameters // MEMBER, 1) if train_controls else 1
+    side = images.shape[0]
+    grid = 7 if side >= 21 else side // 2
+    # half as many colours where channels are few
+    n_colours = 64 if n_parameters < 20_000 else 128
+
+    def family(n_channels: int) -> MixingFields:
+        # frozen channels are many, and one filter of each has the same cost
+        n_filters = 4 if train_controls else 1
+        return MixingFields((grid, grid, n_colours), n_channels, n_filters, pooling=min(3, grid))
+
+    def n_trained(n_channels: int) -> int:
+        fields = family(n_channels)
+        readout = n_classes * (n_channels * fields.pooling**2 + 1)
+        mixing = n_channels * (n_colours + 2 * n_channels * fields.n_filters + 3)
+        return readout + (mixing if train_controls else 0)
+
+    n_channels = 1
+    while n_trained(n_channels + 1) * n_members <= n_parameters:
+        n_channels += 1
+    if n_trained(n_channels) > n_parameters:
+        raise SystemExit(f"--parameters must be at least {n_trained(1)}")
+    mixing = family(n_channels)
+    solver = Adam("cosine", learning_rate_init=0.03, beta_2=0.99, batch_size=100)
+    classifier = ControlledODEClassifier(
+        mixing,
+        n_intervals=3,
+        n_states=mixing.n_states(),
+        n_members=n_members,
+        scaling="common",
+        solver=solver,
+        alpha=1e-5,
+        max_iter=passes_over(images, n_passes),
+        tol=0.0,
+        train_controls=train_controls,
+        n_jobs=n_jobs,
+        random_state=seed,
+        verbose=verbose,
+    )
+    kernel_size = 5 if side >= 21 else 3
+    filters = PatchFilters(
+        images.shape, n_colours, kernel_size, grid, n_jobs=n_jobs, random_state=seed
+    )
+    return make_pipeline(filters, classifier)
+
+
 def filter_model(
     images: Images,
     n_parameters: int,
-    n_passes: int = 8,
+    n_passes: int | None = None,
     seed: int = 0,
     n_jobs: int | None = None,
     verbose: bool = False,
@@ -153,61 +233,13 @@ def filter_model(
             start_readout=True,
         ),
         alpha=1e-5,
-        max_iter=n_passes,
+        max_iter=passes_over(images, n_passes),
         tol=0.0,
         train_controls=train_controls,
         n_jobs=n_jobs,
         random_state=seed,
         verbose=verbose,
     )
-
-
-def lecture_model(
-    images: Images,
-    family: Any,
-    n_intervals: int,
-    n_passes: int,
-    seed: int,
-    n_jobs: int | None,
-    train_controls: bool = True,
-    n_fields: int = 7,
-) -> ControlledODEClassifier:
-    """Full-rank fields on the pixels themselves, and a linear readout of all of them."""
-    return ControlledODEClassifier(
-        family,
-        n_fields=n_fields,
-        n_intervals=n_intervals,
-        n_members=1,
-        scaling="common",
-        solver=Adam("cosine", learning_rate_init=0.01, batch_size=128, start_readout=True),
-        alpha=1e-5,
-        max_iter=n_passes,
-        tol=0.0,
-        train_controls=train_controls,
-        n_jobs=n_jobs,
-        random_state=seed,
-    )
-
-
-def lecture_models(
-    images: Images, n_passes: int, seed: int, n_jobs: int | None
-) -> dict[str, ControlledODEClassifier]:
-    """The lecture's network: d = 7 and full rank; frozen and trained, dense and local."""
-    side = images.shape[0]
-    families = {
-        "tanh": NeuralFields("tanh", rank=None),
-        "polynomial": NeuralFields("polynomial", rank=None, scale=0.5),
-        "local relu": LocalFields(
-            images.shape, (max(2, side // 9), max(3, side * 3 // 7)), "relu", rank=None
-        ),
-    }
-    return {
-        f"d=7, M=3, {name}, {'trained' if trained else 'frozen'} controls": lecture_model(
-            images, family, 3, n_passes, seed, n_jobs, trained
-        )
-        for name, family in families.items()
-        for trained in (False, True)
-    }
 
 
 def rivals(images: Images, n_parameters: int, seed: int) -> dict[str, Any]:
@@ -220,10 +252,10 @@ def rivals(images: Images, n_parameters: int, seed: int) -> dict[str, Any]:
         "logistic regression": make_pipeline(
             unit_scaler(images), LogisticRegression(C=0.1, max_iter=100)
         ),
-        f"{n_features} random features, ridge": make_pipeline(
+        "random features, ridge": make_pipeline(
             unit_scaler(images), features, RidgeClassifier(1.0)
         ),
-        f"network of {width} neurons": network(images, (width,), seed),
+        "network of one hidden layer": network(images, (width,), seed),
     }
 
 
@@ -256,99 +288,217 @@ def network(images: Images, hidden: tuple[int, ...], seed: int) -> Any:
     return make_pipeline(unit_scaler(images), mlp)
 
 
-def n_trained(model: Any) -> int:
-    """Trained numbers of a fitted model."""
-    if hasattr(model, "n_parameters_"):
-        return model.n_parameters_
-    last = model[-1]
-    if hasattr(last, "coefs_"):
-        return sum(a.size for a in [*last.coefs_, *last.intercepts_])
-    return last.coef_.size + last.intercept_.size
-
-
 # -- measurement ---------------------------------------------------------------------------------
 
 
-def measure(name: str, model: Any, images: Images, n_validation: int = 0) -> float:
-    """Fit, test and print a line; returns the accuracy on the test images."""
-    X, y, options = images.X, images.y, {}
-    if n_validation:
-        X, y = X[:-n_validation], y[:-n_validation]
-        options = {"X_val": images.X[-n_validation:], "y_val": images.y[-n_validation:]}
+class Measured(NamedTuple):
+    """One learner of one budget on the images of a run."""
+
+    learner: str
+    budget: int
+    accuracy: float
+    n_trained: int
+    n_controls: int
+    seconds: float
+    cpu_seconds: float
+
+
+def measure(name: str, model: Any, images: Images, budget: int = 0) -> Measured:
+    """Fit, test and print a line."""
     start, cpu = time.perf_counter(), time.process_time()
     with warnings.catch_warnings():
         # the number of passes of a network is a budget
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(X, y, **options)
+        model.fit(images.X, images.y)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     accuracy = model.score(images.X_test, images.y_test)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    split = ""
-    if hasattr(model, "controls_"):
-        n_controls = model.controls_.size
-        split = f" ({n_controls:,} controls + {model.n_parameters_ - n_controls:,} readout)"
+    total, n_controls = n_trained(model)
+    split = f" ({n_controls:,} controls + {total - n_controls:,} readout)" if n_controls else ""
     print(
-        f"{name:42s} accuracy {accuracy:.2%}, {n_trained(model):,} trained numbers{split}, "
+        f"{name:42s} accuracy {accuracy:.2%}, {total:,} trained numbers{split}, "
         f"{seconds:.0f} s ({cpu:.0f} s of CPU), peak memory of the process {peak:.2f} GiB",
         flush=True,
     )
-    return accuracy
+    return Measured(name, budget, accuracy, total, n_controls, seconds, cpu)
+
+
+def n_trained(model: Any) -> tuple[int, int]:
+    """Trained numbers of a fitted model, and how many of them are controls."""
+    last = model[-1] if isinstance(model, Pipeline) else model
+    if isinstance(last, ControlledODEClassifier):
+        if last.train_controls:
+            controls = sum(m.model.n_acting_controls for m in last.ensemble_.members)
+            return last.n_parameters_, controls
+        return sum(m.parameters.size for m in last.ensemble_.members), 0
+    if hasattr(last, "coefs_"):
+        return sum(a.size for a in [*last.coefs_, *last.intercepts_]), 0
+    return last.coef_.size + last.intercept_.size, 0
+
+
+def curve(images: Images, args: argparse.Namespace) -> None:
+    """One line for each budget and learner, and a figure of them."""
+    measured = read_results(args.results)
+    for budget in args.budgets:
+        print(f"-- at most {budget:,} trained numbers")
+        for name, make in learners(images, budget, args).items():
+            if args.learners and not name.startswith(tuple(args.learners)):
+                continue
+            if any(m.learner == name and m.budget == budget for m in measured):
+                continue
+            measured.append(measure(name, make(), images, budget))
+            if args.results:
+                write_results(measured, args.results)
+    print_curve(measured)
+    if args.figure:
+        draw_curve(measured, args.figure)
+
+
+def learners(images: Images, budget: int, args: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+    """What a curve compares at a budget, each made when it is needed."""
+    options = (args.passes, args.seed, args.n_jobs, args.verbose)
+    ours = {
+        "mixed filters, trained controls": lambda: mixing_model(images, budget, *options),
+        "mixed filters, frozen controls": lambda: mixing_model(images, budget, *options, False),
+        "filters, trained controls": lambda: filter_model(images, budget, *options),
+    }
+    if budget == max(args.budgets):
+        # its size follows the data: it stands beside the curve
+        ours["Gaussian process"] = lambda: make_pipeline(
+            unit_scaler(images), ControlledODEClassifier(random_state=args.seed)
+        )
+    return ours | {
+        name: lambda model=model: model for name, model in rivals(images, budget, args.seed).items()
+    }
+
+
+def read_results(path: Path | None) -> list[Measured]:
+    """What a file holds of a curve."""
+    if path is None or not path.exists():
+        return []
+    with path.open(newline="") as file:
+        kinds = Measured.__annotations__.values()
+        return [
+            Measured(
+                *(
+                    float(v) if k == "float" else int(v) if k == "int" else v
+                    for k, v in zip(kinds, row.values(), strict=True)
+                )
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def write_results(measured: list[Measured], path: Path) -> None:
+    """All of a curve so far."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(Measured._fields)
+        writer.writerows(measured)
+
+
+def print_curve(measured: list[Measured]) -> None:
+    """Accuracies as a table: a row for each learner, a column for each budget."""
+    budgets = sorted({m.budget for m in measured})
+    print(f"{'at most':34s}" + "".join(f"{budget:>10,}" for budget in budgets))
+    for name in dict.fromkeys(m.learner for m in measured):
+        found = {m.budget: f"{m.accuracy:.2%}" for m in measured if m.learner == name}
+        print(f"{name:34s}" + "".join(f"{found.get(budget, ''):>10s}" for budget in budgets))
 
 
 # -- figure --------------------------------------------------------------------------------------
 
 
-def draw(model: ControlledODEClassifier, images: Images, path: Path, n_images: int = 6) -> None:
-    """Images in the flow: the pixels, the channels that the flow fills, and the answer."""
+def pyplot() -> Any:
+    """Matplotlib without a screen; None where it is missing."""
     try:
         import matplotlib
     except ImportError:
         print("No figure: matplotlib is missing. pip install '.[plot]' brings it.")
-        return
+        return None
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    return plt
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure, in a folder that may be new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    print(f"Figure: {path}")
+
+
+def draw_curve(measured: list[Measured], path: Path) -> None:
+    """Error on the test images over trained numbers, both on logarithmic axes."""
+    plt = pyplot()
+    if plt is None:
+        return
+    figure, ax = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    styles = {
+        "mixed filters, trained controls": {"color": "#b3412e", "lw": 2.4},
+        "mixed filters, frozen controls": {"color": "#b3412e", "lw": 1.4, "ls": "--"},
+        "filters, trained controls": {"color": "#33658a", "lw": 1.4},
+        "random features, ridge": {"color": "#6b7280", "lw": 1.2},
+        "network of one hidden layer": {"color": "#6b7280", "lw": 1.2, "ls": "--"},
+    }
+    for name in dict.fromkeys(m.learner for m in measured):
+        points = sorted((m.n_trained, 1 - m.accuracy) for m in measured if m.learner == name)
+        if name in styles:
+            ax.plot(*zip(*points, strict=True), marker="o", ms=4, label=name, **styles[name])
+        elif name == "Gaussian process":
+            ax.axhline(points[0][1], color="#2f7d4f", lw=1.2, ls=":", label=name)
+        else:
+            ax.plot(*points[0], "s", color="black", ms=5, label=name)
+    ax.set(xscale="log", yscale="log", xlabel="trained numbers", ylabel="error on test images")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
+    ax.grid(which="both", color="#e4e7ec", lw=0.5)
+    ax.legend(frameon=False, fontsize=8)
+    save(figure, path)
+    plt.close(figure)
+
+
+def draw_flow(model: Pipeline, images: Images, path: Path, n_images: int = 6) -> None:
+    """Images in the flow: the pixels, the channels that the flow fills, and the answer."""
+    plt = pyplot()
+    if plt is None:
+        return
+    classifier = model[-1]
+    grid = classifier.vector_fields.image_shape[0]
     chosen = [np.flatnonzero(images.y_test == label)[0] for label in model.classes_[:n_images]]
     X = images.X_test[chosen]
-    states = model.trajectory(X)
-    p, side = X.shape[1], 4
-    # one step of Euler: the state moves on a line from t = 0 to t = 1
-    times = (0.0, 0.25, 1.0)
+    colours = model[:-1].transform(X)
+    states = classifier.trajectory(colours)[1:, :, colours.shape[1] :]
+    n_intervals = len(states)
     figure, axes = plt.subplots(
         len(X),
-        len(times) + 2,
-        figsize=(8.5, 1.5 * len(X)),
+        n_intervals + 2,
+        figsize=(1.7 * (n_intervals + 2), 1.5 * len(X)),
         layout="constrained",
-        width_ratios=[1] * (len(times) + 1) + [1.4],
+        width_ratios=[1] * (n_intervals + 1) + [1.4],
         squeeze=False,
     )
-    bound = np.abs(states[-1][:, p:]).max()
-    for row, image, at_start, at_end, answer in zip(
-        axes, X, states[0], states[-1], model.predict_proba(X), strict=True
-    ):
-        row[0].imshow(image.reshape(images.shape), cmap="gray_r")
-        for ax, t in zip(row[1:-1], times, strict=True):
-            hidden = (1 - t) * at_start[p:] + t * at_end[p:]
-            ax.imshow(
-                mosaic(hidden.reshape(-1, side, side)), cmap="RdBu_r", vmin=-bound, vmax=bound
-            )
+    # one pixel of a thousand may be brighter
+    bounds = np.quantile(np.abs(states), 0.999, axis=(1, 2))
+    for i, (row, answer) in enumerate(zip(axes, model.predict_proba(X), strict=True)):
+        row[0].imshow(X[i].reshape(images.shape), cmap="gray_r")
+        for ax, state, bound in zip(row[1:-1], states, bounds, strict=True):
+            channels = mosaic(state[i].reshape(-1, grid, grid))
+            ax.imshow(channels, cmap="RdBu_r", vmin=-bound, vmax=bound)
         row[-1].barh(np.arange(len(answer)), answer, color="#33658a")
         row[-1].set_xlim(0, 1)
         row[-1].invert_yaxis()
         row[-1].set_yticks(np.arange(len(answer)), model.classes_, size=6)
         row[-1].spines[["top", "right", "bottom"]].set_visible(False)
+        row[-1].set_xticks([])
     for ax in axes[:, :-1].ravel():
         ax.set_xticks([])
         ax.set_yticks([])
-    for ax in axes[:, -1]:
-        ax.set_xticks([])
-    titles = ["pixels", *(f"channels, t = {t:g}" for t in times), "P(class)"]
-    for ax, title in zip(axes[0], titles, strict=True):
+    times = [f"channels, t = {k + 1}/{n_intervals}" for k in range(n_intervals - 1)]
+    for ax, title in zip(axes[0], ["pixels", *times, "channels, t = 1", "P(class)"], strict=True):
         ax.set_title(title, size=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    save(figure, path)
     plt.close(figure)
-    print(f"Figure: {path}")
 
 
 def mosaic(channels: np.ndarray) -> np.ndarray:

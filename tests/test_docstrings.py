@@ -24,6 +24,7 @@ PACKAGES = [
     "skcode.flow",
     "skcode.gaussian_process",
     "skcode.geometry",
+    "skcode.images",
     "skcode.losses",
     "skcode.model",
     "skcode.plotting",
@@ -31,7 +32,7 @@ PACKAGES = [
     "skcode.solvers",
 ]
 #: packages whose classes are for users; the methods of others are contracts of one line
-FOR_USERS = ("skcode", "skcode.plotting")
+FOR_USERS = ("skcode", "skcode.images", "skcode.plotting")
 #: checks that do not apply: the place of the first line, extended summaries, "see also", verbs
 #: that are nouns in the plural, and capitals of formulas
 LEFT_OUT = {"GL01", "ES01", "SA01", "SS05", "SS02"}
