@@ -24,7 +24,7 @@ from skcode.fields._linear import (
     LinearFields,
 )
 from skcode.fields._local import LocalFields
-from skcode.fields._mixing import DrawnMixing, Mixing, MixingFields
+from skcode.fields._mixing import DrawnMixing, MixingFields
 from skcode.fields._neural import DrawnNeural, NeuralFields
 from skcode.fields._polynomial import DrawnPolynomial, Monomials, PolynomialFields, UniversalFields
 from skcode.fields._tags import TAGS
@@ -56,7 +56,6 @@ __all__ = [
     "Kernel",
     "LinearFields",
     "LocalFields",
-    "Mixing",
     "MixingFields",
     "Monomials",
     "NeuralFields",

@@ -299,13 +299,13 @@ class DrawnMixing(DrawnFields):
             self.pooling,
         )
 
-    def bind(self, u: FloatArray) -> Mixing:
+    def bind(self, u: FloatArray) -> _Mixing:
         return self._mixing(u, True, True)
 
-    def bind_interval(self, u: FloatArray, interval: int, n_intervals: int) -> Mixing:
+    def bind_interval(self, u: FloatArray, interval: int, n_intervals: int) -> _Mixing:
         return self._mixing(u, interval == 0, interval > 0)
 
-    def _mixing(self, u: FloatArray, with_colours: bool, with_filters: bool) -> Mixing:
+    def _mixing(self, u: FloatArray, with_colours: bool, with_filters: bool) -> _Mixing:
         u = u.astype(self.A.dtype, copy=False)
         colours, filters, constants = (u[part] for part in self.parts)
         by_colour = by_response = None
@@ -314,28 +314,21 @@ class DrawnMixing(DrawnFields):
             constants = constants - by_colour @ self.mean
         if with_filters:
             by_response = filters.reshape(-1, self.n_responses)
-        return Mixing(by_colour, by_response, constants)
+        return _Mixing(by_colour, by_response, constants)
 
     def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> _MixingKernel:
         return _MixingKernel(self, n, dtype)
 
 
-class Mixing(NamedTuple):
+class _Mixing(NamedTuple):
     """One row of controls as matrices; None where the fields of a kind do not act.
 
-    Parameters
-    ----------
-    by_colour : ndarray of shape (C, S) or None
-        What channels take of the colours as they are: the scale is part of it.
-    by_response : ndarray of shape (C, H) or None
-        What channels take of the responses of filters.
-    constants : ndarray of shape (C,)
-        What is added to channels: the mean colour is part of it.
+    Scales and means of the colours are part of the first and the last.
     """
 
-    by_colour: FloatArray | None
-    by_response: FloatArray | None
-    constants: FloatArray
+    by_colour: FloatArray | None  # (C, S): what channels take of the colours as they are
+    by_response: FloatArray | None  # (C, H): what channels take of the responses of filters
+    constants: FloatArray  # (C,)
 
 
 class _Tape(NamedTuple):
@@ -343,7 +336,7 @@ class _Tape(NamedTuple):
     ds: FloatArray | None  # the same, sigma', where the activation keeps it
 
 
-class _MixingKernel(Kernel[Mixing, _Tape]):
+class _MixingKernel(Kernel[_Mixing, _Tape]):
     """Small products for the filters of each channel, large ones that mix.
 
     In a block, colours are (cells, S, n), as pixels come, and channels (C, cells, n).
@@ -370,7 +363,7 @@ class _MixingKernel(Kernel[Mixing, _Tape]):
         keeps = self.fields.activation.keeps_derivative
         return _Tape(np.empty(shape, self.dtype), np.empty(shape, self.dtype) if keeps else None)
 
-    def forward(self, bound: Mixing, x: FloatArray, v: FloatArray, tape: _Tape) -> None:
+    def forward(self, bound: _Mixing, x: FloatArray, v: FloatArray, tape: _Tape) -> None:
         hidden = self._hidden(v)
         v[: self.fields.layout.n_inputs] = 0
         hidden[...] = bound.constants[:, None, None]
@@ -384,7 +377,7 @@ class _MixingKernel(Kernel[Mixing, _Tape]):
 
     def pullback(
         self,
-        bound: Mixing,
+        bound: _Mixing,
         x: FloatArray,
         tape: _Tape,
         p: FloatArray,
@@ -407,7 +400,7 @@ class _MixingKernel(Kernel[Mixing, _Tape]):
 
     def rows(
         self,
-        bound: Mixing,
+        bound: _Mixing,
         x: FloatArray,
         tape: _Tape,
         p: FloatArray,
@@ -433,11 +426,11 @@ class _MixingKernel(Kernel[Mixing, _Tape]):
 
     def pushforward(
         self,
-        bound: Mixing,
+        bound: _Mixing,
         x: FloatArray,
         tape: _Tape,
         dx: FloatArray,
-        bound_du: Mixing,
+        bound_du: _Mixing,
         dv: FloatArray,
     ) -> None:
         # this writes the same responses to the tape once more
@@ -472,7 +465,7 @@ class _MixingKernel(Kernel[Mixing, _Tape]):
             np.matmul(A[group], flat[:, : A.shape[-1]], out=out[group])
 
     def _pull_state(
-        self, bound: Mixing, tape: _Tape, adjoint: FloatArray, x_bar: FloatArray
+        self, bound: _Mixing, tape: _Tape, adjoint: FloatArray, x_bar: FloatArray
     ) -> None:
         fields = self.fields
         pixels, hidden = self._colours(x_bar), self._hidden(x_bar)
