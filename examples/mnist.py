@@ -88,7 +88,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--test", type=int, default=10_000, help="the last rows are for testing")
     parser.add_argument("--rows", type=int, help="learn from the first rows only")
     parser.add_argument("--parameters", type=int, default=1000, help="most numbers to train")
-    parser.add_argument("--passes", type=int, help="passes over the data; 8, more for few images")
+    parser.add_argument("--passes", type=int, help="passes over the data; 12, more for few images")
     parser.add_argument("--curve", action="store_true", help="all budgets, frozen and rivals")
     parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS, help="of the curve")
     parser.add_argument("--learners", nargs="+", help="rows of the curve, by how they begin")
@@ -132,8 +132,8 @@ def load(args: argparse.Namespace) -> Images:
 
 
 def passes_over(images: Images, n_passes: int | None) -> int:
-    """Passes over the data: 8 of many images, and 2,000 minibatches of few."""
-    return n_passes or max(8, 200_000 // len(images.X))
+    """Passes over the data: 12 of many images, and 2,000 minibatches of few."""
+    return n_passes or max(12, 200_000 // len(images.X))
 
 
 def mixing_model(
@@ -155,7 +155,7 @@ def mixing_model(
     side = images.shape[0]
     grid = 7 if side >= 21 else side // 2
     # half as many colours where channels are few
-    n_colours = 64 if n_parameters < 20_000 else 128
+    n_colours = 64 if n_parameters < 5000 else 128
 
     def family(n_channels: int) -> MixingFields:
         # frozen channels are many, and one filter of each has the same cost
@@ -182,7 +182,8 @@ def mixing_model(
         n_members=n_members,
         scaling="common",
         solver=solver,
-        alpha=1e-5,
+        # a prior that weighs as much however many the images are
+        alpha=min(1e-3, 10 / len(images.X)),
         max_iter=passes_over(images, n_passes),
         tol=0.0,
         train_controls=train_controls,
