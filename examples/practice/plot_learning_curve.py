@@ -46,7 +46,7 @@ assert last["skcode"][-1] > last["ridge"][-1]
 # The noise bounds what can be reached: of the variance of these targets all but 1 is signal.
 
 print(f"a perfect model has R2 {1 - 1 / y.var():.3f}")
+plt.show()
 
 # %%
 # What to do about each shape of the curve is in :doc:`/tuning`.
-plt.show()
