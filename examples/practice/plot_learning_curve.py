@@ -39,7 +39,8 @@ for k, (name, model) in enumerate(models.items()):
     display.lines_[0].set_label(name)
 ax.set_xscale("log")
 ax.legend(frameon=False)
-print({name: scores.round(3).tolist() for name, scores in last.items()})
+for name, means in last.items():
+    print(f"{name}:", *means.round(3))
 assert last["skcode"][-1] > last["ridge"][-1]
 
 # %%
