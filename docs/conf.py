@@ -214,12 +214,16 @@ def links_of_pages(app, docname, content):
     text = re.sub(script, r"{doc}`\1 </auto_examples/\2>`", text)
 
     def figure(match):
-        picture = f"auto_examples/{match[1]}/images/sphx_glr_{match[2]}_{int(match[3]):03}.png"
+        name = f"sphx_glr_{match[2]}_{int(match[3]):03}_2_00x.png"
+        picture = f"auto_examples/{match[1]}/images/{name}"
         # without a run of the gallery there is none
         if not (Path(app.srcdir) / picture).exists():
             return ""
-        page = f"/auto_examples/{match[1]}/{match[2]}"
-        return f"```{{figure}} /{picture}\n:alt: {match[4]}\n\n{{doc}}`{match[4]} <{page}>`\n```"
+        # the file has two dots a pixel
+        with Image.open(Path(app.srcdir) / picture) as image:
+            width = image.width // 2
+        link = f"{{doc}}`{match[4]} </auto_examples/{match[1]}/{match[2]}>`"
+        return f"```{{figure}} /{picture}\n:alt: {match[4]}\n:width: {width}px\n\n{link}\n```"
 
     comment = r"<!-- figure (\w+)/(plot_\w+) (\d+): (.*?) -->"
     content[0] = re.sub(comment, figure, text)
