@@ -230,19 +230,16 @@ def links_of_pages(app, docname, content):
 
 
 def first_panel(picture):
-    """The part of a wide figure left of the widest empty column near where the first panel ends.
-
-    None where nothing is empty there: the figure is one panel.
-    """
+    """A wide figure up to the right edge of its first panel; None if that is the only one."""
     n_panels = round(picture.width / picture.height / 1.05)
-    columns = np.asarray(picture.convert("L")).min(axis=0) > 250
-    low, high = (int(share * picture.width / n_panels) for share in (0.75, 1.15))
-    gaps = np.split(np.arange(low, high), np.flatnonzero(np.diff(columns[low:high])) + 1)
-    empty = [gap for gap in gaps if columns[gap[0]]]
-    if not empty:
-        return None
-    middle = int(max(empty, key=len).mean())
-    return picture.crop((0, 0, middle, picture.height))
+    # without titles above and legends below, which span the panels
+    band = np.asarray(picture.convert("L"))[picture.height // 7 : 3 * picture.height // 4]
+    frame, empty = (band < 120).mean(axis=0) > 0.6, band.min(axis=0) > 250
+    margin = picture.width // 250
+    for x in range(*(int(share * picture.width / n_panels) for share in (0.5, 1.2))):
+        if frame[x] and empty[x + 2 : x + 2 + margin].all():
+            return picture.crop((0, 0, x + 2 + margin, picture.height))
+    return None
 
 
 def one_panel_thumbnails(app):
