@@ -7,10 +7,13 @@ CONTRIBUTING.md.
 import inspect
 import re
 import warnings
+from importlib import import_module
 from importlib.resources import as_file, files
 from pathlib import Path
 from shutil import copyfile
 
+import numpy as np
+import sklearn
 from PIL import Image, ImageOps
 
 import skcode
@@ -23,6 +26,7 @@ version = release = skcode.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
@@ -68,9 +72,51 @@ sphinx_gallery_conf = {
     "image_srcset": ["2x"],
     # no output for what a display or a fit returns
     "capture_repr": (),
+    # the page of times asks a network for its table
+    "write_computation_times": False,
 }
 # drawing to files is what a build is for
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
+
+
+def inventory(project, names):
+    """A file that tells intersphinx where pages of others are: a build asks no network for it."""
+    path = Path(__file__).parent / "generated" / f"{project}.inv"
+    path.parent.mkdir(exist_ok=True)
+    lines = ["# Sphinx inventory version 1", f"# Project: {project}", "# Version: stable"]
+    lines += [f"{name} {kind} {page}" for name, (kind, page) in names.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def names_of_sklearn():
+    """Public classes and functions of the installed scikit-learn, which have a page each."""
+    found = {}
+    for package in sklearn.__all__:
+        try:
+            module = import_module(f"sklearn.{package}")
+        except ImportError:
+            continue
+        for name in getattr(module, "__all__", ()):
+            # experimental names raise where they are looked up
+            thing, full = vars(module).get(name), f"sklearn.{package}.{name}"
+            if callable(thing):
+                kind = "class" if inspect.isclass(thing) else "function"
+                found[full] = (kind, f"modules/generated/{full}.html")
+    return found
+
+
+SKLEARN = names_of_sklearn()
+PARAMETERS = set(inspect.signature(skcode.ControlledODERegressor).parameters)
+intersphinx_mapping = {
+    "sklearn": ("https://scikit-learn.org/stable", inventory("sklearn", SKLEARN)),
+    "numpy": (
+        "https://numpy.org/doc/stable",
+        inventory(
+            "numpy", {"numpy.random.Generator": ("class", "reference/random/generator.html")}
+        ),
+    ),
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skcode"
@@ -121,7 +167,10 @@ def defaults_beside_types(app, what, name, obj, options, lines):
 
 
 def public_names():
-    """Name to its place in the reference, for names that stand for one thing only."""
+    """Name to its place in the reference, for names that stand for one thing only.
+
+    Names that skcode has not lead to scikit-learn's reference.
+    """
     places: dict[str, set[str]] = {}
     for page in Path(__file__).parent.glob("api_*.rst"):
         package = ""
@@ -131,6 +180,11 @@ def public_names():
             # words such as `flow` are also words
             elif match := re.fullmatch(r"   ([A-Z]\w+|\w+_\w+)", line):
                 places.setdefault(match[1], set()).add(f"{package}.{match[1]}")
+    own = set(places)
+    for full in SKLEARN:
+        name = full.rsplit(".", 1)[1]
+        if name not in own and re.fullmatch(r"[A-Z]\w+|\w+_\w+", name):
+            places.setdefault(name, set()).add(full)
     return {name: next(iter(found)) for name, found in places.items() if len(found) == 1}
 
 
@@ -141,7 +195,8 @@ def links_of_pages(app, docname, content):
     """
     if not (Path(app.srcdir) / f"{docname}.md").exists():
         return
-    names = public_names()
+    # a parameter is not the function of the same name
+    names = {k: v for k, v in public_names().items() if k not in PARAMETERS}
 
     def name(match):
         target = names.get(match[1])
@@ -159,15 +214,32 @@ def links_of_pages(app, docname, content):
     text = re.sub(script, r"{doc}`\1 </auto_examples/\2>`", text)
 
     def figure(match):
-        picture = f"auto_examples/{match[1]}/images/sphx_glr_{match[2]}_{int(match[3]):03}.png"
+        name = f"sphx_glr_{match[2]}_{int(match[3]):03}_2_00x.png"
+        picture = f"auto_examples/{match[1]}/images/{name}"
         # without a run of the gallery there is none
         if not (Path(app.srcdir) / picture).exists():
             return ""
-        page = f"/auto_examples/{match[1]}/{match[2]}"
-        return f"```{{figure}} /{picture}\n:alt: {match[4]}\n\n{{doc}}`{match[4]} <{page}>`\n```"
+        # the file has two dots a pixel
+        with Image.open(Path(app.srcdir) / picture) as image:
+            width = image.width // 2
+        link = f"{{doc}}`{match[4]} </auto_examples/{match[1]}/{match[2]}>`"
+        return f"```{{figure}} /{picture}\n:alt: {match[4]}\n:width: {width}px\n\n{link}\n```"
 
     comment = r"<!-- figure (\w+)/(plot_\w+) (\d+): (.*?) -->"
     content[0] = re.sub(comment, figure, text)
+
+
+def first_panel(picture):
+    """A wide figure up to the right edge of its first panel; None if that is the only one."""
+    n_panels = round(picture.width / picture.height / 1.05)
+    # without titles above and legends below, which span the panels
+    band = np.asarray(picture.convert("L"))[picture.height // 7 : 3 * picture.height // 4]
+    frame, empty = (band < 120).mean(axis=0) > 0.6, band.min(axis=0) > 250
+    margin = picture.width // 250
+    for x in range(*(int(share * picture.width / n_panels) for share in (0.5, 1.2))):
+        if frame[x] and empty[x + 2 : x + 2 + margin].all():
+            return picture.crop((0, 0, x + 2 + margin, picture.height))
+    return None
 
 
 def one_panel_thumbnails(app):
@@ -181,9 +253,9 @@ def one_panel_thumbnails(app):
         with Image.open(figure) as picture:
             if picture.width < 2 * picture.height:
                 continue
-            n_panels = round(picture.width / picture.height / 1.05)
-            panel = picture.convert("RGB").crop((0, 0, picture.width // n_panels, picture.height))
-            ImageOps.pad(panel, (400, 280), color="white").save(thumbnail)
+            panel = first_panel(picture.convert("RGB"))
+            if panel is not None:
+                ImageOps.pad(panel, (400, 280), color="white").save(thumbnail)
 
 
 def copy_mathjax(app):
@@ -192,6 +264,26 @@ def copy_mathjax(app):
     target.parent.mkdir(parents=True, exist_ok=True)
     with as_file(files("sphinx-mathjax-offline") / "static" / mathjax_path) as source:
         copyfile(source, target)
+
+
+def figures_above_code(app, docname, content):
+    """Who opens an example wants to see what it draws, and then how.
+
+    A figure stands above the code that draws it; the only one of a page above all code.
+    """
+    if not re.match("auto_examples/.*/plot_", docname):
+        return
+    blocks = re.split(r"(?m)^(?=\.\. GENERATED FROM PYTHON SOURCE LINES)", content[0])
+    image = re.compile(r"^\.\. image-sg::.*\n(?:   .*\n)+", re.MULTILINE)
+    code = ".. code-block:: Python\n"
+    with_code = [k for k, block in enumerate(blocks) if code in block]
+    with_image = [k for k, block in enumerate(blocks) if image.search(block)]
+    for k in with_image:
+        pictures = "\n".join(image.findall(blocks[k]))
+        target = with_code[0] if len(with_image) == 1 else k
+        blocks[k] = image.sub("", blocks[k])
+        blocks[target] = blocks[target].replace(code, f"{pictures}\n{code}", 1)
+    content[0] = "".join(blocks)
 
 
 def icons_from_the_theme(app, docname, content):
@@ -206,6 +298,7 @@ def setup(app):
     # after the gallery has run
     app.connect("builder-inited", one_panel_thumbnails, priority=900)
     app.connect("source-read", icons_from_the_theme)
+    app.connect("source-read", figures_above_code)
     app.connect("source-read", links_of_pages)
     app.connect("autodoc-process-docstring", foreign_references_as_text)
     # before numpydoc, which rewrites the sections

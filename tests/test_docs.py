@@ -45,7 +45,10 @@ def test_code_blocks_run(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
     prose = re.sub(
-        r"```.*?```|`[^`]*`|\$[^$]*\$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL
+        r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$",
+        "",
+        page.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
     )
     for target in re.findall(r"\]\(([^)#:]+)\)", prose):
         assert (page.parent / target).exists(), target
@@ -87,6 +90,59 @@ def test_the_front_pages_state_what_the_defaults_page_records():
         expected = [accuracy_and_loss[learner][1], accuracy_and_loss[learner][3], r2[learner][1]]
         # one digit less, either way where the last one is a five
         assert np.abs(np.array(shown[name], float) - np.array(expected, float)).max() < 0.0501
+
+
+def stated(pattern, page):
+    """The numbers that a page states, by the groups of a pattern that spans its lines."""
+    text = " ".join((ROOT / "docs" / page).read_text(encoding="utf-8").split())
+    match = re.search(pattern, text)
+    assert match, f"{page} does not say {pattern}"
+    return [float(group) for group in match.groups()]
+
+
+def test_the_front_pages_state_the_recorded_times_and_coverage():
+    front = stated(r"([\d.]+) times as long for numbers .*; (\d+) times at most", "_half_b.md")
+    front += stated(r"and ([\d.]+) times as long as the perceptron", "_half_b.md")
+    front += stated(r"Intervals of 90 % cover (\d+) %", "_half_b.md")
+    classes, most, numbers, most_of_numbers = stated(
+        r"sets, first split: ([\d.]+) in classification \(([\d.]+) at most\) and ([\d.]+) in"
+        r" regression \(([\d.]+) at most\)",
+        "defaults.md",
+    )
+    recorded = [round(numbers, 1), round(max(most, most_of_numbers))]
+    recorded += stated(r"ratio to the perceptron is ([\d.]+)\.", "defaults.md")
+    recorded += [100 * stated(r"cover ([\d.]+) in the median", "defaults.md")[0]]
+    assert front[:-1] == recorded[:-1]
+    assert abs(front[-1] - recorded[-1]) < 1
+    # "about as long"
+    assert 0.9 < classes < 1.1
+
+
+def test_the_alternatives_are_those_that_the_defaults_page_records():
+    page = "alternatives.md"
+    ours = stated(r"rank in accuracy is ([\d.]+), ours ([\d.]+)", page)
+    ours += stated(r"rank ([\d.]+) of eleven in R2", page)
+    ours += stated(r"rank ([\d.]+) in log-loss", page)
+    ours += stated(r"RealMLP had rank ([\d.]+) and ours ([\d.]+)", page)
+    recorded = stated(
+        r"3,000 rows ([\d.]+) and [\d.]+ \(CatBoost ([\d.]+) and [\d.]+\)\. Trees", "defaults.md"
+    )[::-1]
+    recorded += stated(r"\| skcode \| [\d.]+ \| ([\d.]+) \| \| catboost", "defaults.md")
+    recorded += stated(r"\| skcode (?:\| [\d.]+ ){3}\| ([\d.]+) ", "defaults.md")
+    recorded += stated(r"has rank ([\d.]+) there and skcode ([\d.]+)", "defaults.md")
+    assert np.abs(np.array(ours) - recorded).max() < 0.0501
+
+
+def test_the_moons_have_as_many_trained_numbers_as_the_front_pages_say():
+    script = (ROOT / "examples" / "flow.py").read_text(encoding="utf-8")
+    fields, intervals, states = (
+        int(re.search(rf"{name}=(\d+)", script)[1])
+        for name in ("n_fields", "n_intervals", "n_states")
+    )
+    # controls, and a line of the readout
+    number = fields * intervals + states + 1
+    for page in (ROOT / "README.md", ROOT / "docs" / "index.md"):
+        assert f"divides them: {number} trained numbers" in page.read_text(encoding="utf-8")
 
 
 def test_the_page_of_what_is_cited_is_the_one_of_the_readme():

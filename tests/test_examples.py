@@ -4,6 +4,7 @@
 """
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,15 @@ def test_script_has_a_title_and_asserts_what_it_says(path):
     assert any(isinstance(node, ast.Assert) for node in ast.walk(tree))
 
 
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_script_leads_to_a_page(path):
+    pages = re.findall(r":doc:`/(\w+)`", path.read_text(encoding="utf-8"))
+    assert pages
+    assert all((ROOT / "docs" / f"{page}.md").exists() for page in pages)
+
+
 def test_guide_links_to_every_script():
     guide = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md"))
     links = [f"(../{path.relative_to(ROOT).as_posix()})" for path in SCRIPTS]
     assert [link for link in links if link not in guide] == []
-    assert len(SCRIPTS) >= 19
+    assert len(SCRIPTS) >= 23

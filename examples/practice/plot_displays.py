@@ -22,9 +22,11 @@ model = ControlledODEClassifier(
     n_fields=7,
     n_intervals=20,
     n_states=2,
+    readout="linear",
     n_members=1,
     integrator="rk4",
     alpha=1e-3,
+    max_iter=300,
     random_state=0,
 ).fit(X, y)
 assert model.score(X, y) > 0.98
@@ -97,3 +99,6 @@ X_new, y_new = make_moons(2000, noise=0.25, random_state=1)
 wide = ControlledODEClassifier(random_state=0).fit(*make_moons(300, noise=0.25, random_state=2))
 CalibrationDisplay.from_estimator(wide, X_new, y_new, n_bins=8)
 plt.show()
+
+# %%
+# What each display shows, and how to read it: :doc:`/pictures`.

@@ -55,7 +55,7 @@ PartialDependenceDisplay.from_estimator(
 controls = model.controls_[:, :10].mean(axis=0)
 for j in np.argsort(-model.feature_importances_)[:5]:
     print(f"x{j}: importance {model.feature_importances_[j]:.2f}, mean control {controls[j]:+.2f}")
+plt.show()
 
 # %%
 # More on explaining single predictions is in :doc:`/explain`.
-plt.show()

@@ -46,7 +46,7 @@ for level, width in ((0.5, 0.674), (0.8, 1.282), (0.9, 1.645), (0.95, 1.960)):
     left, right = inside[X_new[:, 0] < 0].mean(), inside[X_new[:, 0] > 0].mean()
     print(f"{level:.0%}: covers {inside.mean():.1%} (quiet {left:.1%}, noisy {right:.1%})")
 assert 0.85 < np.mean(np.abs(y_new - centre) < 1.645 * spread) < 0.95
+plt.show()
 
 # %%
 # What the variance is made of, and how it is fitted to rows left out, is told in :doc:`/readout`.
-plt.show()

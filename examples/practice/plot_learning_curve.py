@@ -39,14 +39,15 @@ for k, (name, model) in enumerate(models.items()):
     display.lines_[0].set_label(name)
 ax.set_xscale("log")
 ax.legend(frameon=False)
-print({name: scores.round(3).tolist() for name, scores in last.items()})
+for name, means in last.items():
+    print(f"{name}:", *means.round(3))
 assert last["skcode"][-1] > last["ridge"][-1]
 
 # %%
 # The noise bounds what can be reached: of the variance of these targets all but 1 is signal.
 
 print(f"a perfect model has R2 {1 - 1 / y.var():.3f}")
+plt.show()
 
 # %%
 # What to do about each shape of the curve is in :doc:`/tuning`.
-plt.show()

@@ -54,7 +54,7 @@ ax.plot(rows, scores, "o-", label="fit, Gauss-Newton")
 ax.plot(seen, streamed, ".-", label="partial_fit, Adam")
 ax.set(xscale="log", xlabel="rows", ylabel="R2 on rows left out", ylim=(0.5, 1))
 ax.legend(frameon=False)
+plt.show()
 
 # %%
 # More cores, memory maps and clusters are in :doc:`/scaling`, times in :doc:`/fit_times`.
-plt.show()

@@ -52,7 +52,7 @@ fig, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
 ax.barh(table.columns[order], permuted.importances_mean[order])
 ax.set(xlabel="loss of R2 when the column is permuted")
 assert set(table.columns[order[-2:]]) == {"city", "size"}
+plt.show()
 
 # %%
-# What is taken as it is, and what is refused, is in :doc:`/bad_input`.
-plt.show()
+# What becomes of each kind of column is in :doc:`/tables`.

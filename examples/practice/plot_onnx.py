@@ -46,7 +46,7 @@ fig, ax = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
 ax.plot([0, 1], [0, 1], color="0.7", lw=1)
 ax.scatter(expected, np.asarray(probabilities)[:, 1], s=18, c=y_test, cmap="coolwarm")
 ax.set(xlabel="predict_proba", ylabel="the graph", title=f"largest difference {error.max():.0e}")
+plt.show()
 
 # %%
 # Files, sizes and what a graph cannot hold are in :doc:`/travel`.
-plt.show()

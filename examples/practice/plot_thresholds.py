@@ -53,7 +53,7 @@ assert after > before
 direct = gain(y_test, (model.predict_proba(X_test)[:, 1] > 1 / 11).astype(int))
 print(f"threshold 1 / 11 = {1 / 11:.2f}: a row costs {-direct:.3f}")
 assert direct > before
+plt.show()
 
 # %%
 # Weights are the other way (:doc:`/weights`); they change the probabilities themselves.
-plt.show()

@@ -50,7 +50,7 @@ default = ControlledODERegressor(random_state=0).fit(X_train, y_train).score(X_t
 tuned = model.set_params(n_members=6).fit(X_train, y_train).score(X_test, y_test)
 print(f"rows left out: R2 {default:.3f} at defaults, {tuned:.3f} after the search")
 assert tuned > 0.8
+plt.show()
 
 # %%
 # What to turn when, and why, is in :doc:`/tuning`.
-plt.show()

@@ -173,3 +173,6 @@ right.set(
 right.grid(alpha=0.4)
 right.legend()
 plt.show()
+
+# %%
+# The statement, and those around it: :doc:`/lecture`.

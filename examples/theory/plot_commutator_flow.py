@@ -113,3 +113,6 @@ right.set(title="Displacement and remainder", xlabel="time $t$ of a move", ylabe
 right.grid(alpha=0.4)
 right.legend()
 plt.show()
+
+# %%
+# The statement, and those around it: :doc:`/lecture`.

@@ -102,3 +102,6 @@ right.set_xticks(range(1, len(errors) + 1), errors)
 right.set(title="Controls for four points", ylabel="largest error of $\\lambda (X_1 - x)$")
 right.grid(axis="y", alpha=0.4)
 plt.show()
+
+# %%
+# The statement, and those around it: :doc:`/lecture`.

@@ -174,3 +174,6 @@ right.set(title="Batches of rows", xlabel="passes over the data", ylabel="object
 right.grid(alpha=0.4)
 right.legend()
 plt.show()
+
+# %%
+# The statement, and those around it: :doc:`/lecture`.

@@ -121,3 +121,6 @@ right.set(title="On the line the order stays", xlabel="time $t$", ylabel="$X_t$"
 for ax in (left, middle):
     ax.grid(alpha=0.4)
 plt.show()
+
+# %%
+# The statement, and those around it: :doc:`/lecture`. How it is computed: :doc:`/interpolation`.

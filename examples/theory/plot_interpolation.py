@@ -129,3 +129,6 @@ def show(frame):
 animation = FuncAnimation(moving, show, frames=range(0, len(exchange), 2), interval=60)
 show(len(exchange) - 1)
 plt.show()
+
+# %%
+# The statement, and those around it: :doc:`/lecture`. How it is computed: :doc:`/interpolation`.

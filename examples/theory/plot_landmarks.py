@@ -106,3 +106,6 @@ right.plot(*Y.T, "o", mfc="none", mec="k", ms=9)
 left.set(ylabel="$x^2$")
 figure.colorbar(mesh, ax=[left, right], label="binary logarithm of the change of area", shrink=0.8)
 plt.show()
+
+# %%
+# The statement, and those around it: :doc:`/lecture`. How it is computed: :doc:`/interpolation`.

@@ -107,3 +107,6 @@ right.minorticks_off()
 right.grid(alpha=0.4)
 right.legend(loc="lower left")
 plt.show()
+
+# %%
+# The statement, and those around it: :doc:`/lecture`.

@@ -132,3 +132,6 @@ for ax in (left, right):
     # below the panel: a path may lead anywhere in it
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
 plt.show()
+
+# %%
+# The statement, and those around it: :doc:`/lecture`. How it is computed: :doc:`/interpolation`.

@@ -114,3 +114,6 @@ right.set(
 )
 right.legend(loc="upper left")
 plt.show()
+
+# %%
+# The statement, and those around it: :doc:`/lecture`.

@@ -107,3 +107,6 @@ right.set(
     ylabel="$y^2$, $\\lambda (X_1 - x)^2$",
 )
 plt.show()
+
+# %%
+# The statement, and those around it: :doc:`/lecture`. How it is computed: :doc:`/interpolation`.
