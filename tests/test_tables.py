@@ -330,19 +330,6 @@ def test_what_is_masked_is_missing(dtype):
     np.testing.assert_array_equal(model.predict(masked), expected.predict(gaps))
 
 
-def test_categories_as_columns_of_zeros_and_ones(table):
-    """The same table as strings and one-hot: what comes in is the same, and so is what comes out."""
-    frame, y = table
-    strings = frame[["colour", "count"]]
-    one_hot = pd.get_dummies(strings, columns=["colour"], dtype=float)
-    one_hot = one_hot[[*(f"colour_{c}" for c in ("blue", "green", "red")), "count"]]
-    np.testing.assert_allclose(
-        regressor().fit(one_hot, y).predict(one_hot),
-        regressor().fit(strings, y).predict(strings),
-        rtol=1e-9,
-    )
-
-
 def test_a_column_that_is_missing_in_predict_alone(table):
     frame, y = table
     model = regressor().fit(frame, y)

@@ -86,7 +86,10 @@ def as_table(X: Any) -> Any:
             return X.filled(np.nan)
         if X.dtype.kind in "biu":
             return X.astype(np.float64).filled(np.nan)
-        return X.astype(object).filled(None)
+        # `filled` takes None for the value of its own choice
+        cells = np.array(X.data, dtype=object)
+        cells[np.ma.getmaskarray(X)] = None
+        return cells
     if hasattr(X, "collect_schema") and hasattr(X, "collect") and not hasattr(X, "shape"):
         raise TypeError("X is a lazy frame, whose rows are not there yet: call X.collect() first.")
     return X
