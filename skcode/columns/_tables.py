@@ -85,7 +85,7 @@ def as_table(X: Any) -> Any:
         if X.dtype.kind == "f":
             return X.filled(np.nan)
         if X.dtype.kind in "biu":
-            return X.astype(np.float64).filled(np.nan)
+            return np.ma.asarray(X, dtype=np.float64).filled(np.nan)
         # `filled` takes None for the value of its own choice
         cells = np.array(X.data, dtype=object)
         cells[np.ma.getmaskarray(X)] = None
