@@ -67,7 +67,7 @@ CASES = {
     "matching in five dimensions": (
         "identity",
         NeuralFields(rank=None).draw(5, 8, rng=0),
-        6,
+        3,
         5,
         1e-9,
     ),

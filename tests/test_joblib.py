@@ -16,7 +16,7 @@ from skcode.utils import _blocks
 
 SOLVERS = {"gauss-newton": 3, "lbfgs": 4, SGD(batch_size=1500): 2, "adam": 2}
 #: a process on few landmarks of many rows, so that both are there and take little time
-PROCESS = GaussianProcessReadout(n_exact=64, n_landmarks=64, n_evidence=64, n_steps=2)
+PROCESS = GaussianProcessReadout(n_exact=64, n_leaf=256, n_landmarks=64, n_evidence=64, n_steps=2)
 SMALL = {"n_members": 2, "n_fields": 8, "n_states": 12, "random_state": 0, "readout": PROCESS}
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -1,11 +1,14 @@
 """What skcode needs of the private interfaces of others, stated where they can be replaced."""
 
+import inspect
 import sys
+import warnings
 from numbers import Real
 
 import numpy as np
 import pytest
 from joblib import Parallel, parallel_config
+from joblib.externals.loky import process_executor
 from sklearn.base import BaseEstimator
 
 from skcode.utils._joblib import backend_of, runs_in_threads, runs_on_dask, runs_on_ray
@@ -95,6 +98,13 @@ def test_a_pool_says_where_its_calls_run(backend, threads):
 
 def test_threads_are_taken_where_they_are_preferred():
     assert runs_in_threads(Parallel(n_jobs=2, prefer="threads"))
+
+
+def test_a_worker_that_was_idle_for_long_stops_no_test():
+    """An error in the thread of loky that hands out results would leave all calls without any."""
+    message = "A worker stopped while some jobs were given"
+    assert message in inspect.getsource(process_executor)
+    warnings.warn(f"{message} to the executor.", UserWarning, stacklevel=1)
 
 
 def test_clusters_are_told_by_the_modules_of_their_backends():

@@ -318,6 +318,39 @@ def test_a_gap_in_rows_to_predict_is_the_median(dtype):
     assert regressor().fit(gap, X[:, 0]).predict(gap).dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, object])
+def test_what_is_masked_is_missing(dtype):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 9, (60, 2)).astype(dtype)
+    gone = rng.random((60, 2)) < 0.3
+    masked, gaps = np.ma.masked_array(X, gone), X.astype(np.result_type(dtype, np.float32))
+    gaps[gone] = np.nan
+    model, expected = regressor().fit(masked, X[:, 0]), regressor().fit(gaps, X[:, 0])
+    assert "x1 missing" in model.encoder_.get_feature_names_out()
+    np.testing.assert_array_equal(model.predict(masked), expected.predict(gaps))
+
+
+def test_a_column_that_is_missing_in_predict_alone(table):
+    frame, y = table
+    model = regressor().fit(frame, y)
+    for name in ("size", "colour", "town", "open", "day", "count"):
+        nothing = [model.predict(frame.assign(**{name: gap})) for gap in (None, np.nan, pd.NA)]
+        assert np.isfinite(nothing[0]).all()
+        for other in nothing[1:]:
+            np.testing.assert_array_equal(other, nothing[0])
+
+
+def test_what_is_given_is_not_written_to(table):
+    frame, y = table
+    before = frame.copy(deep=True)
+    regressor().fit(frame, y).predict(frame)
+    pd.testing.assert_frame_equal(frame, before)
+    X = np.where(np.random.default_rng(0).random((60, 2)) < 0.3, np.nan, 1.5)
+    kept = X.copy()
+    regressor().fit(X, y[:60]).predict(X)
+    np.testing.assert_array_equal(X, kept)
+
+
 def test_a_column_without_values_is_left_out(table):
     frame, y = table
     model = regressor().fit(frame.assign(nothing=np.nan, none=None), y)
@@ -637,6 +670,29 @@ def test_gaps_in_targets(table, make):
     ):
         with pytest.raises(ValueError, match="y contains NaN|y"):
             make().fit(frame, target)
+
+
+@pytest.mark.parametrize(
+    ("make", "y", "error", "match"),
+    [
+        (classifier, np.array(["a", None] * 20, dtype=object), ValueError, "y contains NaN"),
+        (classifier, ["a", None] * 20, ValueError, "y contains NaN"),
+        (classifier, pd.Series(["a", pd.NA] * 20, dtype=object), ValueError, "y contains NaN"),
+        (classifier, np.array(["a", 1] * 20, dtype=object), TypeError, "text beside other"),
+        (regressor, np.ma.masked_equal(np.arange(40.0), 3.0), ValueError, "y contains NaN"),
+        (regressor, pd.date_range("2021", periods=40), TypeError, "choose a unit"),
+        (regressor, np.arange(40).astype("m8[h]"), TypeError, "choose a unit"),
+    ],
+)
+def test_targets_that_are_none(make, y, error, match):
+    with pytest.raises(error, match=match):
+        make().fit(np.arange(40.0)[:, None], y)
+
+
+def test_lazy_frames_are_to_be_collected():
+    lazy = pl.DataFrame({"x": [1.0, 2.0]}).lazy()
+    with pytest.raises(TypeError, match="collect"):
+        regressor().fit(lazy, [1.0, 2.0])
 
 
 def test_a_failed_fit_keeps_the_encoder(table):

@@ -8,7 +8,7 @@ from skcode.columns._columns import CategoryColumn, Column, DateColumn, NumberCo
 from skcode.columns._encoder import ColumnEncoder, check_no_infinity, check_sparse
 from skcode.columns._raw import RawColumn, raw_column
 from skcode.columns._sparse import MOST_DENSE_COLUMNS, SPARSE_COORDINATES, SparseProjection
-from skcode.columns._tables import columns_of
+from skcode.columns._tables import as_table, columns_of
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
 TAGS: dict[str, type] = {
@@ -30,6 +30,7 @@ __all__ = [
     "NumberColumn",
     "RawColumn",
     "SparseProjection",
+    "as_table",
     "check_no_infinity",
     "check_sparse",
     "columns_of",

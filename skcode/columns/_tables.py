@@ -54,6 +54,47 @@ def columns_of(X: Any, *, force: bool = False) -> Callable[[list[str]], list[Raw
     return lambda names: [raw_column(pick(j), name) for j, name in enumerate(names)]
 
 
+def as_table(X: Any) -> Any:
+    """X itself; of a masked array the values, with gaps where it is masked.
+
+    NumPy drops the mask of an array without a word, and what lies under it is no value.
+
+    Parameters
+    ----------
+    X : array-like or data frame
+        A table.
+
+    Returns
+    -------
+    array-like or data frame
+        NaN, or None among objects, where X is masked.
+
+    Raises
+    ------
+    TypeError
+        If X is a lazy frame, whose rows are not there yet.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.columns import as_table
+    >>> as_table(np.ma.masked_equal([[1, 2]], 2))
+    array([[ 1., nan]])
+    """
+    if isinstance(X, np.ma.MaskedArray):
+        if X.dtype.kind == "f":
+            return X.filled(np.nan)
+        if X.dtype.kind in "biu":
+            return np.ma.asarray(X, dtype=np.float64).filled(np.nan)
+        # `filled` takes None for the value of its own choice
+        cells = np.array(X.data, dtype=object)
+        cells[np.ma.getmaskarray(X)] = None
+        return cells
+    if hasattr(X, "collect_schema") and hasattr(X, "collect") and not hasattr(X, "shape"):
+        raise TypeError("X is a lazy frame, whose rows are not there yet: call X.collect() first.")
+    return X
+
+
 def _is_numbers(X: Any) -> bool:
     """Whether this is a frame of pandas with NumPy's numbers alone."""
     if not (hasattr(X, "iloc") and hasattr(X, "columns")):

@@ -15,6 +15,7 @@ from skcode.columns import (
     MOST_DENSE_COLUMNS,
     SPARSE_COORDINATES,
     ColumnEncoder,
+    as_table,
     check_no_infinity,
     check_sparse,
     columns_of,
@@ -51,6 +52,8 @@ def check_table(
     -------
     ndarray of shape (n, p), or a pair of it and the targets
     """
+    X = as_table(X)
+    check_targets(y, numeric=how.get("y_numeric", False))
     how["ensure_all_finite"] = False
     how["accept_sparse"] = "csr"
     chosen = estimator.categorical_features
@@ -84,6 +87,52 @@ def check_table(
             checked = check_X_y(values, y, estimator=estimator, **how)
     check_no_infinity(values, _names(estimator))
     return checked
+
+
+def check_targets(y: Any, *, numeric: bool = False) -> None:
+    """Errors that say what to do, for targets that scikit-learn cannot sort or misreads.
+
+    Parameters
+    ----------
+    y : array-like or None
+        Targets.
+    numeric : bool
+        Whether they are numbers.
+
+    Raises
+    ------
+    ValueError
+        If some of them are missing: masked, or None among objects.
+    TypeError
+        If text stands beside other values, which have no order, or dates stand for numbers.
+    """
+    if np.ma.is_masked(y):
+        raise ValueError("Input y contains NaN: masked targets. Leave these rows out.")
+    if isinstance(y, (list, tuple)) and any(value is None for value in y):
+        y = np.array(y, dtype=object)
+    dtype = getattr(y, "dtype", None)
+    if numeric and getattr(dtype, "kind", None) in ("m", "M"):
+        raise TypeError(
+            "y holds dates or durations, and numbers are needed: choose a unit, as in "
+            "(y - y.min()) / np.timedelta64(1, 'D')."
+        )
+    if getattr(dtype, "kind", None) != "O" or dtype != np.dtype(object):
+        return
+    values = np.asarray(y, dtype=object).ravel()
+    if any(_is_missing(value) for value in values):
+        raise ValueError("Input y contains NaN. Leave these rows out.")
+    if not numeric and len({isinstance(value, str) for value in values}) > 1:
+        raise TypeError(
+            "y holds text beside other values, which have no order: make all of it text, by "
+            "y.astype(str)."
+        )
+
+
+def _is_missing(value: object) -> bool:
+    """Whether an object stands for no value, in pandas too, which need not be installed."""
+    if isinstance(value, float):
+        return value != value
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _sparse_or_dense(estimator: Any, X: Any, reset: bool, force: bool) -> Any:
