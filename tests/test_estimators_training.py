@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 
 from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
 from skcode.fields import FunctionFields, NeuralFields
+from skcode.gaussian_process import GaussianProcessReadout
 from skcode.solvers import LBFGS, SGD, Adam, GaussNewton
 from skcode.training import _monitor
 
@@ -539,6 +540,16 @@ def test_verbose_prints_a_line_an_iteration(friedman, capsys, solver):
     assert "member 2, iteration 1," in "\n".join(lines)
     regressor(solver=solver).fit(X, y)
     assert capsys.readouterr().out == ""
+
+
+def test_verbose_tells_the_passes_through_the_evidence_of_the_readout(friedman, capsys):
+    options = {"readout": GaussianProcessReadout(n_steps=3), "n_members": 1}
+    regressor(**options, verbose=True).fit(*friedman)
+    lines = capsys.readouterr().out.splitlines()
+    passes = [line for line in lines if "through the evidence of the readout, loss " in line]
+    n_passes = int(passes[0].split(" of ")[1].split()[0])
+    assert passes[0].startswith(f"[ControlledODERegressor] pass 1 of {n_passes} through")
+    assert len(passes) == n_passes > 0
 
 
 @pytest.mark.parametrize("readout", ["linear", "gaussian_process"])

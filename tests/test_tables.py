@@ -821,3 +821,21 @@ def test_large_and_skewed_targets_need_no_preparation(table):
     np.testing.assert_allclose(large.predict(frame), 1e9 * plain.predict(frame), rtol=1e-5)
     skewed = regressor(max_iter=15, readout="auto").fit(frame, np.exp(2 * y))
     assert skewed.score(frame, np.exp(2 * y)) > 0.7
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_one_column_for_each_level_says_the_same_as_text(gaps):
+    """Numbers agree to rounding: rows have the same order, whatever the levels are called."""
+    rng = np.random.default_rng(0)
+    levels, sizes = rng.choice(["a", "b", "c", "d"], 120), rng.standard_normal((120, 2))
+    y = sizes[:, 0] * (levels == "a") + (levels == "b") + 0.1 * rng.standard_normal(120)
+    if gaps:
+        sizes[::9, 1] = np.nan
+    text = pd.DataFrame({"x": sizes[:, 0], "level": levels, "z": sizes[:, 1]})
+    indicators = levels[:, None] == np.array(["a", "b", "c", "d"])
+    numbers = np.column_stack([sizes[:, 0], indicators, sizes[:, 1]])
+    predictions = [
+        ControlledODERegressor(n_members=1, max_iter=2, random_state=0).fit(X, y).predict(X)
+        for X in (text, numbers)
+    ]
+    np.testing.assert_allclose(*predictions, atol=1e-6)

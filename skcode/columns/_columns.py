@@ -325,6 +325,11 @@ class CategoryColumn(Column):
         return f"{self.name} new" if k > len(self.levels) else f"{self.name}={self.levels[k]}"
 
     @property
+    def has_many_levels(self) -> bool:
+        """Whether some levels share an indicator, and statistics or frequencies tell them apart."""
+        return len(self.levels) + 1 > LEAST_INDICATORS
+
+    @property
     def labels(self) -> list[str]:
         return list(self.names)
 

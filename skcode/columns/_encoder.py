@@ -163,6 +163,25 @@ class ColumnEncoder:
         ]
         return replace(self, columns=tuple(columns))
 
+    def content(self, X: Array) -> Array | None:
+        """What rows (n, p) say, however categories are written: numbers, and indicators of levels.
+
+        So a table has its rows in the same order with text as with one column of zeros and ones for
+        each level. None where all columns are numbers, or some have levels too many to be written
+        so.
+        """
+        if self.columns is None or self.takes_numbers:
+            return None
+        parts = []
+        for j, column in enumerate(self.columns):
+            values: FloatArray = X[:, j].astype(np.float64)
+            if isinstance(column, CategoryColumn):
+                if column.has_many_levels:
+                    return None
+                values = column.encode(values)
+            parts.append(values)
+        return np.column_stack(parts)
+
     def encode(self, X: Array) -> Array:
         """Coordinates (n, q) of rows that `read` gave."""
         if self.projection is not None:

@@ -230,13 +230,21 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         With `learns` they say what becomes of the columns. Rows that come `later` were not there
         when statistics of levels were learnt.
         """
-        targets = target.encode(y)
-        factors = self._class_factors(target, targets, weight)
-        weight = weight if factors is None else weight * factors
         if learns:
-            self._learn_columns(X, target, targets, weight)
+            targets = target.encode(y)
+            self._learn_columns(X, target, targets, self._weighted(target, targets, weight))
+            content = self.encoder_.content(X)
+            if content is not None:
+                X, y, weight = canonical(X, y, weight, content)
+        targets = target.encode(y)
+        weight = self._weighted(target, targets, weight)
         X = self.encoder_.encode(X) if later else self._encode(X, target, targets, weight)
         return Rows(X, targets, weight)
+
+    def _weighted(self, target: Target, targets: Array, weight: FloatArray) -> FloatArray:
+        """Sample weights times the factors of the classes."""
+        factors = self._class_factors(target, targets, weight)
+        return weight if factors is None else weight * factors
 
     def _learn_columns(
         self, X: Array, target: Target | None, targets: Array, weight: FloatArray

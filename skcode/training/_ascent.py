@@ -8,6 +8,9 @@ to make, if not the finest detail, and its factorisation takes no time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import count
+
 import numpy as np
 
 from skcode.objective import EvidenceObjective
@@ -58,6 +61,16 @@ def ascend(
     objective = EvidenceObjective(member.model, *rows, controls, scale, logs)
     solver = Adam("cosine", _RATE, beta_2=_BETA_2, batch_size=-(-n // n_batches))
     n_passes = -(-n_steps // n_batches)
+    passes = count(1)
+
+    def tell(theta: FloatArray, loss: float, parts: Mapping[str, float] | None = None) -> bool:
+        # the loss is minus the log evidence, each row of a batch, with the prior on the moves
+        member.monitor.say(
+            f"pass {next(passes)} of {n_passes} through the evidence of the readout, "
+            f"loss {loss:.6g}"
+        )
+        return False
+
     result = solver.minimize(
         objective,
         objective.start,
@@ -65,6 +78,6 @@ def ascend(
         tol=0.0,
         n_iter_no_change=n_passes + 1,
         rng=rng,
-        monitor=lambda theta, loss, parts=None: False,
+        monitor=tell,
     )
     return objective.controls_of(result.theta), result.theta[controls.size :]

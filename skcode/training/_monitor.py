@@ -76,16 +76,24 @@ class TrainingMonitor:
         self.losses.append(float(loss))
         stop = self._watch_validation() if self.validate is not None else False
         if self.verbose:
-            line = f"{self.name}iteration {len(self.losses)}, loss {loss:.6g}"
+            line = f"iteration {len(self.losses)}, loss {loss:.6g}"
             for name, value in (parts or {}).items():
                 line += f", {name} {value:.6g}"
             if self.validate is not None:
                 line += f", validation loss {self.validation_losses[-1]:.6g}"
                 line += f", score {self.validation_scores[-1]:.4f}"
-            # in one piece: what several jobs print must not run together
-            sys.stdout.write(f"{line}{self._time_left()}\n")
-            sys.stdout.flush()
+            self._print(line + self._time_left())
         return (self.should_stop is not None and self.should_stop()) or stop
+
+    def say(self, line: str) -> None:
+        """Print what a step says that is no iteration of the solver."""
+        if self.verbose:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        # in one piece: what several jobs print must not run together
+        sys.stdout.write(f"{self.name}{line}\n")
+        sys.stdout.flush()
 
     def _time_left(self) -> str:
         if self._max_iter is None:

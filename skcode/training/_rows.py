@@ -49,14 +49,20 @@ def positive_rows(
     return X[kept], y[kept], weight[kept]
 
 
-def canonical(X: Array, y: Array, weight: FloatArray) -> tuple[Array, Array, FloatArray]:
-    """Equal rows merged and sorted, where copies of the rows are affordable."""
+def canonical(
+    X: Array, y: Array, weight: FloatArray, content: Array | None = None
+) -> tuple[Array, Array, FloatArray]:
+    """Equal rows merged and sorted, where copies of the rows are affordable.
+
+    The content of rows, (n, q), says which are equal and which comes first; None is X itself.
+    """
     if X.shape[0] > _CANONICAL_ROWS:
         return X, y, weight
     # labels of any kind are hashed through their codes
     codes = y if y.dtype.kind in "fiub" else np.unique(y, return_inverse=True)[1]
-    keys = sparse_row_keys(X) if sparse.issparse(X) else row_keys(X)
-    index, weight = unique_rows(X, codes, weight, keys)
+    content = X if content is None else content
+    keys = sparse_row_keys(content) if sparse.issparse(content) else row_keys(content)
+    index, weight = unique_rows(content, codes, weight, keys)
     return X[index], y[index], weight
 
 
