@@ -548,7 +548,7 @@ def test_verbose_tells_the_passes_through_the_evidence_of_the_readout(friedman, 
     lines = capsys.readouterr().out.splitlines()
     passes = [line for line in lines if "through the evidence of the readout, loss " in line]
     n_passes = int(passes[0].split(" of ")[1].split()[0])
-    assert passes[0].startswith(f"[ControlledODERegressor] pass 1 of {n_passes} through")
+    assert passes[0].startswith(f"[ControlledODERegressor] member 1, pass 1 of {n_passes} through")
     assert len(passes) == n_passes > 0
 
 
