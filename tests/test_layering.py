@@ -42,6 +42,7 @@ NARROWED = {
         "fields",
         "flow",
         "inputs",
+        "images",
         "columns",
         "readouts",
         "gaussian_process",

@@ -41,6 +41,7 @@ from skcode.fields import (
 )
 from skcode.flow import TABLEAUS
 from skcode.gaussian_process import GaussianProcessReadout, Kernel, Mean
+from skcode.images import PatchFilters
 from skcode.solvers import LBFGS, SGD, Adam, GaussNewton
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -417,6 +418,20 @@ def test_onnx_for_fields_of_images(name, integrator):
     options = {"vector_fields": family, "n_states": n_states, "integrator": integrator}
     model = classifier(**options, scaling="common", n_intervals=2, solver="lbfgs", max_iter=5)
     assert_onnx_agrees(model.fit(X, y), X)
+
+
+def test_onnx_of_filters_of_patches():
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:150].astype(np.float32), y[:150]
+    family = MixingFields((3, 3, 4), n_channels=2, n_filters=1, pooling=2)
+    options = {"vector_fields": family, "n_states": family.n_states(), "scaling": "common"}
+    filters = PatchFilters((8, 8), n_filters=4, kernel_size=3, pooling=3, random_state=0)
+    last = classifier(**options, n_intervals=2, solver="lbfgs", max_iter=5)
+    pipeline = make_pipeline(filters, last).fit(X, y)
+    session = onnxruntime.InferenceSession(to_onnx(pipeline).SerializeToString())
+    answers = session.run(None, {"X": X})
+    # sums of other orders may round a byte the other way
+    np.testing.assert_allclose(answers[1], pipeline.predict_proba(X), atol=0.02)
 
 
 @pytest.mark.parametrize("readout", ["linear", "displacement"])

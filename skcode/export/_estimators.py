@@ -17,6 +17,8 @@ from skcode.export._columns import column_nodes
 from skcode.export._fields import field_nodes
 from skcode.export._graph import Graph
 from skcode.export._heads import head_nodes
+from skcode.export._images import patch_nodes
+from skcode.images import PatchFilters
 from skcode.inputs import InputMap
 from skcode.model import (
     ClassificationTarget,
@@ -62,6 +64,12 @@ def _(estimator: Any, graph: Graph, x: str) -> list[Output]:
     x = column_nodes(estimator.encoder_, graph, x, ensemble.dtype)
     scores = [_score_nodes(member, graph, x) for member in ensemble.members]
     return answer_nodes(ensemble.target, graph, scores, ensemble.dtype)
+
+
+@estimator_nodes.register
+def _(filters: PatchFilters, graph: Graph, x: str) -> list[Output]:
+    n_outputs = int(np.prod(filters.image_shape_))
+    return [Output(patch_nodes(filters, graph, x), "variable", np.float32, ("N", n_outputs))]
 
 
 @singledispatch

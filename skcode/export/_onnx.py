@@ -18,6 +18,7 @@ from skcode.estimators import (
 from skcode.export._estimators import estimator_nodes
 from skcode.export._graph import OPSET, Graph, element_type
 from skcode.export._skl2onnx import tensor_type
+from skcode.images import PatchFilters
 
 
 def to_onnx(estimator: Any) -> onnx.ModelProto:
@@ -98,7 +99,12 @@ def register_skl2onnx() -> None:
     """
     from skl2onnx import update_registered_converter
 
-    for kind in (ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer):
+    for kind in (
+        ControlledODEClassifier,
+        ControlledODERegressor,
+        ControlledODETransformer,
+        PatchFilters,
+    ):
         classifies = kind is ControlledODEClassifier
         update_registered_converter(
             kind,

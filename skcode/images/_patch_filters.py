@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skcode.utils._blas import single_threaded_blas
 from skcode.utils._blocks import block_slices
 from skcode.utils._doc_link import DocLinkMixin
-from skcode.utils._images import check_image_shape, windows
+from skcode.utils._images import check_image_shape, window_means, windows
 from skcode.utils._sklearn import Interval, fit_context
 from skcode.utils._typing import Array, FloatArray
 
@@ -96,6 +96,9 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     >>> Z.shape, Z.dtype, filters.image_shape_
     ((1797, 96), dtype('uint8'), (4, 4, 6))
     """
+
+    # what files name: the private module may move
+    __module__ = "skcode.images"
 
     _parameter_constraints: dict[str, list[Any]] = {
         "image_shape": ["array-like"],
@@ -198,6 +201,16 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         with single_threaded_blas():
             Parallel(n_jobs=self.n_jobs, require="sharedmem")(delayed(fill)(b) for b in blocks)
         return out.reshape(n, -1)
+
+    @property
+    def pixel_shape(self) -> tuple[int, int, int]:
+        """Shape (h, w, c) of the images of the fit."""
+        return check_image_shape(self.image_shape, self.n_features_in_)
+
+    @property
+    def pooling_matrix(self) -> FloatArray:
+        """The means P over windows, (windows, places)."""
+        return window_means(self.pixel_shape[:2], self.pooling)
 
     @property
     def _n_features_out(self) -> int:
