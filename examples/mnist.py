@@ -38,8 +38,9 @@ from skcode.solvers import Adam
 
 #: most trained numbers of the models of a curve
 BUDGETS = (1000, 3000, 10_000, 30_000, 100_000)
-#: numbers of a model from which on they are spent on further members
-MEMBER = 30_000
+#: numbers of a member: where there are more, several members share them, which does better than one
+#: large one
+MEMBER = 10_000
 
 
 class Images(NamedTuple):

@@ -78,7 +78,7 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         (pooling, pooling, S): the shape of what `transform` returns.
     n_features_in_ : int
         Number of pixels, colours apart.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (p,)
         Names of the columns of X, where they are strings.
 
     References
