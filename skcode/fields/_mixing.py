@@ -87,7 +87,7 @@ class MixingFields(FieldFamily):
     >>> m
     128
     >>> fields = family.draw(m, rng=0, n_inputs=48)
-    >>> fields.n_fields, fields.acts(n_intervals=3).sum()
+    >>> fields.n_fields, int(fields.acts(n_intervals=3).sum())
     (70, 130)
     """
 
