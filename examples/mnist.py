@@ -206,7 +206,6 @@ def filter_model(
     seed: int = 0,
     n_jobs: int | None = None,
     verbose: bool = False,
-    train_controls: bool = True,
 ) -> ControlledODEClassifier:
     """Filters of a quarter of the image, pooled over 4 x 4 windows, within a number of parameters.
 
@@ -237,7 +236,6 @@ def filter_model(
         alpha=1e-5,
         max_iter=passes_over(images, n_passes),
         tol=0.0,
-        train_controls=train_controls,
         n_jobs=n_jobs,
         random_state=seed,
         verbose=verbose,
