@@ -14,6 +14,7 @@ the noise variance and nothing else.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from scipy.linalg import lapack
 from scipy.optimize import minimize
 from scipy.spatial.distance import pdist, squareform
 
-from skcode.gaussian_process._kernel import Kernel, distances_l2
+from skcode.gaussian_process._kernel import Kernel
 from skcode.utils._typing import FloatArray
 
 
@@ -69,7 +70,7 @@ class _Start(NamedTuple):
 _START = _Start()
 #: mean squared state below which states are as good as equal, and no linear part can be told
 _LEAST_SIZE = 1e-10
-#: distance, in medians, below which two states are one
+#: distance, in units of the size of a state, below which two states are one
 _LEAST_DISTANCE = 1e-6
 #: stands for infinity in units of the number of targets, where C is not positive: a line search
 #: goes back from it, and would stop at infinity itself
@@ -80,12 +81,16 @@ _PRIOR = np.array([0.02, 0.3, 0.02, 0.3, 0.02, 0.02])
 
 
 class _Terms(NamedTuple):
-    """Minus the log evidence, and what its derivatives are made of."""
+    """Minus the log evidence, and what its derivatives are made of.
+
+    Of symmetric matrices the entries above the diagonal, row after row, as scipy's pdist has them:
+    half of the work.
+    """
 
     value: float
-    #: derivative in C
+    #: derivative in C (n, n), all of it
     slope: FloatArray
-    #: the same times the Laplace kernel in l1, and in l2, entry by entry
+    #: the same times the Laplace kernel in l1, and in l2, entry by entry above the diagonal
     by_first: FloatArray
     by_second: FloatArray
 
@@ -121,19 +126,28 @@ class Evidence:
         self.states = states = np.asarray(states, dtype=np.float64)
         self.targets = np.asarray(targets, dtype=np.float64)
         self.noise_shape = 1 / np.asarray(weight, dtype=np.float64)
-        self.distances = squareform(pdist(states, "cityblock")), distances_l2(states, states)
-        np.fill_diagonal(self.distances[1], 0)
+        self.distances = pdist(states, "cityblock"), pdist(states, "euclidean")
         self.product = states @ states.T
-        n = len(states)
-        above = np.triu_indices(n, 1)
+        self.size = max(float(np.trace(self.product)) / len(states), _LEAST_SIZE)
+
+    @cached_property
+    def medians(self) -> list[float]:
+        """Medians of the distances in l1 and in l2: minibatches, which have a start, need none."""
         # of two rows or more that all lie in one point the length says nothing
-        self.medians = [float(np.median(d[above])) if n > 1 else 1.0 for d in self.distances]
-        self.medians = [median if median > 0 else 1.0 for median in self.medians]
-        self.size = max(float(np.trace(self.product)) / n, _LEAST_SIZE)
-        one, two = self.medians
-        s = _START
-        self.start = np.log([s.amplitude, one, s.amplitude, two, s.linear / self.size, s.noise])
-        self.bounds = [
+        medians = [float(np.median(d)) if len(d) else 1.0 for d in self.distances]
+        return [median if median > 0 else 1.0 for median in medians]
+
+    @cached_property
+    def start(self) -> FloatArray:
+        """The logarithms that the ascent starts from."""
+        s, (one, two) = _START, self.medians
+        return np.log([s.amplitude, one, s.amplitude, two, s.linear / self.size, s.noise])
+
+    @property
+    def bounds(self) -> list[tuple[float, float]]:
+        """Least and largest logarithms."""
+        s, (one, two) = _START, self.medians
+        return [
             (np.log(s.least_amplitude), np.log(s.most_amplitude)),
             (np.log(s.least_length * one), np.log(s.most_length * one)),
             (np.log(s.least_amplitude), np.log(s.most_amplitude)),
@@ -170,50 +184,57 @@ class Evidence:
     def _terms(self, logs: FloatArray) -> _Terms | None:
         """Value, derivative in C, and both Laplace kernels; None where C is not positive."""
         one, length_one, two, length_two, linear, noise = np.exp(logs)
-        diagonal = np.diag_indices(len(self.product))
-        first = one * np.exp(self.distances[0] / -length_one)
-        second = two * np.exp(self.distances[1] / -length_two)
-        C = first + second + linear * self.product + 1
-        C[diagonal] += noise * self.noise_shape
-        L, failed = lapack.dpotrf(C, lower=1, clean=1)
+        n, K = self.targets.shape
+        first = one * np.exp(self.distances[0] * (-1 / length_one))
+        second = two * np.exp(self.distances[1] * (-1 / length_two))
+        C = _symmetric(first + second, n)
+        C += linear * self.product
+        C += 1
+        C[np.diag_indices(n)] += one + two + noise * self.noise_shape
+        L, failed = lapack.dpotrf(C, lower=1, clean=1, overwrite_a=1)
         if failed:
             return None
-        inverse = lapack.dpotri(L, lower=1)[0]
+        log_determinant = 2 * float(np.log(np.diag(L)).sum())
+        inverse = lapack.dpotri(L, lower=1, overwrite_c=1)[0]
         inverse += np.tril(inverse, -1).T
-        K = self.targets.shape[1]
         coefficients = inverse @ self.targets
-        value = 0.5 * float(np.sum(self.targets * coefficients))
-        value += K * float(np.log(np.diag(L)).sum())
+        value = 0.5 * (float(np.vdot(self.targets, coefficients)) + K * log_determinant)
         slope = 0.5 * (K * inverse - coefficients @ coefficients.T)
-        return _Terms(value, slope, slope * first, slope * second)
+        above = _above(slope)
+        return _Terms(value, slope, above * first, above * second)
 
     def _by_logs(self, logs: FloatArray, terms: _Terms) -> FloatArray:
-        _, length_one, _, length_two, linear, noise = np.exp(logs)
+        one, length_one, two, length_two, linear, noise = np.exp(logs)
+        diagonal = np.diag(terms.slope)
+        trace = float(diagonal.sum())
         return np.array(
             [
-                terms.by_first.sum(),
-                np.vdot(terms.by_first, self.distances[0]) / length_one,
-                terms.by_second.sum(),
-                np.vdot(terms.by_second, self.distances[1]) / length_two,
+                2 * terms.by_first.sum() + one * trace,
+                2 * np.vdot(terms.by_first, self.distances[0]) / length_one,
+                2 * terms.by_second.sum() + two * trace,
+                2 * np.vdot(terms.by_second, self.distances[1]) / length_two,
                 linear * np.vdot(terms.slope, self.product),
-                noise * float(np.diag(terms.slope) @ self.noise_shape),
+                noise * float(diagonal @ self.noise_shape),
             ]
         )
 
     def _by_states(self, logs: FloatArray, terms: _Terms) -> FloatArray:
         _, length_one, _, length_two, linear, _ = np.exp(logs)
-        x = self.states
+        x, n = self.states, len(self.states)
         gradient: FloatArray = 2 * linear * (terms.slope @ x)
         distances = self.distances[1]
         # what rounding leaves of a distance of zero is no direction
-        apart = np.where(distances <= _LEAST_DISTANCE * self.medians[1], np.inf, distances)
-        pull = terms.by_second / apart * (-2 / length_two)
+        least = _LEAST_DISTANCE * np.sqrt(self.size)
+        apart = np.where(distances <= least, np.inf, distances)
+        pull = _symmetric(terms.by_second / apart * (-2 / length_two), n)
         gradient += pull.sum(axis=1)[:, None] * x - pull @ x
         # signs of one coordinate at a time stay in the cache, and in single precision they are
         # twice as many
-        pull = (terms.by_first * (-2 / length_one)).astype(np.float32)
+        pull = _symmetric((terms.by_first * (-2 / length_one)).astype(np.float32), n)
+        difference, signs = np.empty_like(pull), np.empty_like(pull)
         for k, column in enumerate(np.ascontiguousarray(x.T, dtype=np.float32)):
-            signs = np.sign(column[:, None] - column)
+            np.subtract(column[:, None], column, out=difference)
+            np.sign(difference, out=signs)
             gradient[:, k] += np.einsum("ij,ij->i", pull, signs)
         return gradient
 
@@ -240,3 +261,17 @@ class Evidence:
         """The logarithms in units of these states: what other states can share."""
         relative: FloatArray = logs - self.start
         return relative
+
+
+def _symmetric(above: FloatArray, n: int) -> FloatArray:
+    """The symmetric matrix (n, n) of the entries above its diagonal, which is zero."""
+    if n < 2:
+        return np.zeros((n, n), above.dtype)
+    matrix: FloatArray = squareform(above, force="tomatrix", checks=False)
+    return matrix
+
+
+def _above(matrix: FloatArray) -> FloatArray:
+    """The entries of a symmetric matrix above its diagonal, row after row."""
+    above: FloatArray = squareform(matrix, force="tovector", checks=False)
+    return above
