@@ -51,11 +51,13 @@ LINKS = {
 
 
 @pytest.mark.parametrize("link", LINKS.values(), ids=list(LINKS))
-@pytest.mark.parametrize("amplitudes", [(0.0, 0.0), (0.7, 0.0), (0.0, 0.4), (0.7, 0.4)])
+@pytest.mark.parametrize(
+    "amplitudes", [(0, 0, 0), (0.7, 0, 0), (0, 0.4, 0), (0, 0, 0.5), (0.7, 0.4, 0.5)]
+)
 def test_state_gradient_of_the_gaussian_process(amplitudes, link):
     rng = np.random.default_rng(0)
     points, x, direction = (rng.standard_normal((n, 4)) for n in (30, 10, 10))
-    one, two = amplitudes
+    one, two, three = amplitudes
     leaves, rows = Leaves.grow(points, 10)
     mean = Mean(
         points[np.concatenate(rows)],
@@ -65,9 +67,8 @@ def test_state_gradient_of_the_gaussian_process(amplitudes, link):
         leaves,
         np.cumsum([0, *map(len, rows)]),
     )
-    head = GaussianProcessHead(
-        Kernel(one, 2.0, two, 3.0, 0.5), 0.1 * rng.standard_normal(4), mean, link
-    )
+    kernel = Kernel(one, 2.0, two, 3.0, 0.5, three, 2.5)
+    head = GaussianProcessHead(kernel, 0.1 * rng.standard_normal(4), mean, link)
     covector = rng.standard_normal((10, 2))
     expected = difference(lambda z: np.sum(head.scores(z, z) * covector, axis=1), x, direction)
     gradient = head.state_gradient(x, x, covector)
@@ -80,7 +81,7 @@ def test_state_gradient_at_a_point_of_the_process(dtype):
     x = np.random.default_rng(0).standard_normal((1, 4)).astype(dtype)
     one = np.ones(1, dtype)
     link = AffineLink(one, one)
-    kernel = Kernel(1.0, 1.0, 1.0, 1.0, 0.0)
+    kernel = Kernel(1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0)
     head = GaussianProcessHead(kernel, 0 * x[0], Mean.of_points(kernel, x, one[None]), link)
     np.testing.assert_array_equal(head.state_gradient(x, x, one[None]), np.zeros((1, 4)))
 

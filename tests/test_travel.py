@@ -502,7 +502,7 @@ def test_onnx_of_a_pipeline(data, make, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("kernel", ["both", "l1", "l2", "linear"])
+@pytest.mark.parametrize("kernel", ["all", "l1", "l2", "gauss", "linear"])
 @pytest.mark.parametrize("leaves", [False, True])
 def test_onnx_of_a_gaussian_process(dtype, kernel, leaves):
     """Each kernel, on all rows and in leaves; new rows, fewer and more than a block."""
@@ -511,11 +511,8 @@ def test_onnx_of_a_gaussian_process(dtype, kernel, leaves):
     Y = np.column_stack([1000 + X[:, 0] * X[:, 1], np.abs(X[:, 2])])
     process = GaussianProcessReadout(n_exact=100, n_leaf=100, n_landmarks=50) if leaves else "auto"
     model = regressor(readout=process).fit(X[:300], Y[:300])
-    lengths = {"length_l1": 20.0, "length_l2": 10.0}
-    one, two = {"both": (0.3, 0.5), "l1": (0.3, 0.0), "l2": (0.0, 0.5), "linear": (0.0, 0.0)}[
-        kernel
-    ]
-    changed = Kernel(amplitude_l1=one, amplitude_l2=two, linear=2.0, **lengths)
+    one, two, three = (0.3 * (kernel in ("all", part)) for part in ("l1", "l2", "gauss"))
+    changed = Kernel(one, 20.0, two, 10.0, 2.0, three, 8.0)
     members = tuple(
         replace(member, head=replace(member.head, kernel=changed))
         for member in model.ensemble_.members

@@ -61,7 +61,7 @@ def _block_nodes(head: GaussianProcessHead, graph: Graph, x: str) -> str:
     for leaf, span in enumerate(zip(mean.starts[:-1], mean.starts[1:], strict=True)):
         own = slice(*span)
         points = mean.points[own].astype(head.center.dtype)
-        K = _laplace_nodes(head.kernel, graph, x, points)
+        K = _stationary_nodes(head.kernel, graph, x, points)
         if K:
             term = graph.add("MatMul", graph.total(K), graph.constant(mean.coefficients[own]))
             terms.append(graph.add("Mul", term, inside[leaf]) if inside else term)
@@ -135,9 +135,9 @@ def _(link: LogOddsLink, graph: Graph, f: str) -> str:
     return graph.add("Sub", scores, of(graph.add("Sub", constant(1.0), p)))
 
 
-def _laplace_nodes(kernel: Kernel, graph: Graph, x: str, points: FloatArray) -> list[str]:
-    """The Laplace kernels (n, J) that the kernel has."""
-    one, two = kernel.amplitudes
+def _stationary_nodes(kernel: Kernel, graph: Graph, x: str, points: FloatArray) -> list[str]:
+    """The stationary parts (n, J) that the kernel has."""
+    one, two, three = kernel.amplitudes
     terms = []
     if one:
         # (n, 1, m) less (J, m) is (n, J, m)
@@ -145,9 +145,13 @@ def _laplace_nodes(kernel: Kernel, graph: Graph, x: str, points: FloatArray) -> 
         size = graph.add("Abs", graph.add("Sub", rows, graph.constant(points)))
         distance = graph.add("ReduceSum", size, graph.constant([2]), keepdims=0)
         terms.append(_decay(graph, distance, one, kernel.length_l1, points.dtype))
-    if two:
-        distance = _distance_nodes(graph, x, points)
-        terms.append(_decay(graph, distance, two, kernel.length_l2, points.dtype))
+    if two or three:
+        squares = _square_nodes(graph, x, points)
+        if two:
+            distance = graph.add("Sqrt", squares)
+            terms.append(_decay(graph, distance, two, kernel.length_l2, points.dtype))
+        if three:
+            terms.append(_decay(graph, squares, three, 2 * kernel.length_gauss**2, points.dtype))
     return terms
 
 
@@ -157,10 +161,10 @@ def _decay(graph: Graph, distance: str, amplitude: float, length: float, dtype: 
     return graph.add("Mul", graph.add("Exp", power), graph.constant(amplitude, dtype))
 
 
-def _distance_nodes(graph: Graph, x: str, points: FloatArray) -> str:
-    """Euclidean distances (n, J) by a product of matrices; what cancels below zero is zero."""
+def _square_nodes(graph: Graph, x: str, points: FloatArray) -> str:
+    """Squared Euclidean distances (n, J) by a product; what cancels below zero is zero."""
     of_points = graph.constant(np.einsum("ij,ij->i", points, points))
     of_states = graph.add("ReduceSum", graph.add("Mul", x, x), graph.constant([1]), keepdims=1)
     squares = graph.add("Add", of_states, of_points)
     squares = graph.add("Add", squares, graph.affine(x, -2 * points.T))
-    return graph.add("Sqrt", graph.add("Max", squares, graph.constant(0, points.dtype)))
+    return graph.add("Max", squares, graph.constant(0, points.dtype))

@@ -9,7 +9,6 @@ they are taken.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from skcode.gaussian_process._evidence import Hyperparameters
 from skcode.gaussian_process._regression import fit_exact
 from skcode.utils._typing import FloatArray
 
-#: factors on the noise, and on both lengths, that are tried
+#: factors on the noise, and on all lengths, that are tried
 _FACTORS = ((4.0, 1.0), (1.0, 2.0), (4.0, 2.0), (16.0, 2.0))
 #: standard errors by which left-out predictions must be better for the evidence to be overruled
 _ERRORS = 2.0
@@ -33,7 +32,7 @@ def scaled(hyperparameters: Hyperparameters, noise: float, length: float) -> Hyp
     noise : float
         Factor on the noise.
     length : float
-        Factor on both lengths.
+        Factor on all lengths.
 
     Returns
     -------
@@ -47,11 +46,7 @@ def scaled(hyperparameters: Hyperparameters, noise: float, length: float) -> Hyp
     >>> other.noise, other.kernel.length_l1
     (0.4, 4.0)
     """
-    kernel = hyperparameters.kernel
-    longer = replace(
-        kernel, length_l1=length * kernel.length_l1, length_l2=length * kernel.length_l2
-    )
-    return Hyperparameters(longer, noise * hyperparameters.noise)
+    return Hyperparameters(hyperparameters.kernel.longer(length), noise * hyperparameters.noise)
 
 
 def choose_factors(

@@ -52,6 +52,8 @@ class _Start(NamedTuple):
 
     #: amplitudes of both Laplace kernels: half of the variance of standardised targets each
     amplitude: float = 0.5
+    #: amplitude of the Gaussian kernel
+    smooth: float = 0.3
     #: variance that the linear part explains on average
     linear: float = 0.1
     #: noise: a fifth of the variance; the ascent finds both clean and noisy targets from here
@@ -75,9 +77,17 @@ _LEAST_DISTANCE = 1e-6
 #: stands for infinity in units of the number of targets, where C is not positive: a line search
 #: goes back from it, and would stop at infinity itself
 _NOT_POSITIVE = 1e6
-#: precisions of the normal priors on the logarithms of amplitudes, lengths, linear part and noise:
-#: weak, so that what the data does not tell stays where it starts
-_PRIOR = np.array([0.02, 0.3, 0.02, 0.3, 0.02, 0.02])
+#: evaluations after which a smooth start is compared with the usual one
+_TRIAL = 15
+#: amplitudes of the Laplace kernels of a smooth start, in units of the usual ones
+_ROUGH_SHARE = 0.02
+#: how many logarithms there are: those of the parameters of the kernel, and of the noise
+N_LOGS = 8
+#: precisions of the normal priors on the logarithms: weak, and firmer on those of lengths, so that
+#: what the data does not tell stays where it starts
+_PRIOR = np.array([0.02, 0.3, 0.02, 0.3, 0.02, 0.02, 0.3, 0.02])
+#: which logarithms are those of the Gaussian part
+_GAUSSIAN = slice(5, 7)
 
 
 class _Terms(NamedTuple):
@@ -90,16 +100,17 @@ class _Terms(NamedTuple):
     value: float
     #: derivative in C (n, n), all of it
     slope: FloatArray
-    #: the same times the Laplace kernel in l1, and in l2, entry by entry above the diagonal
+    #: the same times the Laplace kernel in l1, the one in l2 and the Gaussian kernel, entry by
+    #: entry above the diagonal
     by_first: FloatArray
     by_second: FloatArray
+    by_third: FloatArray
 
 
 class Evidence:
-    """Minus the log evidence of six logarithms, and its gradient.
+    """Minus the log evidence of eight logarithms, and its gradient.
 
-    The logarithms are those of both amplitudes, each followed by its length, the linear part and
-    the noise.
+    The logarithms are those of the parameters of the kernel, in their order, and of the noise.
 
     Parameters
     ----------
@@ -109,6 +120,8 @@ class Evidence:
         Centred targets, with a mean square of one.
     weight : ndarray of shape (n,)
         Weights, with a mean of one.
+    smooth : bool
+        Whether there is a Gaussian part. Without one its logarithms stay where they start.
 
     Examples
     --------
@@ -116,17 +129,21 @@ class Evidence:
     >>> from skcode.gaussian_process import Evidence
     >>> x = np.linspace(-1, 1, 20)[:, None]
     >>> evidence = Evidence(x, np.sign(x), np.ones(20))
-    >>> at, step = evidence.start, np.eye(6)[0] * 1e-6
+    >>> at, step = evidence.start, np.eye(8)[0] * 1e-6
     >>> value, gradient = evidence(at)
     >>> bool(np.isclose((evidence(at + step)[0] - value) / 1e-6, gradient[0], rtol=1e-3))
     True
     """
 
-    def __init__(self, states: FloatArray, targets: FloatArray, weight: FloatArray):
+    def __init__(
+        self, states: FloatArray, targets: FloatArray, weight: FloatArray, smooth: bool = True
+    ):
+        self.smooth = smooth
         self.states = states = np.asarray(states, dtype=np.float64)
         self.targets = np.asarray(targets, dtype=np.float64)
         self.noise_shape = 1 / np.asarray(weight, dtype=np.float64)
         self.distances = pdist(states, "cityblock"), pdist(states, "euclidean")
+        self.squares = self.distances[1] ** 2
         self.product = states @ states.T
         self.size = max(float(np.trace(self.product)) / len(states), _LEAST_SIZE)
 
@@ -141,26 +158,27 @@ class Evidence:
     def start(self) -> FloatArray:
         """The logarithms that the ascent starts from."""
         s, (one, two) = _START, self.medians
-        return np.log([s.amplitude, one, s.amplitude, two, s.linear / self.size, s.noise])
+        kernel = s.amplitude, one, s.amplitude, two, s.linear / self.size, s.smooth, two
+        return np.log([*kernel, s.noise])
 
     @property
     def bounds(self) -> list[tuple[float, float]]:
         """Least and largest logarithms."""
         s, (one, two) = _START, self.medians
-        return [
-            (np.log(s.least_amplitude), np.log(s.most_amplitude)),
-            (np.log(s.least_length * one), np.log(s.most_length * one)),
-            (np.log(s.least_amplitude), np.log(s.most_amplitude)),
-            (np.log(s.least_length * two), np.log(s.most_length * two)),
-            (np.log(s.least_amplitude / self.size), np.log(s.most_amplitude / self.size)),
-            (np.log(s.least_noise), np.log(s.most_noise)),
-        ]
+        amplitude = np.log(s.least_amplitude), np.log(s.most_amplitude)
+        first, second = (
+            (np.log(s.least_length * median), np.log(s.most_length * median))
+            for median in (one, two)
+        )
+        linear = (amplitude[0] - np.log(self.size), amplitude[1] - np.log(self.size))
+        noise = np.log(s.least_noise), np.log(s.most_noise)
+        return [amplitude, first, amplitude, second, linear, amplitude, second, noise]
 
     def __call__(self, logs: FloatArray) -> tuple[float, FloatArray]:
         """Minus the log evidence and the log prior; a huge number where C is not positive."""
         terms = self._terms(logs)
         if terms is None:
-            return _NOT_POSITIVE * self.targets.size, np.zeros(6)
+            return _NOT_POSITIVE * self.targets.size, np.zeros(N_LOGS)
         prior, by_logs = self.log_prior(logs, self.start)
         return terms.value + prior, self._by_logs(logs, terms) + by_logs
 
@@ -178,19 +196,24 @@ class Evidence:
         """
         terms = self._terms(logs)
         if terms is None:
-            return np.inf, np.zeros(6), np.zeros_like(self.states)
+            return np.inf, np.zeros(N_LOGS), np.zeros_like(self.states)
         return terms.value, self._by_logs(logs, terms), self._by_states(logs, terms)
 
     def _terms(self, logs: FloatArray) -> _Terms | None:
-        """Value, derivative in C, and both Laplace kernels; None where C is not positive."""
-        one, length_one, two, length_two, linear, noise = np.exp(logs)
+        """Value, derivative in C, and the stationary parts; None where C is not positive."""
+        one, length_one, two, length_two, linear, three, length_three, noise = np.exp(logs)
         n, K = self.targets.shape
         first = one * np.exp(self.distances[0] * (-1 / length_one))
         second = two * np.exp(self.distances[1] * (-1 / length_two))
-        C = _symmetric(first + second, n)
+        third = np.zeros_like(first)
+        variance = one + two
+        if self.smooth:
+            third = three * np.exp(self.squares * (-0.5 / length_three**2))
+            variance += three
+        C = _symmetric(first + second + third, n)
         C += linear * self.product
         C += 1
-        C[np.diag_indices(n)] += one + two + noise * self.noise_shape
+        C[np.diag_indices(n)] += variance + noise * self.noise_shape
         L, failed = lapack.dpotrf(C, lower=1, clean=1, overwrite_a=1)
         if failed:
             return None
@@ -201,32 +224,39 @@ class Evidence:
         value = 0.5 * (float(np.vdot(self.targets, coefficients)) + K * log_determinant)
         slope = 0.5 * (K * inverse - coefficients @ coefficients.T)
         above = _above(slope)
-        return _Terms(value, slope, above * first, above * second)
+        return _Terms(value, slope, above * first, above * second, above * third)
 
     def _by_logs(self, logs: FloatArray, terms: _Terms) -> FloatArray:
-        one, length_one, two, length_two, linear, noise = np.exp(logs)
+        one, length_one, two, length_two, linear, three, length_three, noise = np.exp(logs)
         diagonal = np.diag(terms.slope)
         trace = float(diagonal.sum())
-        return np.array(
+        by_logs = np.array(
             [
                 2 * terms.by_first.sum() + one * trace,
                 2 * np.vdot(terms.by_first, self.distances[0]) / length_one,
                 2 * terms.by_second.sum() + two * trace,
                 2 * np.vdot(terms.by_second, self.distances[1]) / length_two,
                 linear * np.vdot(terms.slope, self.product),
+                2 * terms.by_third.sum() + three * trace,
+                2 * np.vdot(terms.by_third, self.squares) / length_three**2,
                 noise * float(diagonal @ self.noise_shape),
             ]
         )
+        if not self.smooth:
+            by_logs[_GAUSSIAN] = 0
+        return by_logs
 
     def _by_states(self, logs: FloatArray, terms: _Terms) -> FloatArray:
-        _, length_one, _, length_two, linear, _ = np.exp(logs)
+        _, length_one, _, length_two, linear, _, length_three, _ = np.exp(logs)
         x, n = self.states, len(self.states)
         gradient: FloatArray = 2 * linear * (terms.slope @ x)
         distances = self.distances[1]
         # what rounding leaves of a distance of zero is no direction
         least = _LEAST_DISTANCE * np.sqrt(self.size)
         apart = np.where(distances <= least, np.inf, distances)
-        pull = _symmetric(terms.by_second / apart * (-2 / length_two), n)
+        along = terms.by_second / apart * (-2 / length_two)
+        along -= terms.by_third * (2 / length_three**2)
+        pull = _symmetric(along, n)
         gradient += pull.sum(axis=1)[:, None] * x - pull @ x
         # signs of one coordinate at a time stay in the cache, and in single precision they are
         # twice as many
@@ -239,23 +269,43 @@ class Evidence:
         return gradient
 
     def maximise(self, start: FloatArray | None = None, max_evaluations: int = 40) -> FloatArray:
-        """The six logarithms of highest evidence that L-BFGS finds."""
+        """The logarithms of highest evidence that L-BFGS finds.
+
+        A smooth function and a rough one are two explanations with a valley between them. So a
+        few steps from a smooth start are taken as well, and the better of both goes on.
+        """
+        start = self.start if start is None else start
+        if self.smooth:
+            ways = [self._descended(each, _TRIAL) for each in (start, self._smooth_start)]
+            start = min(ways, key=lambda way: way[1])[0]
+            max_evaluations -= _TRIAL
+        return self._descended(start, max_evaluations)[0]
+
+    @property
+    def _smooth_start(self) -> FloatArray:
+        start = self.start.copy()
+        start[[0, 2]] += np.log(_ROUGH_SHARE)
+        return start
+
+    def _descended(self, start: FloatArray, max_evaluations: int) -> tuple[FloatArray, float]:
+        """Logarithms and minus the log evidence after so many evaluations."""
         low, high = np.transpose(self.bounds)
         result = minimize(
             lambda logs: self(logs),
-            self.start if start is None else np.clip(start, low, high),
+            np.clip(start, low, high),
             jac=True,
             method="L-BFGS-B",
             bounds=self.bounds,
             options={"maxfun": max_evaluations},
         )
-        logs: FloatArray = result.x
-        return logs
+        return result.x, float(result.fun)
 
     def hyperparameters(self, logs: FloatArray) -> Hyperparameters:
         """What the logarithms say."""
-        one, length_one, two, length_two, linear, noise = np.exp(logs).tolist()
-        return Hyperparameters(Kernel(one, length_one, two, length_two, linear), noise)
+        *kernel, noise = np.exp(logs).tolist()
+        if not self.smooth:
+            kernel = kernel[: _GAUSSIAN.start]
+        return Hyperparameters(Kernel(*kernel), noise)
 
     def relative(self, logs: FloatArray) -> FloatArray:
         """The logarithms in units of these states: what other states can share."""

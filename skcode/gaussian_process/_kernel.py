@@ -1,24 +1,25 @@
 r"""The kernel of the Gaussian process on final states, and its blocks.
 
-.. math:: k(x, x') = a_1 e^{-|x - x'|_1 / l_1} + a_2 e^{-|x - x'|_2 / l_2} + c \langle x, x' \rangle
-    + 1
+.. math:: k(x, x') = a_1 e^{-|x - x'|_1 / l_1} + a_2 e^{-|x - x'|_2 / l_2}
+    + a_3 e^{-|x - x'|_2^2 / 2 l_3^2} + c \langle x, x' \rangle + 1
 
-Each Laplace kernel is a layer of infinitely many frozen neurons. Their functions are rough enough
-for what is local in a table, and the distance in l1 sees axes as trees do. The linear part is the
-linear readout of the flow, and the constant is its intercept.
+Each stationary part is a layer of infinitely many frozen neurons. The functions of both Laplace
+kernels are rough enough for what is local in a table, and the distance in l1 sees axes as trees
+do. Those of the Gaussian kernel are smooth, as laws of nature are. The linear part is the linear
+readout of the flow, and the constant is its intercept.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from skcode.utils._typing import FloatArray
 
-#: a Laplace kernel with less than this share of the amplitude is left out: its distances cost more
-#: than it adds
+#: a part with less than this share of the amplitude is left out: its distances cost more than it
+#: adds
 _LEAST_SHARE = 1e-3
 #: entries of a block, whose distances are computed in double precision: 4 MB stay near the core
 _BLOCK_ENTRIES = 2**19
@@ -40,6 +41,10 @@ class Kernel:
         Length of that part.
     linear : float
         Variance c of the weights of the linear part.
+    amplitude_gauss : float
+        Variance of the Gaussian part, in the l2 distance.
+    length_gauss : float
+        Length of that part.
 
     Examples
     --------
@@ -56,13 +61,26 @@ class Kernel:
     amplitude_l2: float
     length_l2: float
     linear: float
+    amplitude_gauss: float = 0.0
+    length_gauss: float = 1.0
 
     @property
-    def amplitudes(self) -> tuple[float, float]:
-        """The amplitudes in l1 and in l2, with zero for one that is as good as nothing."""
-        least = _LEAST_SHARE * (self.amplitude_l1 + self.amplitude_l2)
-        one, two = self.amplitude_l1, self.amplitude_l2
-        return (one if one > least else 0.0), (two if two > least else 0.0)
+    def amplitudes(self) -> tuple[float, float, float]:
+        """Those of the stationary parts, with zero for one that is as good as nothing."""
+        every = self.amplitude_l1, self.amplitude_l2, self.amplitude_gauss
+        least = _LEAST_SHARE * sum(every)
+        one, two, three = (each if each > least else 0.0 for each in every)
+        return one, two, three
+
+    @property
+    def variance(self) -> float:
+        """The variance of the stationary parts together."""
+        return sum(self.amplitudes)
+
+    def longer(self, factor: float) -> Kernel:
+        """With lengths that are so many times as long."""
+        names = "length_l1", "length_l2", "length_gauss"
+        return replace(self, **{name: factor * getattr(self, name) for name in names})
 
     def __call__(self, x: FloatArray, z: FloatArray) -> FloatArray:
         """The matrix k(x_i, z_j) (n, J), in the float type of x."""
@@ -77,7 +95,7 @@ class Kernel:
         return K
 
     def unexplained(self, x: FloatArray, features: FloatArray) -> FloatArray:
-        """What features (n, J) leave of the Laplace kernels, on and below the diagonal (n, n)."""
+        """What features (n, J) leave of the stationary parts, on and below the diagonal (n, n)."""
         n = len(x)
         K = np.zeros((n, n), x.dtype)
         for rows in self._blocks(n, n):
@@ -85,8 +103,8 @@ class Kernel:
             K[rows, : rows.stop] -= features[rows] @ features[: rows.stop].T
         return K
 
-    def laplace(self, x: FloatArray, z: FloatArray) -> FloatArray:
-        """The same matrix of the Laplace kernels alone, without c <x, z> + 1."""
+    def stationary(self, x: FloatArray, z: FloatArray) -> FloatArray:
+        """The same matrix of the stationary parts alone, without c <x, z> + 1."""
         return self._matrix(x, z, linear=False)
 
     def _matrix(self, x: FloatArray, z: FloatArray, linear: bool) -> FloatArray:
@@ -101,7 +119,7 @@ class Kernel:
         return [slice(start, min(start + n_rows, n)) for start in range(0, n, n_rows)]
 
     def _block(self, x: FloatArray, z: FloatArray, linear: bool) -> FloatArray:
-        one, two = self.amplitudes
+        one, two, three = self.amplitudes
         if linear:
             K: FloatArray = x @ z.T
             K *= self.linear
@@ -110,8 +128,12 @@ class Kernel:
             K = np.zeros((len(x), len(z)), x.dtype)
         if one:
             K += self._decay(distances_l1(x, z), one, self.length_l1)
-        if two:
-            K += self._decay(distances_l2(x, z), two, self.length_l2)
+        if two or three:
+            distance = distances_l2(x, z)
+            if three:
+                K += self._decay(distance * distance, three, 2 * self.length_gauss**2)
+            if two:
+                K += self._decay(distance, two, self.length_l2)
         return K
 
     @staticmethod
@@ -122,10 +144,10 @@ class Kernel:
         distance *= amplitude
         return distance
 
-    def laplace_gradient(self, x: FloatArray, z: FloatArray, weights: FloatArray) -> FloatArray:
-        """Derivatives in x_i (n, m) of sum_j weights_ij k(x_i, z_j), of the Laplace kernels alone.
+    def stationary_gradient(self, x: FloatArray, z: FloatArray, weights: FloatArray) -> FloatArray:
+        """Derivatives in x_i (n, m) of sum_j weights_ij k(x_i, z_j), of the stationary parts alone.
 
-        At a point itself, where the kernels have a kink, theirs is zero.
+        At a point itself, where the Laplace kernels have a kink, theirs is zero.
         """
         gradient = np.empty_like(x)
         for rows in self._blocks(len(x), len(z)):
@@ -133,15 +155,18 @@ class Kernel:
         return gradient
 
     def _block_gradient(self, x: FloatArray, z: FloatArray, weights: FloatArray) -> FloatArray:
-        one, two = self.amplitudes
+        one, two, three = self.amplitudes
         gradient = np.zeros_like(x)
-        if two:
+        if two or three:
             distance = distances_l2(x, z)
             slope = weights * np.exp(distance * (-1 / self.length_l2)) * (-two / self.length_l2)
             # what rounding leaves of a distance of zero is no direction
             size = np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]
             near = distance <= 10 * np.sqrt(np.finfo(np.float64).eps) * size
             slope /= np.where(near, np.inf, distance)
+            if three:
+                narrow = 1 / self.length_gauss**2
+                slope -= weights * np.exp(distance * distance * (-0.5 * narrow)) * (three * narrow)
             gradient += slope.sum(axis=1)[:, None] * x - slope @ z
         if one:
             distance = distances_l1(x, z)
@@ -156,8 +181,7 @@ class Kernel:
 
     def diagonal(self, x: FloatArray) -> FloatArray:
         """The variances k(x_i, x_i) (n,)."""
-        one, two = self.amplitudes
-        diagonal: FloatArray = one + two + 1 + self.linear * np.einsum("ij,ij->i", x, x)
+        diagonal: FloatArray = self.variance + 1 + self.linear * np.einsum("ij,ij->i", x, x)
         return diagonal
 
 

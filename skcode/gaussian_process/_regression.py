@@ -60,7 +60,7 @@ class Mean:
 
     .. math:: f(x) = \sum_{j \in \text{leaf}(x)} k(x, x_j) \alpha_j + \langle x, w \rangle + w_0
 
-    where k is the Laplace part of the kernel alone.
+    where k are the stationary parts of the kernel alone.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Mean:
         """Means (n, K) at centred states (n, m)."""
         f: FloatArray = x @ self.weights + self.constant
         for rows, points in self.routed(x):
-            f[rows] += kernel.laplace(x[rows], self.points[points]) @ self.coefficients[points]
+            f[rows] += kernel.stationary(x[rows], self.points[points]) @ self.coefficients[points]
         return f
 
     def gradient(self, kernel: Kernel, x: FloatArray, covector: FloatArray) -> FloatArray:
@@ -124,7 +124,7 @@ class Mean:
         gradient: FloatArray = covector @ self.weights.T
         for rows, points in self.routed(x):
             of_points = covector[rows] @ self.coefficients[points].T
-            gradient[rows] += kernel.laplace_gradient(x[rows], self.points[points], of_points)
+            gradient[rows] += kernel.stationary_gradient(x[rows], self.points[points], of_points)
         return gradient
 
     def routed(self, x: FloatArray) -> list[tuple[IntArray | slice, slice]]:
@@ -383,8 +383,8 @@ class _Shared:
         self.root = np.sqrt(kernel.linear)
         # what landmarks do not explain leaves do: so a firm diagonal costs nothing, and keeps the
         # coefficients small, whose rounding predictions show
-        firm = np.full(len(points), _FIRM * sum(kernel.amplitudes))
-        L, _ = _factor(lambda: kernel.laplace(points, points), firm)
+        firm = np.full(len(points), _FIRM * kernel.variance)
+        L, _ = _factor(lambda: kernel.stationary(points, points), firm)
         self.inverse = inverse_factor(L)
 
     @property
@@ -399,15 +399,15 @@ class _Shared:
     def __call__(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Features (n, J + m + 1), and the variance (n,) of the process that they leave."""
         of_landmarks = self.of_landmarks(x)
-        one, two = self.kernel.amplitudes
-        unexplained = np.maximum(one + two - np.einsum("ij,ij->i", of_landmarks, of_landmarks), 0)
+        explained = np.einsum("ij,ij->i", of_landmarks, of_landmarks)
+        unexplained = np.maximum(self.kernel.variance - explained, 0)
         ones = np.ones((len(x), 1), x.dtype)
         root = x.dtype.type(self.root)
         return np.concatenate([of_landmarks, root * x, ones], axis=1), unexplained
 
     def of_landmarks(self, x: FloatArray) -> FloatArray:
         """Features (n, J) of the landmarks alone."""
-        features: FloatArray = self.kernel.laplace(x, self.points) @ self.inverse.T
+        features: FloatArray = self.kernel.stationary(x, self.points) @ self.inverse.T
         return features
 
     def coefficients(self, solution: FloatArray) -> FloatArray:

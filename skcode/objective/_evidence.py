@@ -48,8 +48,8 @@ defvjp(sweep_states, _sweep_states_vjp, argnums=(0,))
 class _Batch:
     """Targets of a batch, and the derivatives that its evidence leaves for the way back."""
 
-    def __init__(self, targets: FloatArray, weight: FloatArray):
-        self.targets, self.weight = targets, weight
+    def __init__(self, targets: FloatArray, weight: FloatArray, smooth: bool):
+        self.targets, self.weight, self.smooth = targets, weight, smooth
         self.by_states: FloatArray = np.empty(0)
         self.by_logs: FloatArray = np.empty(0)
 
@@ -61,7 +61,7 @@ def minus_log_evidence(states: FloatArray, logs: FloatArray, batch: _Batch) -> f
         if not np.isfinite(states).all():
             batch.by_logs, batch.by_states = np.zeros_like(logs), np.zeros_like(states)
             return np.inf
-        evidence = Evidence(states - states.mean(axis=0), batch.targets, batch.weight)
+        evidence = Evidence(states - states.mean(axis=0), batch.targets, batch.weight, batch.smooth)
         value, batch.by_logs, by_states = evidence.with_states(logs)
         batch.by_states = by_states - by_states.mean(axis=0)
     return value
@@ -98,8 +98,10 @@ class EvidenceObjective:
         Where the controls start, u_0.
     scale : float
         Their standard deviation s around that.
-    logs : ndarray of shape (6,)
+    logs : ndarray of shape (8,)
         Where the logarithms start, and what their prior is centred at.
+    smooth : bool
+        Whether the kernel has a Gaussian part.
     """
 
     def __init__(
@@ -111,7 +113,9 @@ class EvidenceObjective:
         controls: FloatArray,
         scale: float,
         logs: FloatArray,
+        smooth: bool = True,
     ):
+        self.smooth = smooth
         self.model, self.X, self.targets, self.weight = model, X, targets, weight
         self.controls, self.scale, self.logs = controls, scale, logs
 
@@ -141,7 +145,7 @@ class EvidenceObjective:
     ) -> tuple[float, FloatArray]:
         """The objective by the rows of a minibatch, as if they were all, and its gradient."""
         n, X = len(index), self.X[index]
-        batch = _Batch(self.targets[index], self.weight[index])
+        batch = _Batch(self.targets[index], self.weight[index], self.smooth)
         with self.model.sweep(n) as sweep, tracing():
 
             def of_batch(parameters: Traced) -> Traced:

@@ -33,6 +33,7 @@ def ascend(
     rows: Rows,
     logs: FloatArray,
     n_steps: int,
+    smooth: bool,
     rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
     """Controls (M, d) and logarithms of the hyper-parameters after so many steps.
@@ -43,10 +44,12 @@ def ascend(
         Model and controls to start from.
     rows : Rows
         Rows with standardised outputs (n, K) and weights with a mean of one.
-    logs : ndarray of shape (6,)
+    logs : ndarray of shape (8,)
         Logarithms to start from, as `Evidence` has them.
     n_steps : int
         Steps of Adam.
+    smooth : bool
+        Whether the kernel has a Gaussian part.
     rng : Generator
         Draws the minibatches.
     """
@@ -58,7 +61,7 @@ def ascend(
     n_batches = max(round(n / _BATCH_ROWS), 1)
     controls = member.fitted.controls.astype(np.float64)
     scale = max(float(np.sqrt(np.mean(controls**2))), _LEAST_SCALE)
-    objective = EvidenceObjective(member.model, *rows, controls, scale, logs)
+    objective = EvidenceObjective(member.model, *rows, controls, scale, logs, smooth)
     solver = Adam("cosine", _RATE, beta_2=_BETA_2, batch_size=-(-n // n_batches))
     n_passes = -(-n_steps // n_batches)
     passes = count(1)

@@ -30,6 +30,7 @@ from skcode.training._flow_targets import FlowTargets, link_of
 from skcode.training._hyperparameters import (
     evidence_of,
     hyperparameters_of,
+    may_be_smooth,
     refine_classes,
     states_of,
 )
@@ -112,6 +113,10 @@ def fit_heads(
     outputs = flow_targets.standardised(rows.y)
     sample = _sample(len(outputs), readout, rng)
     evidence_rows = Rows(*(part[sample.evidence] for part in (rows.X, outputs, weight)))
+    # of classes the evidence is too sure, and a smooth kernel would make flows so: for them it
+    # waits until left-out rows have a say in it
+    classes = isinstance(flow_targets.target, ClassificationTarget)
+    smooth = may_be_smooth(members) and not classes
     relative = None
     n_steps = readout.n_steps
     if n_steps is None:
@@ -123,12 +128,12 @@ def fit_heads(
             evidence_rows,
             flow_targets,
             n_steps,
+            smooth,
             rng,
             mapper,
         )
-    hyperparameters = hyperparameters_of(members, evidence_rows, relative)
+    hyperparameters = hyperparameters_of(members, evidence_rows, relative, smooth)
     # of few rows, a part of which each flow left out, the evidence of all says as much
-    classes = isinstance(flow_targets.target, ClassificationTarget)
     if refine and classes and flow_targets.folds is None:
         hyperparameters = refine_classes(
             members,
@@ -211,6 +216,7 @@ def _ascend(
     evidence_rows: Rows,
     flow_targets: FlowTargets,
     n_steps: int,
+    smooth: bool,
     rng: np.random.Generator,
     mapper: OrderedMap,
 ) -> FloatArray:
@@ -220,7 +226,7 @@ def _ascend(
     steps, if kernel and noise were far off, would lead the controls astray. Returns the mean of the
     logarithms that were reached, in units of the states.
     """
-    first = evidence_of(members[0], evidence_rows)
+    first = evidence_of(members[0], evidence_rows, smooth)
     start = first.relative(first.maximise())
     tasks = []
     for number, (member, seed) in enumerate(zip(members, rng.spawn(len(members)), strict=True)):
@@ -228,7 +234,7 @@ def _ascend(
         if flow_targets.folds is not None:
             kept = flow_targets.folds != number
             own = Rows(*(part[kept] for part in rows))
-        tasks.append((member, own, evidence_rows, start, n_steps, seed))
+        tasks.append((member, own, evidence_rows, start, n_steps, smooth, seed))
     relative = []
     for member, (controls, logs) in zip(members, mapper(_ascend_member, tasks), strict=True):
         theta = member.theta.copy()
@@ -245,11 +251,12 @@ def _ascend_member(
     evidence_rows: Rows,
     start: FloatArray,
     n_steps: int,
+    smooth: bool,
     rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
     """Controls, and logarithms in units of the states."""
-    evidence = evidence_of(member, evidence_rows)
-    controls, logs = ascend(member, rows, evidence.start + start, n_steps, rng)
+    evidence = evidence_of(member, evidence_rows, smooth)
+    controls, logs = ascend(member, rows, evidence.start + start, n_steps, smooth, rng)
     return controls, evidence.relative(logs)
 
 

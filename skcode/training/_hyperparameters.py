@@ -36,20 +36,28 @@ def states_of(member: Member, X: Array) -> FloatArray:
     return states
 
 
-def evidence_of(member: Member, rows: Rows) -> Evidence:
+def evidence_of(member: Member, rows: Rows, smooth: bool) -> Evidence:
     states = states_of(member, rows.X)
-    return Evidence(states - states.mean(axis=0), rows.y, rows.weight)
+    return Evidence(states - states.mean(axis=0), rows.y, rows.weight, smooth)
+
+
+def may_be_smooth(members: Sequence[Member]) -> bool:
+    """Whether a kernel may have a Gaussian part.
+
+    Its large coefficients all but cancel, so single precision has none.
+    """
+    return bool(members[0].model.dtype == np.float64)
 
 
 def hyperparameters_of(
-    members: Sequence[Member], rows: Rows, relative: FloatArray | None
+    members: Sequence[Member], rows: Rows, relative: FloatArray | None, smooth: bool
 ) -> list[Hyperparameters]:
     """Kernel and noise of each member, in units of its own distances.
 
     The search is the first member's: what it finds holds for the others, whose states follow the
     same law.
     """
-    evidences = [evidence_of(member, rows) for member in members]
+    evidences = [evidence_of(member, rows, smooth) for member in members]
     first = evidences[0]
     found = first.maximise(None if relative is None else first.start + relative)
     relative = first.relative(found)
@@ -66,7 +74,10 @@ def refine_classes(
     hyperparameters: list[Hyperparameters],
     rng: np.random.Generator,
 ) -> list[Hyperparameters]:
-    """Noise and lengths that predict classes of left-out rows better than those of the evidence.
+    """Kernels and noise that predict classes of left-out rows better than those of the evidence.
+
+    Three questions are asked, one after the other: whether the kernel has a Gaussian part, whether
+    noise and lengths are larger, and whether a member comes to rest.
 
     The last member may come to rest, in place: without controls its states are the inputs, so that
     its process knows nothing of a flow and errs elsewhere than the others do. What is lost on the
@@ -112,6 +123,14 @@ def refine_classes(
         return loss
 
     states = centred(members[0])
+    if may_be_smooth(members):
+        with_smooth = hyperparameters_of(members, evidence_rows, None, smooth=True)
+        before, after = (
+            losses(fit_exact(states, *of_rows, each[0], every).left_out)
+            for each in (hyperparameters, with_smooth)
+        )
+        if significant_gain(before, after, of_rows[1], errors=1.0) > 0:
+            hyperparameters = with_smooth
     factors = choose_factors(states, *of_rows, hyperparameters[0], losses)
     refined = [scaled(each, *factors) for each in hyperparameters]
     if len(members) > 1 and flow_targets.trains:
@@ -120,7 +139,7 @@ def refine_classes(
         theta[: last.fitted.controls.size] = 0
         resting = last.copy()
         resting.move(theta)
-        evidence = evidence_of(resting, evidence_rows)
+        evidence = evidence_of(resting, evidence_rows, may_be_smooth(members))
         at_rest = evidence.hyperparameters(evidence.maximise())
         flow = fit_exact(states, *of_rows, refined[0], every).left_out
         rest = fit_exact(centred(resting), *of_rows, at_rest, every).left_out
