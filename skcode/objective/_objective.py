@@ -136,7 +136,7 @@ class Objective:
 
     def value_and_grad(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """F and its gradient; infinity and zeros where the flow explodes."""
-        tasks = [(self.model, self.loss, theta, *task) for task in self._tasks]
+        tasks = [(self.model, self.loss, self.train_controls, theta, *task) for task in self._tasks]
         return self._finish(theta, *self.mapper.sum(_task_value_and_grad, tasks))
 
     def value(self, theta: FloatArray) -> float:
@@ -210,7 +210,7 @@ class Objective:
         X, y = self.X[index], self.y[index]
         weight = self.weight[index] * (self.n_samples / len(index))
         tasks = [
-            (self.model, self.loss, theta, X[s], y[s], weight[s])
+            (self.model, self.loss, self.train_controls, theta, X[s], y[s], weight[s])
             for s in task_slices(len(X), self.model.n_block)
         ]
         return self._finish(theta, *self.mapper.sum(_task_value_and_grad, tasks))
@@ -233,6 +233,7 @@ class Objective:
             return np.inf, np.zeros_like(theta)
         grad += self.ridge * theta
         if not self.train_controls:
+            # those of the penalty
             grad[: self.model.n_controls] = 0
         return value, grad
 
@@ -259,23 +260,32 @@ def _block_value(
     y: Array,
     weight: FloatArray,
     sweep: Sweep,
+    train_controls: bool,
 ) -> Traced:
     """Sum of s_n l_n over one block: what autograd traces."""
-    return weighted_loss(sweep_scores(theta, model, X, sweep), loss, y, weight)
+    return weighted_loss(sweep_scores(theta, model, X, sweep, train_controls), loss, y, weight)
 
 
 _block_value_and_grad = value_and_grad(_block_value)
 
 
 def _task_value_and_grad(
-    model: Model, loss: Loss, theta: FloatArray, X: Array, y: Array, weight: FloatArray
+    model: Model,
+    loss: Loss,
+    train_controls: bool,
+    theta: FloatArray,
+    X: Array,
+    y: Array,
+    weight: FloatArray,
 ) -> tuple[Any, ...]:
     """Sum of s_n l_n over the blocks of one task, and its gradient: one trace a block."""
     weight = np.ascontiguousarray(weight)
 
     def block(s: slice) -> tuple[float, FloatArray]:
         with model.sweep(s.stop - s.start) as sweep, tracing():
-            value, grad = _block_value_and_grad(theta, model, loss, X[s], y[s], weight[s], sweep)
+            value, grad = _block_value_and_grad(
+                theta, model, loss, X[s], y[s], weight[s], sweep, train_controls
+            )
         return float(value), grad
 
     return tuple(ordered_sum(block(s) for s in block_slices(len(X), model.n_block)))

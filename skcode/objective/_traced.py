@@ -22,8 +22,13 @@ from skcode.utils._typing import Array, FloatArray
 
 
 @primitive
-def sweep_scores(theta: FloatArray, model: Model, X: Array, sweep: Sweep) -> FloatArray:
-    """Scores (n, K) of one block; the sweep holds the tapes for the adjoint."""
+def sweep_scores(
+    theta: FloatArray, model: Model, X: Array, sweep: Sweep, train_controls: bool
+) -> FloatArray:
+    """Scores (n, K) of one block; the sweep holds the tapes for the adjoint.
+
+    Frozen controls have a derivative of zero, which takes no sweep back.
+    """
     controls, parameters = model.split(theta)
     with paused():
         x0 = model.input_map(X)
@@ -33,7 +38,12 @@ def sweep_scores(theta: FloatArray, model: Model, X: Array, sweep: Sweep) -> Flo
 
 
 def _sweep_scores_vjp(
-    scores: FloatArray, theta: FloatArray, model: Model, X: Array, sweep: Sweep
+    scores: FloatArray,
+    theta: FloatArray,
+    model: Model,
+    X: Array,
+    sweep: Sweep,
+    train_controls: bool,
 ) -> Callable[[FloatArray], FloatArray]:
     readout, n_controls = model.readout, model.n_controls
 
@@ -45,6 +55,8 @@ def _sweep_scores_vjp(
             gradient = np.zeros_like(theta)
             by_score = np.matmul(readout.features(x1, x0), g[:, :, None])[:, :, 0]
             np.add.at(gradient, n_controls + readout.index, by_score)
+            if not train_controls:
+                return gradient
             # for one score an outer product, which matmul leaves to a slow loop
             p = np.dot(readout.state_gradient(parameters.astype(model.dtype)).T, g)
             u_bar = np.zeros(controls.shape, model.dtype)
