@@ -884,6 +884,18 @@ def test_a_member_rests_if_left_out_rows_say_so(gain, monkeypatch):
     assert all(np.any(controls != 0) for controls in frozen.controls_)
 
 
+def test_steps_that_gain_nothing_are_not_taken(monkeypatch):
+    X, y = make_friedman1(100, random_state=0)
+
+    def controls(n_steps):
+        readout = GaussianProcessReadout(n_steps=n_steps)
+        return ControlledODERegressor(readout=readout, **SMALL).fit(X, y).controls_[0]
+
+    assert np.any(controls(4) != controls(0))
+    monkeypatch.setattr("skcode.training._heads._LEAST_GAIN", np.inf)
+    np.testing.assert_array_equal(controls(4), controls(0))
+
+
 def test_a_smooth_law_gets_a_gaussian_part():
     X = np.random.default_rng(0).uniform(-1, 1, (200, 3))
     y = np.sin(3 * X[:, 0]) * np.cos(2 * X[:, 1])

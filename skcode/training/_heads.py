@@ -49,6 +49,9 @@ _PROVISIONAL_ROWS, _PROVISIONAL_EVIDENCE = 400, 128
 #: steps through the evidence, from so many distinct rows on: with fewer they change little, and
 #: cost more than all the rest
 _STEPS, _ROWS_FOR_STEPS = 60, 700
+#: nats of evidence below which the steps of the first member gained nothing: where tables are noisy
+#: they gain -3 to 2, and elsewhere from 4 to some hundreds
+_LEAST_GAIN = 3.0
 #: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
 _LEAST_WEIGHT = 1e-12
 
@@ -219,12 +222,13 @@ def _ascend(
     smooth: bool,
     rng: np.random.Generator,
     mapper: OrderedMap,
-) -> FloatArray:
-    """Train the controls on through the evidence, in place.
+) -> FloatArray | None:
+    """Train the controls on through the evidence, in place, if that gains anything.
 
     All start at the hyper-parameters that suit the flow of the first member as it is: the first
-    steps, if kernel and noise were far off, would lead the controls astray. Returns the mean of the
-    logarithms that were reached, in units of the states.
+    steps, if kernel and noise were far off, would lead the controls astray. Where the first member
+    gains nothing, all stay as they are. Returns the mean of the logarithms that were reached, in
+    units of the states.
     """
     first = evidence_of(members[0], evidence_rows, smooth)
     start = first.relative(first.maximise())
@@ -235,14 +239,24 @@ def _ascend(
             kept = flow_targets.folds != number
             own = Rows(*(part[kept] for part in rows))
         tasks.append((member, own, evidence_rows, start, n_steps, smooth, seed))
-    relative = []
-    for member, (controls, logs) in zip(members, mapper(_ascend_member, tasks), strict=True):
-        theta = member.theta.copy()
-        theta[: controls.size] = controls.ravel()
-        member.move(theta)
-        relative.append(logs)
-    mean: FloatArray = np.mean(relative, axis=0)
+    reached = list(mapper(_ascend_member, tasks[:1]))
+    if reached[0].gain < _LEAST_GAIN:
+        return None
+    reached += mapper(_ascend_member, tasks[1:])
+    for member, each in zip(members, reached, strict=True):
+        member.move(each.theta)
+    mean: FloatArray = np.mean([each.logs for each in reached], axis=0)
     return mean
+
+
+class _Reached(NamedTuple):
+    """Where steps through the evidence led a member."""
+
+    theta: FloatArray
+    #: logarithms of the hyper-parameters, in units of the states
+    logs: FloatArray
+    #: nats of evidence that were gained
+    gain: float
 
 
 def _ascend_member(
@@ -253,11 +267,16 @@ def _ascend_member(
     n_steps: int,
     smooth: bool,
     rng: np.random.Generator,
-) -> tuple[FloatArray, FloatArray]:
-    """Controls, and logarithms in units of the states."""
+) -> _Reached:
+    """Steps of one member, which stays as it is."""
     evidence = evidence_of(member, evidence_rows, smooth)
     controls, logs = ascend(member, rows, evidence.start + start, n_steps, smooth, rng)
-    return controls, evidence.relative(logs)
+    logs = evidence.relative(logs)
+    moved = member.copy()
+    moved.move(np.concatenate([controls.ravel(), member.theta[controls.size :]]))
+    after = evidence_of(moved, evidence_rows, smooth)
+    gain = evidence(evidence.start + start)[0] - after(after.start + logs)[0]
+    return _Reached(moved.theta, logs, gain)
 
 
 def _fit_member(
