@@ -15,12 +15,13 @@ class GaussianProcessReadout(DocLinkMixin, BaseEstimator):
     r"""A readout with one more layer of frozen neurons, infinitely wide: a Gaussian process.
 
     .. math:: R(x) = b + w \cdot x + g(x), \quad w \sim N(0, c I), \quad
-        g \sim GP(0, a_1 e^{-|x - x'|_1 / l_1} + a_2 e^{-|x - x'|_2 / l_2})
+        g \sim GP(0, a_1 e^{-|x - x'|_1 / l_1} + a_2 e^{-|x - x'|_2 / l_2}
+        + a_3 e^{-|x - x'|_2^2 / 2 l_3^2})
 
     on final states x = X_1. The flow is trained with a linear readout, and then on through the
-    evidence of the process; amplitudes, lengths, c
-    and the noise are those of highest evidence on some of the rows, and the process is fitted to
-    all rows in closed form. For classes it is fitted to their indicators, and a softmax is
+    evidence of the process; amplitudes, lengths, c and the noise are those of highest evidence on
+    some of the rows, and the process is fitted to all rows in closed form. In single precision
+    there is no Gaussian part, whose large coefficients all but cancel. For classes it is fitted to their indicators, and a softmax is
     calibrated on exact left-out predictions.
 
     Parameters
