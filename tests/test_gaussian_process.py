@@ -176,26 +176,6 @@ def test_the_ascent_tells_smooth_functions_from_rough_ones(rough):
     assert (kernel.amplitudes[2] > sum(kernel.amplitudes[:2])) != rough
 
 
-def test_parts_that_explain_nothing_are_left_out():
-    """A part of no use, and one that is white noise, whose variance the noise takes over."""
-    rng = np.random.default_rng(0)
-    x = rng.uniform(-1, 1, (150, 3))
-    x -= x.mean(axis=0)
-    y = np.sin(3 * x[:, :1]) * np.cos(2 * x[:, 1:2])
-    y = (y - y.mean()) / y.std() + 0.1 * rng.standard_normal(y.shape)
-    evidence = Evidence(x, y, np.ones(150))
-    found = evidence.maximise()
-    found[[0, 1, 2]] = np.log(5e-3), found[1] - 5, np.log(1e-9)
-    found[7] = np.log(np.exp(found[7]) - 5e-3)
-    fewer = evidence.without_idle_parts(found)
-    kernel, noise = evidence.hyperparameters(fewer)
-    assert kernel.amplitude_l1 == kernel.amplitude_l2 == 0 < kernel.amplitude_gauss
-    assert noise == pytest.approx(np.exp(found[7]) + 5e-3, rel=1e-9)
-    assert evidence.with_states(fewer)[0] < evidence.with_states(found)[0] + 1
-    # what explains something stays
-    np.testing.assert_array_equal(evidence.without_idle_parts(fewer), fewer)
-
-
 @pytest.mark.parametrize("case", ["one row", "two rows", "constant", "equal states", "tiny weight"])
 def test_the_evidence_of_little_is_finite(case):
     rng = np.random.default_rng(0)

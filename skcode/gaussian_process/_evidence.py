@@ -86,10 +86,6 @@ N_LOGS = 8
 #: precisions of the normal priors on the logarithms: weak, and firmer on those of lengths, so that
 #: what the data does not tell stays where it starts
 _PRIOR = np.array([0.02, 0.3, 0.02, 0.3, 0.02, 0.02, 0.3, 0.02])
-#: which logarithms are the amplitudes of the stationary parts, and which one is that of the noise
-_AMPLITUDES, _NOISE = (0, 2, 5), 7
-#: nats of evidence that a part has to add
-_IDLE = 1.0
 #: which logarithms are those of the Gaussian part
 _GAUSSIAN = slice(5, 7)
 
@@ -303,27 +299,6 @@ class Evidence:
             options={"maxfun": max_evaluations},
         )
         return result.x, float(result.fun)
-
-    def without_idle_parts(self, logs: FloatArray) -> FloatArray:
-        """The logarithms with amplitude zero, minus infinity, for parts that explain nothing.
-
-        Predictions pay for each part, most for the distances in l1, which are asked first. A part
-        whose length is far below the distances is noise, and may be added to that.
-        """
-        if (terms := self._terms(logs)) is None:
-            return logs
-        least = terms.value
-        for part in _AMPLITUDES:
-            idle = logs.copy()
-            idle[part] = -np.inf
-            noisy = idle.copy()
-            noisy[_NOISE] = np.logaddexp(logs[_NOISE], logs[part])
-            for fewer in (idle, noisy):
-                terms = self._terms(fewer)
-                if terms is not None and terms.value < least + _IDLE:
-                    logs, least = fewer, min(least, terms.value)
-                    break
-        return logs
 
     def hyperparameters(self, logs: FloatArray) -> Hyperparameters:
         """What the logarithms say."""

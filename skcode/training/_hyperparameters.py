@@ -60,7 +60,7 @@ def hyperparameters_of(
     evidences = [evidence_of(member, rows, smooth) for member in members]
     first = evidences[0]
     found = first.maximise(None if relative is None else first.start + relative)
-    relative = first.relative(first.without_idle_parts(found))
+    relative = first.relative(found)
     return [each.hyperparameters(each.start + relative) for each in evidences]
 
 
@@ -140,7 +140,7 @@ def refine_classes(
         resting = last.copy()
         resting.move(theta)
         evidence = evidence_of(resting, evidence_rows, may_be_smooth(members))
-        at_rest = evidence.hyperparameters(evidence.without_idle_parts(evidence.maximise()))
+        at_rest = evidence.hyperparameters(evidence.maximise())
         flow = fit_exact(states, *of_rows, refined[0], every).left_out
         rest = fit_exact(centred(resting), *of_rows, at_rest, every).left_out
         before, after = losses(flow), losses(*[flow] * (len(members) - 1), rest)
