@@ -21,8 +21,8 @@ class GaussianProcessReadout(DocLinkMixin, BaseEstimator):
     on final states x = X_1. The flow is trained with a linear readout, and then on through the
     evidence of the process; amplitudes, lengths, c and the noise are those of highest evidence on
     some of the rows, and the process is fitted to all rows in closed form. In single precision
-    there is no Gaussian part, whose large coefficients all but cancel. For classes it is fitted to their indicators, and a softmax is
-    calibrated on exact left-out predictions.
+    there is no Gaussian part, whose large coefficients all but cancel. For classes the process is
+    fitted to their indicators, and a softmax is calibrated on exact left-out predictions.
 
     Parameters
     ----------
