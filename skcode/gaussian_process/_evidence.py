@@ -82,7 +82,7 @@ _TRIAL = 15
 #: amplitudes of the Laplace kernels of a smooth start, in units of the usual ones
 _ROUGH_SHARE = 0.02
 #: how many logarithms there are: those of the parameters of the kernel, and of the noise
-N_LOGS = 8
+_N_LOGS = 8
 #: precisions of the normal priors on the logarithms: weak, and firmer on those of lengths, so that
 #: what the data does not tell stays where it starts
 _PRIOR = np.array([0.02, 0.3, 0.02, 0.3, 0.02, 0.02, 0.3, 0.02])
@@ -178,7 +178,7 @@ class Evidence:
         """Minus the log evidence and the log prior; a huge number where C is not positive."""
         terms = self._terms(logs)
         if terms is None:
-            return _NOT_POSITIVE * self.targets.size, np.zeros(N_LOGS)
+            return _NOT_POSITIVE * self.targets.size, np.zeros(_N_LOGS)
         prior, by_logs = self.log_prior(logs, self.start)
         return terms.value + prior, self._by_logs(logs, terms) + by_logs
 
@@ -196,7 +196,7 @@ class Evidence:
         """
         terms = self._terms(logs)
         if terms is None:
-            return np.inf, np.zeros(N_LOGS), np.zeros_like(self.states)
+            return np.inf, np.zeros(_N_LOGS), np.zeros_like(self.states)
         return terms.value, self._by_logs(logs, terms), self._by_states(logs, terms)
 
     def _terms(self, logs: FloatArray) -> _Terms | None:
