@@ -106,7 +106,7 @@ def test_the_front_pages_state_the_recorded_times_and_coverage():
     front += stated(r"and ([\d.]+) times as long as the perceptron's for classes", "_half_b.md")
     front += stated(r"Intervals of 90 % cover (\d+) %", "_half_b.md")
     classes, most, numbers, most_of_numbers = stated(
-        r"rows: ([\d.]+) in classification \(([\d.]+) at most.*?\) and ([\d.]+) in"
+        r"rows, first split: ([\d.]+) in classification \(([\d.]+) at most.*?\) and ([\d.]+) in"
         r" regression \(([\d.]+) at most\)",
         "defaults.md",
     )
