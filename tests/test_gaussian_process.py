@@ -860,6 +860,12 @@ def test_the_evidence_is_overruled_only_where_left_out_rows_are_sure():
     noise, length = choose_factors(x, y, ones, ones, too_sure, squares)
     assert noise > 1 or length > 1
     assert scaled(too_sure, noise, length).noise == noise * too_sure.noise
+    # as often as it helps, and then no further
+    far_too_sure = scaled(right, 1e-4, 1.0)
+    factors = choose_factors(x, y, ones, ones, far_too_sure, squares)
+    assert factors[0] >= 64
+    enough = scaled(far_too_sure, *factors)
+    assert choose_factors(x, y, ones, ones, enough, squares) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("gain", [0.0, 1.0])

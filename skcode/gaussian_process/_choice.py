@@ -1,9 +1,10 @@
 """Noise and lengths by what is left out, where the evidence is too sure.
 
 The evidence takes the indicators of classes for numbers with normal noise. Inside a class there is
-no noise, at its border there is much, and the mean of both is too small for the border. Left-out
-predictions tell: if more noise, and longer lengths, predict classes better by more than chance,
-they are taken.
+no noise, at its border there is much, and the mean of both is too small for the border. Where one
+class is rare, its few rows even look like a rough function without any noise. Left-out predictions
+tell: as long as more noise, and longer lengths, predict classes better by more than chance, they
+are taken.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from skcode.gaussian_process._evidence import Hyperparameters
 from skcode.gaussian_process._regression import fit_exact
 from skcode.utils._typing import FloatArray
 
-#: factors on the noise, and on all lengths, that are tried
+#: factors on the noise, and on all lengths, that are tried in each round
 _FACTORS = ((4.0, 1.0), (1.0, 2.0), (4.0, 2.0), (16.0, 2.0))
 #: standard errors by which left-out predictions must be better for the evidence to be overruled
 _ERRORS = 2.0
+#: most rounds: most tables need none or one, and after four the noise drowns everything
+_ROUNDS = 4
 
 
 def scaled(hyperparameters: Hyperparameters, noise: float, length: float) -> Hyperparameters:
@@ -98,12 +101,18 @@ def choose_factors(
         own = scaled(hyperparameters, noise, length)
         return losses(fit_exact(states, targets, weight, counts, own, every).left_out)
 
-    found, best = (1.0, 1.0), 0.0
-    of_evidence = losses_with(1.0, 1.0)
-    for factors in _FACTORS:
-        better = significant_gain(of_evidence, losses_with(*factors), weight, _ERRORS)
-        if better > best:
-            found, best = factors, better
+    found, of_found = (1.0, 1.0), losses_with(1.0, 1.0)
+    for _ in range(_ROUNDS):
+        best, of_best, saved = found, of_found, 0.0
+        for noise, length in _FACTORS:
+            factors = noise * found[0], length * found[1]
+            of_factors = losses_with(*factors)
+            gain = significant_gain(of_found, of_factors, weight, _ERRORS)
+            if gain > saved:
+                best, of_best, saved = factors, of_factors, gain
+        if best == found:
+            break
+        found, of_found = best, of_best
     return found
 
 
