@@ -868,6 +868,29 @@ def test_the_evidence_is_overruled_only_where_left_out_rows_are_sure():
     assert choose_factors(x, y, ones, ones, enough, squares) == (1.0, 1.0)
 
 
+def test_noise_that_looks_like_a_rough_function_is_noise(monkeypatch):
+    monkeypatch.setattr("skcode.training._flow_targets._FEW_ROWS", 0)
+    rng = np.random.default_rng(0)
+    X, X_new = rng.uniform(-1, 1, (2, 300, 2))
+    y = 0.5 * X[:, 0] + rng.standard_normal(300)
+    model = ControlledODERegressor(n_members=2, **SMALL)
+    right = model.fit(X, y).predict(X_new)
+    # an evidence that errs by chance: a short length explains everything
+    rough = Hyperparameters(Kernel(1.0, 0.3, 0.0, 1.0, 0.0), 1e-3)
+    monkeypatch.setattr(
+        "skcode.training._heads.hyperparameters_of", lambda members, *args: [rough] * len(members)
+    )
+    mended = model.fit(X, y).predict(X_new)
+    monkeypatch.setattr(
+        "skcode.training._heads.refine_numbers",
+        lambda members, observations, counts, hyperparameters, rng: hyperparameters,
+    )
+    wrong = model.fit(X, y).predict(X_new)
+    law = 0.5 * X_new[:, 0]
+    errors = [np.mean((f - law) ** 2) for f in (right, mended, wrong)]
+    assert errors[0] < errors[1] < 0.5 * errors[2]
+
+
 @pytest.mark.parametrize("gain", [0.0, 1.0])
 def test_a_member_rests_if_left_out_rows_say_so(gain, monkeypatch):
     monkeypatch.setattr("skcode.training._flow_targets._FEW_ROWS", 0)

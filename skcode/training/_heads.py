@@ -32,6 +32,7 @@ from skcode.training._hyperparameters import (
     hyperparameters_of,
     may_be_smooth,
     refine_classes,
+    refine_numbers,
     states_of,
 )
 from skcode.training._member import Member, as_reached, fitted_state
@@ -109,7 +110,7 @@ def fit_heads(
     mapper: OrderedMap,
     refine: bool = True,
 ) -> None:
-    """Give every member a head, in place; `refine` takes pains over the noise of classes."""
+    """Give every member a head, in place; `refine` takes pains over the noise."""
     weight = np.ascontiguousarray(rows.weight)
     counts = counts_of(weight)
     weight = np.maximum(weight / weight.mean(), _LEAST_WEIGHT)
@@ -137,17 +138,21 @@ def fit_heads(
         )
     hyperparameters = hyperparameters_of(members, evidence_rows, relative, smooth)
     # of few rows, a part of which each flow left out, the evidence of all says as much
-    if refine and classes and flow_targets.folds is None:
-        hyperparameters = refine_classes(
-            members,
-            rows,
-            Rows(rows.X, outputs, weight),
-            counts,
-            evidence_rows,
-            flow_targets,
-            hyperparameters,
-            rng,
-        )
+    if refine and flow_targets.folds is None:
+        observations = Rows(rows.X, outputs, weight)
+        if classes:
+            hyperparameters = refine_classes(
+                members,
+                rows,
+                observations,
+                counts,
+                evidence_rows,
+                flow_targets,
+                hyperparameters,
+                rng,
+            )
+        else:
+            hyperparameters = refine_numbers(members, observations, counts, hyperparameters, rng)
     tasks = [
         (member, rows.X, outputs, weight, counts, each, readout, sample)
         for member, each in zip(members, hyperparameters, strict=True)

@@ -21,7 +21,7 @@ from skcode.training._rows import Rows
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._typing import Array, FloatArray, IntArray
 
-#: rows by which noise and lengths of classes are chosen, and whether a member rests
+#: rows by which noise and lengths are chosen, and whether a member rests
 _ROWS_OF_CHOICE = 1000
 
 
@@ -64,6 +64,59 @@ def hyperparameters_of(
     return [each.hyperparameters(each.start + relative) for each in evidences]
 
 
+def refine_numbers(
+    members: Sequence[Member],
+    observations: Rows,
+    counts: FloatArray,
+    hyperparameters: list[Hyperparameters],
+    rng: np.random.Generator,
+) -> list[Hyperparameters]:
+    """Noise and lengths that predict left-out rows better than those of the evidence, if any do.
+
+    A few hundred rows cannot always tell noise from a rough function: both explanations have
+    nearly the same evidence, and where the rough one wins by chance all predictions are rough.
+    Indicators of several labels a row count as numbers.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        Members whose flows are trained.
+    observations : Rows
+        Training rows with standardised outputs (n, K), and weights with a mean of one.
+    counts : ndarray of shape (n,)
+        How many observations a row stands for.
+    hyperparameters : list of Hyperparameters
+        Those of each member by the evidence.
+    rng : Generator
+        Draws the rows that are left out.
+    """
+    some = _rows_of_choice(len(counts), rng)
+    outputs = observations.y[some]
+
+    def losses(left_out: FloatArray) -> FloatArray:
+        squares: FloatArray = ((left_out - outputs) ** 2).mean(axis=1)
+        return squares
+
+    of_rows = outputs, observations.weight[some], counts[some]
+    states = _centred_states(members[0], observations.X[some])
+    factors = choose_factors(states, *of_rows, hyperparameters[0], losses)
+    return [scaled(each, *factors) for each in hyperparameters]
+
+
+def _rows_of_choice(n: int, rng: np.random.Generator) -> IntArray:
+    """Indices of the rows that are left out, in ascending order: all of few."""
+    if n <= _ROWS_OF_CHOICE:
+        return np.arange(n)
+    some: IntArray = np.sort(rng.choice(n, _ROWS_OF_CHOICE, replace=False, shuffle=False))
+    return some
+
+
+def _centred_states(member: Member, X: Array) -> FloatArray:
+    states = states_of(member, X)
+    states -= states.mean(axis=0)
+    return states
+
+
 def refine_classes(
     members: Sequence[Member],
     rows: Rows,
@@ -104,16 +157,9 @@ def refine_classes(
     """
     n, target = len(counts), flow_targets.target
     assert isinstance(target, ClassificationTarget)
-    some: IntArray = np.arange(n)
-    if n > _ROWS_OF_CHOICE:
-        some = np.sort(rng.choice(n, _ROWS_OF_CHOICE, replace=False, shuffle=False))
+    some = _rows_of_choice(n, rng)
     every, codes = np.arange(len(some)), target.strata(rows.y[some]).astype(int)
     of_rows = observations.y[some], observations.weight[some], counts[some]
-
-    def centred(member: Member) -> FloatArray:
-        states = states_of(member, observations.X[some])
-        states -= states.mean(axis=0)
-        return states
 
     def losses(*left_out: FloatArray) -> FloatArray:
         """Of predictions (n, K) of members that are averaged."""
@@ -122,7 +168,7 @@ def refine_classes(
         loss: FloatArray = np.log(1 / p[every, codes])
         return loss
 
-    states = centred(members[0])
+    states = _centred_states(members[0], observations.X[some])
     if may_be_smooth(members):
         with_smooth = hyperparameters_of(members, evidence_rows, None, smooth=True)
         before, after = (
@@ -142,7 +188,9 @@ def refine_classes(
         evidence = evidence_of(resting, evidence_rows, may_be_smooth(members))
         at_rest = evidence.hyperparameters(evidence.maximise())
         flow = fit_exact(states, *of_rows, refined[0], every).left_out
-        rest = fit_exact(centred(resting), *of_rows, at_rest, every).left_out
+        rest = fit_exact(
+            _centred_states(resting, observations.X[some]), *of_rows, at_rest, every
+        ).left_out
         before, after = losses(flow), losses(*[flow] * (len(members) - 1), rest)
         if significant_gain(before, after, of_rows[1], errors=1.0) > 0:
             last.move(theta)
