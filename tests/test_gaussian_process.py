@@ -1,6 +1,5 @@
 """The readout by a Gaussian process: against dense formulas, refits and differences."""
 
-import warnings
 from dataclasses import astuple, replace
 
 import autograd.numpy as anp
@@ -9,10 +8,9 @@ import pytest
 from autograd import grad
 from helpers import gradient_by_differences, relative_error
 from scipy.special import expit, softmax
-from sklearn.base import clone
-from sklearn.datasets import make_classification, make_friedman1
+from sklearn.datasets import make_friedman1
 
-from skcode import ControlledODEClassifier, ControlledODERegressor
+from skcode import ControlledODERegressor
 from skcode.fields import NeuralFields
 from skcode.flow import get_tableau
 from skcode.gaussian_process import (
@@ -32,7 +30,7 @@ from skcode.gaussian_process import (
 )
 from skcode.gaussian_process._evidence import _PRIOR
 from skcode.inputs import InputMap
-from skcode.model import ClassificationTarget, Model, MultilabelTarget, RegressionTarget
+from skcode.model import ClassificationTarget, Model, RegressionTarget
 from skcode.objective import EvidenceObjective
 from skcode.readouts import LinearReadout
 from skcode.training import FlowTargets, Rows, draw_projection
@@ -625,224 +623,7 @@ def test_projections_keep_the_size_of_the_outputs():
         assert projection @ projection == pytest.approx(n_outputs)
 
 
-# -- fits ----------------------------------------------------------------------------------------
-
-SMALL = {"n_fields": 8, "random_state": 0}
-
-
-@pytest.fixture(scope="module")
-def friedman():
-    X, y = make_friedman1(300, noise=0.5, random_state=0)
-    return X[:200], y[:200], X[200:], y[200:]
-
-
-def test_auto_takes_the_process_where_a_closed_form_can_be_had(friedman):
-    X, y, *_ = friedman
-
-    def readout(**parameters):
-        kwargs = {**SMALL, "n_members": 1, "max_iter": 2, **parameters}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ControlledODERegressor(**kwargs).fit(X, y).readout_
-
-    assert isinstance(readout(), GaussianProcessReadout)
-    assert isinstance(readout(solver="gauss-newton"), GaussianProcessReadout)
-    assert isinstance(readout(readout="gaussian_process", solver="adam"), GaussianProcessReadout)
-    assert readout(solver="adam") == readout(solver="lbfgs") == readout(readout="linear")
-    assert readout(early_stopping=True) == "linear"
-    assert readout(readout="displacement") == "displacement"
-
-
-def test_the_parameters_of_the_readout_are_searched_and_checked(friedman):
-    X, y, *_ = friedman
-    readout = GaussianProcessReadout(n_exact=100, n_leaf=60, n_landmarks=50)
-    model = ControlledODERegressor(readout=readout, n_members=2, **SMALL).fit(X, y)
-    n_leaves = 2 ** np.ceil(np.log2(len(y) / 60)).astype(int)
-    n_points = len(y) + 50 * n_leaves
-    heads = [member.head for member in model.ensemble_.members]
-    assert [len(head.mean.points) for head in heads] == [n_points, n_points]
-    assert model.n_parameters_ == 2 * (model.controls_[0].size + n_points)
-    model.set_params(readout__n_landmarks=20, readout__n_local=50).fit(X, y)
-    assert len(model.ensemble_.members[0].head.mean.points) == 50 + 20
-    with pytest.raises(ValueError, match="n_landmarks"):
-        clone(model).set_params(readout__n_landmarks=0).fit(X, y)
-    with pytest.raises(ValueError, match="first set readout"):
-        ControlledODERegressor().set_params(readout__n_landmarks=20)
-
-
-def test_leaves_come_close_to_all_rows(friedman):
-    X, y, X_new, y_new = friedman
-    exact = ControlledODERegressor(**SMALL).fit(X, y)
-    some = GaussianProcessReadout(n_exact=1, n_leaf=60, n_landmarks=60)
-    leaves = ControlledODERegressor(readout=some, **SMALL).fit(X, y)
-    assert leaves.score(X_new, y_new) > exact.score(X_new, y_new) - 0.05
-
-
-def test_weights_that_are_all_multiplied_predict_the_same(friedman):
-    X, y, X_new, _ = friedman
-    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
-    kwargs = {**SMALL, "alpha": 1e-3, "n_members": 2}
-    predicted = [
-        ControlledODERegressor(**kwargs).fit(X, y, c * weight).predict(X_new) for c in (1, 8.0)
-    ]
-    np.testing.assert_allclose(predicted[1], predicted[0], rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "readout", ["auto", GaussianProcessReadout(n_exact=1, n_leaf=40, n_landmarks=30)]
-)
-def test_whole_weights_are_repetition_to_the_bit(friedman, readout):
-    X, y, X_new, _ = friedman
-    counts = np.random.default_rng(0).integers(0, 4, len(y))
-    model = ControlledODERegressor(readout=readout, n_members=2, **SMALL).fit(X, y, counts)
-    repeated = np.random.default_rng(1).permutation(np.repeat(np.arange(len(y)), counts))
-    other = clone(model).fit(X[repeated], y[repeated])
-    for one, two in zip(
-        model.predict(X_new, return_std=True), other.predict(X_new, return_std=True), strict=True
-    ):
-        assert np.array_equal(one, two)
-
-
-@pytest.mark.parametrize("kind", ["binary", "many", "multilabel"])
-def test_whole_weights_of_classes_are_repetition_to_the_bit(kind):
-    K = 2 if kind == "binary" else 4
-    X, y = make_classification(120, n_classes=K, n_informative=4, random_state=0)
-    if kind == "multilabel":
-        y = np.stack([y % 2, y // 2], axis=1)
-    counts = np.random.default_rng(0).integers(1, 4, len(y))
-    model = ControlledODEClassifier(n_members=2, **SMALL).fit(X, y, counts)
-    other = clone(model).fit(np.repeat(X, counts, axis=0), np.repeat(y, counts, axis=0))
-    assert np.array_equal(model.predict_proba(X), other.predict_proba(X))
-
-
-def test_deviations_are_positive_and_grow_away_from_the_data(friedman):
-    X, y, X_new, y_new = friedman
-    model = ControlledODERegressor(**SMALL).fit(X, y)
-    mean, deviation = model.predict(X_new, return_std=True)
-    assert np.array_equal(mean, model.predict(X_new))
-    assert np.isfinite(deviation).all()
-    assert (deviation > 0).all()
-    within = np.abs(y_new - mean) < 1.645 * deviation
-    assert within.mean() > 0.75
-    _, far = model.predict(X_new + 3, return_std=True)
-    assert np.median(far) > np.median(deviation)
-
-
-def test_several_outputs_are_each_predicted(friedman):
-    X, y, X_new, y_new = friedman
-    both = np.stack([y, 100 - 3 * X[:, 0]], axis=1)
-    model = ControlledODERegressor(**SMALL).fit(X, both)
-    mean, deviation = model.predict(X_new, return_std=True)
-    assert mean.shape == deviation.shape == (100, 2)
-    assert np.corrcoef(mean[:, 0], y_new)[0, 1] ** 2 > 0.7
-    assert np.corrcoef(mean[:, 1], X_new[:, 0])[0, 1] ** 2 > 0.9
-    # each in the units of its own
-    assert np.median(deviation[:, 1]) < 0.5 * np.median(deviation[:, 0])
-
-
-@pytest.mark.parametrize("K", [2, 3, 6])
-def test_classes_are_told_apart_and_probabilities_are_calibrated(K):
-    X, y = make_classification(
-        500, n_features=8, n_informative=8, n_redundant=0, n_classes=K, class_sep=2.0,
-        n_clusters_per_class=1, random_state=0,
-    )  # fmt: skip
-    model = ControlledODEClassifier(**SMALL).fit(X[:300], y[:300])
-    p = model.predict_proba(X[300:])
-    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
-    right = p.argmax(axis=1) == y[300:]
-    assert right.mean() > 0.75
-    # how sure it is on average is how often it is right
-    assert abs(p.max(axis=1).mean() - right.mean()) < 0.1
-    # a thousand classes would cost the flow what two do: it is trained on one number
-    assert model.ensemble_.members[0].model.readout.n_outputs == 1
-
-
-def test_labels_are_told_apart():
-    X = np.random.default_rng(0).standard_normal((200, 3))
-    Y = (X[:, :2] > 0).astype(int)
-    model = ControlledODEClassifier(**SMALL).fit(X, Y)
-    assert isinstance(model.ensemble_.target, MultilabelTarget)
-    assert (model.predict(X) == Y).mean() > 0.95
-
-
-def test_a_fit_that_goes_on_keeps_directions_and_readout(friedman):
-    X, y, *_ = friedman
-    codes = np.digitize(y, np.quantile(y, [0.3, 0.6]))
-    model = ControlledODEClassifier(warm_start=True, n_members=2, max_iter=3, **SMALL)
-    with pytest.warns(UserWarning, match="did not converge"):
-        model.fit(X, codes)
-    directions = [member.projection for member in model._members]
-    losses = model.loss_
-    # "auto" alone would take a linear readout for this solver
-    model.set_params(solver="lbfgs", max_iter=200, tol=1e-2, alpha=1e-3).fit(X, codes)
-    assert isinstance(model.readout_, GaussianProcessReadout)
-    assert all(one is two.projection for one, two in zip(directions, model._members, strict=True))
-    assert all(np.isfinite(losses))
-    assert model.score(X, codes) > 0.8
-
-
-def test_batches_keep_the_linear_readout(friedman):
-    X, y, *_ = friedman
-    model = ControlledODERegressor(n_members=1, **SMALL)
-    model.partial_fit(X, y)
-    assert model.readout_ == "linear"
-    assert not hasattr(model, "kernel_")
-    # what was begun with a linear readout goes on with it
-    model.set_params(warm_start=True, max_iter=2, alpha=1e-2, tol=10).fit(X, y)
-    assert model.readout_ == "linear"
-    model.set_params(warm_start=False, alpha=None, max_iter=None, tol=1e-4).fit(X, y)
-    assert isinstance(model.readout_, GaussianProcessReadout)
-    assert not hasattr(model, "readout_coef_")
-    # the flows of a fit go on, with a linear readout that begins anew
-    controls = model.controls_.copy()
-    model.set_params(solver="auto").partial_fit(X, y)
-    assert model.readout_ == "linear"
-    assert 0 < np.abs(model.controls_ - controls).max() < 0.1
-    assert not hasattr(ControlledODERegressor(readout="gaussian_process"), "partial_fit")
-
-
-def test_ctrl_c_in_the_readout_leaves_a_model(friedman, monkeypatch):
-    import skcode.training._heads as heads
-
-    X, y, X_new, y_new = friedman
-    whole = ControlledODERegressor(**SMALL).fit(X, y)
-    pressed, fit_member = [], heads._fit_member
-
-    def press(*task):
-        if not pressed:
-            pressed.append(True)
-            raise KeyboardInterrupt
-        return fit_member(*task)
-
-    monkeypatch.setattr(heads, "_fit_member", press)
-    model = clone(whole)
-    with pytest.raises(KeyboardInterrupt, match="interrupted"):
-        model.fit(X, y)
-    assert model.score(X_new, y_new) == pytest.approx(whole.score(X_new, y_new), abs=0.05)
-
-
-def test_one_row_and_constant_targets():
-    X = np.random.default_rng(0).standard_normal((30, 2))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        one = ControlledODERegressor(**SMALL).fit(X[:1], [3.0])
-    mean, deviation = one.predict(X, return_std=True)
-    np.testing.assert_allclose(mean, 3.0)
-    assert np.isfinite(deviation).all()
-    for value in (0.0, 1e10):
-        constant = ControlledODERegressor(**SMALL).fit(X, np.full(30, value))
-        np.testing.assert_allclose(constant.predict(3 * X), value)
-
-
-def test_flows_of_many_rows_are_trained_on_some_of_them(friedman, monkeypatch):
-    X, y, X_new, y_new = friedman
-    model = ControlledODERegressor(n_members=2, **SMALL)
-    whole = clone(model).fit(X, y).score(X_new, y_new)
-    monkeypatch.setattr("skcode.training._flow_targets._MOST_FLOW_ROWS", len(y) // 2)
-    some = model.fit(X, y)
-    assert whole != some.score(X_new, y_new) > whole - 0.1
-    # the process sees all rows
-    assert len(some.ensemble_.members[0].head.mean.points) == len(y)
+# -- choices by left-out rows --------------------------------------------------------------------
 
 
 def test_the_evidence_is_overruled_only_where_left_out_rows_are_sure():
@@ -866,69 +647,3 @@ def test_the_evidence_is_overruled_only_where_left_out_rows_are_sure():
     assert factors[0] >= 64
     enough = scaled(far_too_sure, *factors)
     assert choose_factors(x, y, ones, ones, enough, squares) == (1.0, 1.0)
-
-
-def test_noise_that_looks_like_a_rough_function_is_noise(monkeypatch):
-    monkeypatch.setattr("skcode.training._flow_targets._FEW_ROWS", 0)
-    rng = np.random.default_rng(0)
-    X, X_new = rng.uniform(-1, 1, (2, 300, 2))
-    y = 0.5 * X[:, 0] + rng.standard_normal(300)
-    model = ControlledODERegressor(n_members=2, **SMALL)
-    right = model.fit(X, y).predict(X_new)
-    # an evidence that errs by chance: a short length explains everything
-    rough = Hyperparameters(Kernel(1.0, 0.3, 0.0, 1.0, 0.0), 1e-3)
-    monkeypatch.setattr(
-        "skcode.training._heads.hyperparameters_of", lambda members, *args: [rough] * len(members)
-    )
-    mended = model.fit(X, y).predict(X_new)
-    monkeypatch.setattr(
-        "skcode.training._heads.refine_numbers",
-        lambda members, observations, counts, hyperparameters, rng: hyperparameters,
-    )
-    wrong = model.fit(X, y).predict(X_new)
-    law = 0.5 * X_new[:, 0]
-    errors = [np.mean((f - law) ** 2) for f in (right, mended, wrong)]
-    assert errors[0] < errors[1] < 0.5 * errors[2]
-
-
-@pytest.mark.parametrize("gain", [0.0, 1.0])
-def test_a_member_rests_if_left_out_rows_say_so(gain, monkeypatch):
-    monkeypatch.setattr("skcode.training._flow_targets._FEW_ROWS", 0)
-    monkeypatch.setattr(
-        "skcode.training._hyperparameters.significant_gain", lambda *args, **errors: gain
-    )
-    X, y = make_classification(150, n_classes=3, n_informative=4, random_state=0)
-    model = ControlledODEClassifier(n_members=3, **SMALL).fit(X, y)
-    moving = [np.any(controls != 0) for controls in model.controls_]
-    assert moving == [True, True, gain == 0]
-    assert model.score(X, y) > 0.6
-    # in the same way a Gaussian part comes in, and single precision has none
-    assert (model.kernel_[0].amplitude_gauss > 0) == (gain > 0)
-    single = ControlledODEClassifier(n_members=2, **SMALL).fit(X.astype(np.float32), y)
-    assert single.kernel_[0].amplitude_gauss == 0
-    # one member has nobody to rest for, and frozen controls have no choice
-    single = ControlledODEClassifier(n_members=1, **SMALL).fit(X, y)
-    assert np.any(single.controls_ != 0)
-    frozen = ControlledODEClassifier(n_members=2, train_controls=False, **SMALL).fit(X, y)
-    assert all(np.any(controls != 0) for controls in frozen.controls_)
-
-
-def test_steps_that_gain_nothing_are_not_taken(monkeypatch):
-    X, y = make_friedman1(100, random_state=0)
-
-    def controls(n_steps):
-        readout = GaussianProcessReadout(n_steps=n_steps)
-        return ControlledODERegressor(readout=readout, **SMALL).fit(X, y).controls_[0]
-
-    assert np.any(controls(4) != controls(0))
-    monkeypatch.setattr("skcode.training._heads._LEAST_GAIN", np.inf)
-    np.testing.assert_array_equal(controls(4), controls(0))
-
-
-def test_a_smooth_law_gets_a_gaussian_part():
-    X = np.random.default_rng(0).uniform(-1, 1, (200, 3))
-    y = np.sin(3 * X[:, 0]) * np.cos(2 * X[:, 1])
-    kernel = ControlledODERegressor(**SMALL).fit(X, y).kernel_[0]
-    assert kernel.amplitude_gauss > kernel.amplitude_l1
-    single = ControlledODERegressor(**SMALL).fit(X.astype(np.float32), y)
-    assert single.kernel_[0].amplitude_gauss == 0
