@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_classification, make_friedman1
 
 from skcode import ControlledODEClassifier, ControlledODERegressor
+from skcode.estimators._defaults import choose_members
 from skcode.gaussian_process import (
     GaussianProcessReadout,
     Hyperparameters,
@@ -39,6 +40,17 @@ def test_auto_takes_the_process_where_a_closed_form_can_be_had(friedman):
     assert readout(solver="adam") == readout(solver="lbfgs") == readout(readout="linear")
     assert readout(early_stopping=True) == "linear"
     assert readout(readout="displacement") == "displacement"
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "numbers", "classes"), [(999, 6, 6), (2499, 4, 4), (2500, 2, 4), (4097, 2, 2)]
+)
+def test_a_process_has_fewer_members_where_rows_are_many(n_rows, numbers, classes):
+    assert choose_members(None, n_rows, process=True) == numbers
+    assert choose_members(None, n_rows, process=True, of_classes=True) == classes
+    # a linear readout is cheap, and what a user says counts
+    assert choose_members(None, n_rows) == (4 if n_rows >= 1000 else 6)
+    assert choose_members(3, n_rows, process=True) == 3
 
 
 def test_the_parameters_of_the_readout_are_searched_and_checked(friedman):

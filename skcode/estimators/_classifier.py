@@ -52,7 +52,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         With the recommended fields and None, 96 directions stand in for more than 128 inputs.
     n_members : int or None
         Models that are trained, each with fields of its own, and averaged. None is 4 from 1,000
-        distinct rows on, and 6 for fewer.
+        distinct rows on, and 6 for fewer; with a Gaussian process it is 2 beyond 4,096 rows.
     integrator : {"euler", "midpoint", "heun", "rk4"}
         The scheme, with one step for each interval.
     readout : {"auto", "gaussian_process", "linear", "displacement"} or GaussianProcessReadout

@@ -31,9 +31,9 @@ _AMPLE_DEPTH, _SMALL_DEPTH = 3, 2
 _MOST_COLUMNS, _COORDINATES = 128, 96
 #: members where data is ample, and where it is not: few rows leave more to average, and cost less
 _LARGE_MEMBERS, _AMPLE_MEMBERS, _SMALL_MEMBERS = 2, 4, 6
-#: distinct rows from which a Gaussian process of numbers has two members: its cost grows faster
-#: than the rows, what members differ by shrinks with them. Of classes it does not shrink as soon
-_LARGE_ROWS = 2500
+#: distinct rows from which a Gaussian process has two members, of numbers and of classes: its cost
+#: grows faster than the rows, what members differ by shrinks with them, of classes not as soon
+_LARGE_ROWS, _LARGE_ROWS_OF_CLASSES = 2500, 4097
 #: least dimension of the state with the recommended fields, and coordinates beside the inputs
 _LEAST_STATES, _EXTRA_STATES = 64, 32
 
@@ -115,11 +115,14 @@ def choose_depth(n_intervals: int | None, n_rows: int) -> int:
     return _AMPLE_DEPTH if n_rows >= _AMPLE_ROWS else _SMALL_DEPTH
 
 
-def choose_members(n_members: int | None, n_rows: int, process_of_numbers: bool = False) -> int:
-    """The number of members."""
+def choose_members(
+    n_members: int | None, n_rows: int, process: bool = False, of_classes: bool = False
+) -> int:
+    """The number of members; a Gaussian process has fewer where rows are many."""
     if n_members is not None:
         return n_members
-    if process_of_numbers and n_rows >= _LARGE_ROWS:
+    large = _LARGE_ROWS_OF_CLASSES if of_classes else _LARGE_ROWS
+    if process and n_rows >= large:
         return _LARGE_MEMBERS
     return _AMPLE_MEMBERS if n_rows >= _AMPLE_ROWS else _SMALL_MEMBERS
 

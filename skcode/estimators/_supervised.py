@@ -201,9 +201,9 @@ class SupervisedBase(ControlledODEBase):
         random_state: np.random.RandomState,
     ) -> list[Member]:
         """All members; those that get a head are trained on one output, by a linear readout."""
-        numbers = isinstance(target, RegressionTarget)
-        process_of_numbers = isinstance(readout, GaussianProcessReadout) and numbers
-        n_members = choose_members(self.n_members, len(rows.X), process_of_numbers)
+        process = isinstance(readout, GaussianProcessReadout)
+        of_classes = not isinstance(target, RegressionTarget)
+        n_members = choose_members(self.n_members, len(rows.X), process, of_classes)
         if not isinstance(readout, GaussianProcessReadout):
             return self._draw(rows, target, n_members, random_state, READOUTS[readout])
         readout._validate_params()
