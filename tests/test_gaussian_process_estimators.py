@@ -283,6 +283,10 @@ def test_a_member_rests_if_left_out_rows_say_so(gain, monkeypatch):
     assert (model.kernel_[0].amplitude_gauss > 0) == (gain > 0)
     single = ControlledODEClassifier(n_members=2, **SMALL).fit(X.astype(np.float32), y)
     assert single.kernel_[0].amplitude_gauss == 0
+    # beyond some thousand rows another sample answers
+    monkeypatch.setattr("skcode.training._hyperparameters._MANY_ROWS", 100)
+    many = ControlledODEClassifier(n_members=3, **SMALL).fit(X, y)
+    assert [np.any(controls != 0) for controls in many.controls_] == moving
     # one member has nobody to rest for, and frozen controls have no choice
     single = ControlledODEClassifier(n_members=1, **SMALL).fit(X, y)
     assert np.any(single.controls_ != 0)

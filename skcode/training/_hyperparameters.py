@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from skcode.utils._typing import Array, FloatArray, IntArray
 
 #: rows by which noise and lengths are chosen, and whether a member rests
 _ROWS_OF_CHOICE = 1000
+#: rows from which more of them say whether a member rests: what a lattice of values tells without
+#: a flow grows with the rows
+_MANY_ROWS, _MORE_ROWS = 4096, 2500
 
 
 def states_of(member: Member, X: Array) -> FloatArray:
@@ -103,11 +107,11 @@ def refine_numbers(
     return [scaled(each, *factors) for each in hyperparameters]
 
 
-def _rows_of_choice(n: int, rng: np.random.Generator) -> IntArray:
+def _rows_of_choice(n: int, rng: np.random.Generator, most: int = _ROWS_OF_CHOICE) -> IntArray:
     """Indices of the rows that are left out, in ascending order: all of few."""
-    if n <= _ROWS_OF_CHOICE:
+    if n <= most:
         return np.arange(n)
-    some: IntArray = np.sort(rng.choice(n, _ROWS_OF_CHOICE, replace=False, shuffle=False))
+    some: IntArray = np.sort(rng.choice(n, most, replace=False, shuffle=False))
     return some
 
 
@@ -155,31 +159,22 @@ def refine_classes(
     rng : Generator
         Draws the rows that are left out.
     """
-    n, target = len(counts), flow_targets.target
-    assert isinstance(target, ClassificationTarget)
-    some = _rows_of_choice(n, rng)
-    every, codes = np.arange(len(some)), target.strata(rows.y[some]).astype(int)
-    of_rows = observations.y[some], observations.weight[some], counts[some]
-
-    def losses(*left_out: FloatArray) -> FloatArray:
-        """Of predictions (n, K) of members that are averaged."""
-        link = link_of(flow_targets, np.stack(left_out), rows, some)
-        p = target.mean_probabilities(np.stack([link(f) for f in left_out]))
-        loss: FloatArray = np.log(1 / p[every, codes])
-        return loss
-
-    states = _centred_states(members[0], observations.X[some])
+    asked = _LeftOut.draw(rows, observations, counts, flow_targets, _ROWS_OF_CHOICE, rng)
     if may_be_smooth(members):
         with_smooth = hyperparameters_of(members, evidence_rows, None, smooth=True)
         before, after = (
-            losses(fit_exact(states, *of_rows, each[0], every).left_out)
+            asked.losses(asked.predictions(members[0], each[0]))
             for each in (hyperparameters, with_smooth)
         )
-        if significant_gain(before, after, of_rows[1], errors=1.0) > 0:
+        if significant_gain(before, after, asked.of_rows[1], errors=1.0) > 0:
             hyperparameters = with_smooth
-    factors = choose_factors(states, *of_rows, hyperparameters[0], losses)
+    factors = choose_factors(
+        asked.states(members[0]), *asked.of_rows, hyperparameters[0], asked.losses
+    )
     refined = [scaled(each, *factors) for each in hyperparameters]
     if len(members) > 1 and flow_targets.trains:
+        if len(counts) > _MANY_ROWS:
+            asked = _LeftOut.draw(rows, observations, counts, flow_targets, _MORE_ROWS, rng)
         last = members[-1]
         theta = last.theta.copy()
         theta[: last.fitted.controls.size] = 0
@@ -187,12 +182,55 @@ def refine_classes(
         resting.move(theta)
         evidence = evidence_of(resting, evidence_rows, may_be_smooth(members))
         at_rest = evidence.hyperparameters(evidence.maximise())
-        flow = fit_exact(states, *of_rows, refined[0], every).left_out
-        rest = fit_exact(
-            _centred_states(resting, observations.X[some]), *of_rows, at_rest, every
-        ).left_out
-        before, after = losses(flow), losses(*[flow] * (len(members) - 1), rest)
-        if significant_gain(before, after, of_rows[1], errors=1.0) > 0:
+        flow = asked.predictions(members[0], refined[0])
+        rest = asked.predictions(resting, at_rest)
+        before, after = asked.losses(flow), asked.losses(*[flow] * (len(members) - 1), rest)
+        if significant_gain(before, after, asked.of_rows[1], errors=1.0) > 0:
             last.move(theta)
             refined[-1] = at_rest
     return refined
+
+
+@dataclass(frozen=True, eq=False)
+class _LeftOut:
+    """Some rows, each predicted by the others, and what is lost on their classes."""
+
+    rows: Rows
+    X: Array
+    #: outputs (n, K), weights with a mean of one, and numbers of observations
+    of_rows: tuple[FloatArray, FloatArray, FloatArray]
+    #: among all training rows
+    index: IntArray
+    flow_targets: FlowTargets
+
+    @classmethod
+    def draw(
+        cls,
+        rows: Rows,
+        observations: Rows,
+        counts: FloatArray,
+        flow_targets: FlowTargets,
+        n_rows: int,
+        rng: np.random.Generator,
+    ) -> _LeftOut:
+        some = _rows_of_choice(len(counts), rng, n_rows)
+        of_rows = observations.y[some], observations.weight[some], counts[some]
+        return cls(rows, observations.X[some], of_rows, some, flow_targets)
+
+    def states(self, member: Member) -> FloatArray:
+        return _centred_states(member, self.X)
+
+    def predictions(self, member: Member, hyperparameters: Hyperparameters) -> FloatArray:
+        """Of each row (n, K) without it."""
+        every = np.arange(len(self.index))
+        return fit_exact(self.states(member), *self.of_rows, hyperparameters, every).left_out
+
+    def losses(self, *left_out: FloatArray) -> FloatArray:
+        """Log-loss of each row, of predictions (n, K) of members that are averaged."""
+        target = self.flow_targets.target
+        assert isinstance(target, ClassificationTarget)
+        link = link_of(self.flow_targets, np.stack(left_out), self.rows, self.index)
+        p = target.mean_probabilities(np.stack([link(f) for f in left_out]))
+        codes = target.strata(self.rows.y[self.index]).astype(int)
+        loss: FloatArray = np.log(1 / p[np.arange(len(p)), codes])
+        return loss
