@@ -2,9 +2,9 @@
 
 The evidence takes the indicators of classes for numbers with normal noise. Inside a class there is
 no noise, at its border there is much, and the mean of both is too small for the border. Where one
-class is rare, its few rows even look like a rough function without any noise. Left-out predictions
-tell: as long as more noise, and longer lengths, predict classes better by more than chance, they
-are taken.
+class is rare, its few rows even look like a rough function without any noise, and so may numbers
+where only few rows were asked. Left-out predictions tell: as long as more noise, and longer
+lengths, predict better by more than chance, they are taken.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from skcode.utils._typing import FloatArray
 _FACTORS = ((4.0, 1.0), (1.0, 2.0), (4.0, 2.0), (16.0, 2.0))
 #: standard errors by which left-out predictions must be better for the evidence to be overruled
 _ERRORS = 2.0
-#: most rounds: most tables need none or one, and after four the noise drowns everything
+#: most rounds: most tables need none or one, a table with a rare class took all four
 _ROUNDS = 4
 
 
