@@ -31,7 +31,7 @@ from skcode.estimators._warm_start import check_unchanged, drawn_from
 from skcode.fields import FieldFamily
 from skcode.flow import TABLEAUS, get_tableau
 from skcode.gaussian_process import GaussianProcessReadout
-from skcode.inputs import SCALINGS
+from skcode.inputs import SCALINGS, InputMap
 from skcode.model import Ensemble, Target
 from skcode.readouts import LinearReadout, Readout
 from skcode.solvers import SOLVERS, Solver
@@ -272,6 +272,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         random_state: np.random.RandomState,
         readout: type[Readout] = LinearReadout,
         constant: FloatArray | None = None,
+        input_map: InputMap | None = None,
     ) -> list[Member]:
         """New members at the start of their training."""
         n_features = rows.X.shape[1]
@@ -295,7 +296,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         outputs = None
         if target is not None and n_coordinates is not None:
             outputs = outputs_of(target, rows.y)
-        return draw_members(design, rows, constant, n_members, random_state, outputs)
+        return draw_members(design, rows, constant, n_members, random_state, outputs, input_map)
 
     def _copies(self) -> list[Member]:
         """The members of the last fit, to be trained further; it stays what it is if that fails."""
@@ -304,7 +305,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
     def _training(self, target: Target, flow_targets: FlowTargets | None = None) -> Training:
         """What the parameters say of how members are trained."""
         return Training(
-            target=target if flow_targets is None else flow_targets.single,
+            target=target,
             choose_solver=partial(choose_solver, self.solver),
             alpha=self.alpha,
             train_controls=self.train_controls,

@@ -16,6 +16,7 @@ from skcode.fields import (
     UniversalFields,
 )
 from skcode.gaussian_process import GaussianProcessReadout
+from skcode.model import ClassificationTarget, Target
 from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver
 
 #: entries of its matrix up to which "auto" takes Gauss-Newton: 72 MB in double precision
@@ -34,6 +35,9 @@ _LARGE_MEMBERS, _AMPLE_MEMBERS, _SMALL_MEMBERS = 2, 4, 6
 #: distinct rows from which a Gaussian process has two members, of numbers and of classes: its cost
 #: grows faster than the rows, what members differ by shrinks with them, of classes not as soon
 _LARGE_ROWS, _LARGE_ROWS_OF_CLASSES = 2500, 4097
+#: members that are pooled with those of a Gaussian process where data is ample, and classes up to
+#: which they are: their time grows with the classes
+_POOLED_MEMBERS, _MOST_POOLED_CLASSES = 2, 10
 #: least dimension of the state with the recommended fields, and coordinates beside the inputs
 _LEAST_STATES, _EXTRA_STATES = 64, 32
 
@@ -125,6 +129,16 @@ def choose_members(
     if process and n_rows >= large:
         return _LARGE_MEMBERS
     return _AMPLE_MEMBERS if n_rows >= _AMPLE_ROWS else _SMALL_MEMBERS
+
+
+def choose_pooled(n_pooled: int | None, n_rows: int, target: Target) -> int:
+    """The number of members whose opinion on classes joins that of a Gaussian process."""
+    if not isinstance(target, ClassificationTarget):
+        return 0
+    if n_pooled is not None:
+        return n_pooled
+    few_classes = len(target.classes) <= _MOST_POOLED_CLASSES
+    return _POOLED_MEMBERS if n_rows >= _AMPLE_ROWS and few_classes else 0
 
 
 def choose_coordinates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from numbers import Integral
 from typing import Any, Self
 
@@ -13,12 +14,13 @@ from skcode.estimators._base import ControlledODEBase
 from skcode.estimators._defaults import (
     choose_family,
     choose_members,
+    choose_pooled,
     choose_readout,
     choose_solver,
 )
 from skcode.estimators._serialization import unchanged_by_failure
 from skcode.gaussian_process import GaussianProcessReadout
-from skcode.model import Ensemble, RegressionTarget, Target
+from skcode.model import RegressionTarget, Target
 from skcode.readouts import READOUTS, LinearReadout
 from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.training import (
@@ -29,10 +31,13 @@ from skcode.training import (
     Stream,
     calibrate_quantiles,
     draw_projection,
+    ensemble_of,
     feature_importances,
     fit_heads,
     fit_provisional_heads,
+    helpful_members,
     outputs_of,
+    parted,
     positive_rows,
     trained_members,
     with_linear_readout,
@@ -141,13 +146,16 @@ class SupervisedBase(ControlledODEBase):
                 members = self._draw_all(rows, target, readout, random_state)
             flow_targets = None
             if isinstance(readout, GaussianProcessReadout):
-                flow_targets = FlowTargets.learn(target, rows, len(members), self.train_controls)
+                alone, pooled = parted(members)
+                flow_targets = FlowTargets.learn(
+                    target, rows, len(alone), self.train_controls, len(pooled)
+                )
             report = FitReport(self, len(members), X, y, sample_weight)
             outcome = self._train(
                 members, target, rows, validation, random_state, report, mapper, flow_targets
             )
             if not (goes_on or outcome.completed):
-                members = trained_members(members)
+                members = trained_members(parted(members)[0])
             interrupt = outcome.interrupt
             if isinstance(readout, GaussianProcessReadout) and flow_targets is not None:
                 rng = as_generator(random_state)
@@ -159,6 +167,7 @@ class SupervisedBase(ControlledODEBase):
                         "Training was interrupted while the readout was fitted. The estimator "
                         "predicts, with a readout that knows only some of the rows."
                     )
+                members = helpful_members(members)
             elif outcome.completed:
                 calibrate_quantiles(members, target, rows, mapper)
             importances, late = self._importances(members, target, rows)
@@ -175,7 +184,7 @@ class SupervisedBase(ControlledODEBase):
 
         An interrupt here does not cost the model that is trained.
         """
-        ensemble = Ensemble(tuple(member.fitted for member in members), target)
+        ensemble = ensemble_of(members, target)
         try:
             return self.encoder_.by_column(feature_importances(ensemble, target, rows)), ""
         except KeyboardInterrupt:
@@ -213,7 +222,14 @@ class SupervisedBase(ControlledODEBase):
         n_outputs = outputs_of(target, rows.y[:1]).shape[1]
         for member in members:
             member.projection = draw_projection(n_outputs, as_generator(random_state))
-        return members
+        n_pooled = choose_pooled(readout.n_pooled, len(rows.X), target)
+        input_map = members[0].model.input_map
+        # a source of its own: the others are drawn and trained as they are without
+        own = np.random.RandomState(deepcopy(random_state).randint(2**31))
+        pooled = self._draw(rows, target, n_pooled, own, input_map=input_map)
+        for member in pooled:
+            member.share = 0.0
+        return members + pooled
 
     def _validation_rows(
         self,

@@ -63,6 +63,9 @@ def _(estimator: Any, graph: Graph, x: str) -> list[Output]:
     ensemble = estimator.ensemble_
     x = column_nodes(estimator.encoder_, graph, x, ensemble.dtype)
     scores = [_score_nodes(member, graph, x) for member in ensemble.members]
+    if ensemble.pooled:
+        pool = graph.total([_score_nodes(member, graph, x) for member in ensemble.pooled])
+        scores = [graph.add("Add", each, pool) for each in scores]
     return answer_nodes(ensemble.target, graph, scores, ensemble.dtype)
 
 

@@ -14,7 +14,7 @@ difference of both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -149,6 +149,11 @@ class LogOddsLink:
         p = self.mean + self.scale * f
         slope = self._slope(p) + self._slope(1 - p) if self.binary else self._slope(p)
         return self.scale * slope
+
+    def scaled(self, factor: float) -> LogOddsLink:
+        """A link with so many times the scores."""
+        names = "temperature", "power", "bias"
+        return replace(self, **{name: factor * getattr(self, name) for name in names})
 
     def _of(self, p: FloatArray) -> FloatArray:
         logs = log_softplus(self.sharpness * p) - np.log(self.sharpness)

@@ -33,6 +33,9 @@ class Ensemble:
         The members, at least one.
     target : Target or None
         Encoding of what is predicted; None where the states alone are of interest.
+    pooled : tuple of FittedMember
+        Members whose scores are added to those of each of the others: a logarithmic pool of
+        opinions, where scores are logarithms of odds.
 
     Examples
     --------
@@ -50,6 +53,7 @@ class Ensemble:
 
     members: tuple[FittedMember, ...]
     target: Target | None = None
+    pooled: tuple[FittedMember, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         # what is made from the members neither travels nor persists
@@ -57,6 +61,11 @@ class Ensemble:
 
     def __len__(self) -> int:
         return len(self.members)
+
+    @property
+    def every_member(self) -> tuple[FittedMember, ...]:
+        """The members, and those that are pooled."""
+        return (*self.members, *self.pooled)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -82,36 +91,49 @@ class Ensemble:
         return check_divergence(self._scores(X, n_jobs), reach, X, self.input_map)
 
     def _scores(self, X: Array, n_jobs: int | None) -> FloatArray:
-        if len(self) > 1 and len(X) <= _FEW_ROWS and self._of_few is not None:
+        every = self.every_member
+        if len(every) > 1 and len(X) <= _FEW_ROWS and self._of_few is not None:
             # so little is no work for a pool, nor for threads of BLAS
             with np.errstate(all="ignore"):
-                return self._of_few(X)
-        scores = np.empty((len(self), len(X), self.members[0].n_outputs), self.dtype)
-        one_block = len(X) <= min(member.model.n_block for member in self.members)
+                return self._with_pool(self._of_few(X))
+        if len(X) <= min(member.model.n_block for member in every):
+            with OrderedMap(n_jobs):
+                return self.block_scores(X, self.input_map(X) if self._share_inputs else None)
+        scores = np.empty((len(every), len(X), self.members[0].n_outputs), self.dtype)
         with OrderedMap(n_jobs) as mapper:
-            x0 = self.input_map(X) if one_block and self._share_inputs else None
-            for e, member in enumerate(self.members):
-                scores[e] = member.block_scores(X, x0) if one_block else member.scores(X, mapper)
-        return scores
+            for e, member in enumerate(every):
+                scores[e] = member.scores(X, mapper)
+        return self._with_pool(scores)
+
+    def block_scores(self, X: Array, x0: FloatArray | None = None) -> FloatArray:
+        """Scores (E, n, K) of the members for one block; its initial states may be known."""
+        every = [member.block_scores(X, x0) for member in self.every_member]
+        return self._with_pool(np.stack(every))
+
+    def _with_pool(self, scores: FloatArray) -> FloatArray:
+        """Scores of the members, from those of every member."""
+        if not self.pooled:
+            return scores
+        together: FloatArray = scores[: len(self)] + scores[len(self) :].sum(axis=0)
+        return together
 
     @property
     def _share_inputs(self) -> bool:
-        return all(member.model.input_map is self.input_map for member in self.members)
+        return all(member.model.input_map is self.input_map for member in self.every_member)
 
     @cached_property
     def _of_few(self) -> Callable[[Array], FloatArray] | None:
-        """Scores (E, n, K) of few rows in one array; None where members have to go one by one."""
-        model = self.members[0].model
-        small = len(self) * model.fields.tape_width * model.fields.n_states <= _SMALL_ENTRIES
+        """Scores (E, n, K) of every member for few rows; None where they have to go one by one."""
+        model, members = self.members[0].model, self.every_member
+        small = len(members) * model.fields.tape_width * model.fields.n_states <= _SMALL_ENTRIES
         if not small or not self._share_inputs:
             return None
-        fields = [member.model.fields for member in self.members]
-        controls = [member.controls for member in self.members]
+        fields = [member.model.fields for member in members]
+        controls = [member.controls for member in members]
         flows = BatchedFlows.of(fields, model.tableau, controls, model.dtype)
         if flows is None:
             return None
-        if any(member.head is not None for member in self.members):
-            members = self.members
+        if any(member.head is not None for member in members):
 
             def of_heads(X: Array) -> FloatArray:
                 x0 = model.input_map(X)
@@ -119,13 +141,22 @@ class Ensemble:
                 return np.stack([member.scores_of_states(x1.T, x0) for member, x1 in pairs])
 
             return of_heads
-        readouts = model.readout.batched([member.parameters for member in self.members])
+        readouts = model.readout.batched([member.parameters for member in members])
 
         def of_readouts(X: Array) -> FloatArray:
             x0 = model.input_map(X)
             return readouts(flows(x0), x0)
 
         return of_readouts
+
+    def start_gradient(self, x0: FloatArray, covector: FloatArray) -> FloatArray:
+        """Derivative (n, m) in initial states of the mean scores, summed with weights (n, K)."""
+        members, pooled = (
+            [member.start_gradient(x0, covector) for member in some]
+            for some in (self.members, self.pooled)
+        )
+        gradient: FloatArray = mean_of(np.stack(members))
+        return sum(pooled, start=gradient)
 
     def moments(self, X: Array, n_jobs: int | None = None) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation (n, K) of a new observation, in units of the scores.

@@ -121,6 +121,12 @@ class FittedMember:
         readout = self.model.readout if self.head is None else self.head
         return self.model.n_acting_controls + readout.n_parameters
 
+    def scaled(self, factor: float) -> FittedMember:
+        """One whose readout, which is linear in its parameters, has so many times the scores."""
+        theta = self.theta.copy()
+        theta[self.controls.size :] *= factor
+        return FittedMember(self.model, theta)
+
     @property
     def has_variance(self) -> bool:
         """Whether `variance` has something to go by."""

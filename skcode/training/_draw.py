@@ -42,15 +42,18 @@ def draw_members(
     n_members: int,
     random_state: np.random.RandomState,
     outputs: FloatArray | None = None,
+    input_map: InputMap | None = None,
 ) -> list[Member]:
     """Members at the start of their training; `constant` are the best constant scores (K,).
 
-    Outputs (n, K) say which of very many columns are kept as they are.
+    Outputs (n, K) say which of very many columns are kept as they are. Members that join others
+    have their scaling of the inputs.
     """
     # one map for all, so that predictions scale their rows once
-    input_map = InputMap.fit(
-        rows.X, rows.weight, design.n_states, design.scaling, design.n_coordinates, outputs
-    )
+    if input_map is None:
+        input_map = InputMap.fit(
+            rows.X, rows.weight, design.n_states, design.scaling, design.n_coordinates, outputs
+        )
     return [
         _draw_member(design, rows, constant, input_map, as_generator(random_state))
         for _ in range(n_members)

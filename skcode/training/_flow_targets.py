@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from skcode.gaussian_process import AffineLink, Link, calibrate_sigmoids, calibrate_softmax
 from skcode.model import ClassificationTarget, RegressionTarget, Target
+from skcode.training._pool import draw_folds
 from skcode.training._rows import Rows
 from skcode.utils._typing import Array, FloatArray, IntArray
 
@@ -15,7 +16,7 @@ from skcode.utils._typing import Array, FloatArray, IntArray
 #: controls hardly learn a row by heart
 _FEW_ROWS = 1000
 #: rows that train the flow of a member, where there are more: they know a few hundred controls, and
-#: the process sees all
+#: the process sees all; rows times scores of a member that is pooled, which has a sweep for each
 _MOST_FLOW_ROWS = 2**16
 
 
@@ -42,6 +43,8 @@ class FlowTargets:
         Member whose flow leaves the row out; None where all rows train all flows.
     trains : bool
         Whether controls are trained at all.
+    pool_folds : dict of int to ndarray
+        Rows that each pooled member leaves out, by its number.
     """
 
     target: Target
@@ -49,9 +52,12 @@ class FlowTargets:
     scale: float
     folds: IntArray | None
     trains: bool = True
+    pool_folds: dict[int, IntArray] = field(default_factory=dict)
 
     @classmethod
-    def learn(cls, target: Target, rows: Rows, n_members: int, trains: bool = True) -> FlowTargets:
+    def learn(
+        cls, target: Target, rows: Rows, n_members: int, trains: bool = True, n_pooled: int = 0
+    ) -> FlowTargets:
         """From the training rows, which are in canonical order where they are few."""
         outputs, share = outputs_of(target, rows.y), rows.weight / rows.weight.sum()
         mean = share @ outputs
@@ -67,7 +73,8 @@ class FlowTargets:
             for stratum in np.unique(strata):
                 among = np.flatnonzero(strata == stratum)
                 folds[among] = np.arange(len(among)) % n_members
-        return cls(target, mean, scale if scale > 0 else 1.0, folds, trains)
+        pool_folds = dict(enumerate(draw_folds(n, n_pooled), start=n_members))
+        return cls(target, mean, scale if scale > 0 else 1.0, folds, trains, pool_folds)
 
     @property
     def single(self) -> RegressionTarget:
@@ -88,15 +95,28 @@ class FlowTargets:
         rows = self.projected(rows, projection)
         n = len(rows.X)
         if n > _MOST_FLOW_ROWS:
-            rng = np.random.default_rng(number)
-            some = np.sort(rng.choice(n, _MOST_FLOW_ROWS, replace=False, shuffle=False))
-            rows = Rows(*(part[some] for part in rows))
-            return rows._replace(weight=rows.weight * raised(rows.weight))
+            return _some(rows, np.arange(n), number)
         if self.folds is None:
             return rows
         kept = self.folds != number
         X, y, weight = (part[kept] for part in rows)
         return Rows(X, y, weight * raised(rows.weight))
+
+    def of_pooled_member(self, rows: Rows, number: int) -> Rows:
+        """Rows that the flow of a pooled member is trained on: those outside of its fold."""
+        kept = np.ones(len(rows.X), dtype=bool)
+        kept[self.pool_folds[number]] = False
+        most = _MOST_FLOW_ROWS // self.target.n_outputs
+        return _some(rows, np.flatnonzero(kept), number, most)
+
+
+def _some(rows: Rows, index: IntArray, number: int, most: int = _MOST_FLOW_ROWS) -> Rows:
+    """The rows of an index, or some of very many, whose weights make up for the others."""
+    if len(index) > most:
+        rng = np.random.default_rng(number)
+        index = np.sort(rng.choice(index, most, replace=False, shuffle=False))
+    some = Rows(*(part[index] for part in rows))
+    return some._replace(weight=some.weight * raised(some.weight))
 
 
 def raised(weight: FloatArray) -> float:

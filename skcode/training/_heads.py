@@ -19,6 +19,8 @@ from skcode.gaussian_process import (
     GaussianProcessHead,
     GaussianProcessReadout,
     Hyperparameters,
+    Link,
+    LogOddsLink,
     NoiseModel,
     Regression,
     fit_exact,
@@ -35,7 +37,8 @@ from skcode.training._hyperparameters import (
     refine_numbers,
     states_of,
 )
-from skcode.training._member import Member, as_reached, fitted_state
+from skcode.training._member import Member, as_reached, fitted_state, parted
+from skcode.training._pool import opinions, weigh
 from skcode.training._rows import Rows
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._typing import Array, FloatArray, IntArray
@@ -50,6 +53,8 @@ _PROVISIONAL_ROWS, _PROVISIONAL_EVIDENCE = 400, 128
 #: steps through the evidence, from so many distinct rows on: with fewer they change little, and
 #: cost more than all the rest
 _STEPS, _ROWS_FOR_STEPS = 60, 700
+#: ... and where rows are many: few classes without noise are told apart by them
+_MORE_STEPS, _MANY_ROWS = 240, 4096
 #: nats of evidence below which the steps of the first member gained nothing: where tables are noisy
 #: they gain -3 to 2, and elsewhere from 4 to some hundreds
 _LEAST_GAIN = 3.0
@@ -68,7 +73,11 @@ class _Sample(NamedTuple):
     anchors: IntArray
 
 
-def _sample(n: int, readout: GaussianProcessReadout, rng: np.random.Generator) -> _Sample:
+def _sample(
+    n: int, readout: GaussianProcessReadout, rng: np.random.Generator, required: IntArray
+) -> _Sample:
+    """Rows for each purpose; those required are among the ones that are asked for."""
+
     def some(most: int) -> IntArray:
         if n <= most:
             return np.arange(n)
@@ -80,10 +89,17 @@ def _sample(n: int, readout: GaussianProcessReadout, rng: np.random.Generator) -
     if n > readout.n_exact:
         landmarks = some(readout.n_landmarks)
         local = some(readout.n_local)
+        if len(required):
+            local = np.union1d(local, required)
     asked: IntArray = local
+    # a source of its own: with pooled members all else is drawn as without
+    own = rng.spawn(1)[0]
     if len(local) > _MOST_LEFT_OUT:
-        asked = np.sort(rng.choice(local, _MOST_LEFT_OUT, replace=False, shuffle=False))
-    anchors = np.sort(rng.choice(len(asked), min(_ANCHORS, len(asked)), replace=False))
+        others = np.setdiff1d(local, required)
+        n_others = max(_MOST_LEFT_OUT - len(required), 0)
+        asked = own.choice(others, n_others, replace=False, shuffle=False)
+        asked = np.sort(np.concatenate([asked, required]))
+    anchors = np.sort(own.choice(len(asked), min(_ANCHORS, len(asked)), replace=False))
     return _Sample(evidence, landmarks, local, asked, anchors)
 
 
@@ -110,12 +126,17 @@ def fit_heads(
     mapper: OrderedMap,
     refine: bool = True,
 ) -> None:
-    """Give every member a head, in place; `refine` takes pains over the noise."""
+    """Give every member a head, in place, and those that are pooled their share.
+
+    `refine` takes pains over the noise.
+    """
+    members, pooled = parted(members)
     weight = np.ascontiguousarray(rows.weight)
     counts = counts_of(weight)
     weight = np.maximum(weight / weight.mean(), _LEAST_WEIGHT)
     outputs = flow_targets.standardised(rows.y)
-    sample = _sample(len(outputs), readout, rng)
+    folds = [flow_targets.pool_folds[len(members) + k] for k in range(len(pooled))]
+    sample = _sample(len(outputs), readout, rng, np.concatenate([np.zeros(0, int), *folds]))
     evidence_rows = Rows(*(part[sample.evidence] for part in (rows.X, outputs, weight)))
     # of classes the evidence is too sure, and a smooth kernel would make flows so: for them it
     # waits until left-out rows have a say in it
@@ -124,7 +145,7 @@ def fit_heads(
     relative = None
     n_steps = readout.n_steps
     if n_steps is None:
-        n_steps = _STEPS if len(outputs) >= _ROWS_FOR_STEPS else 0
+        n_steps = default_steps(len(outputs))
     if n_steps and flow_targets.trains:
         relative = _ascend(
             members,
@@ -160,12 +181,14 @@ def fit_heads(
     fitted = list(mapper(_fit_member, tasks))
     left_out = np.stack([regression.left_out for _, regression in fitted])
     between = left_out.var(axis=0)
-    folds = flow_targets.folds
+    fold_of = flow_targets.folds
     # after an interrupt there may be fewer members than folds
-    if folds is not None and folds.max() < len(members):
+    if fold_of is not None and fold_of.max() < len(members):
         # of each row the member whose flow has not seen it
-        left_out = left_out[folds[sample.asked], np.arange(len(sample.asked))][None]
+        left_out = left_out[fold_of[sample.asked], np.arange(len(sample.asked))][None]
     link = link_of(flow_targets, left_out, rows, sample.asked)
+    if pooled:
+        link = _pool(pooled, rows, left_out, link, folds, sample.asked, flow_targets, mapper)
     noises: list[NoiseModel | None] = [None] * len(members)
     if isinstance(flow_targets.target, RegressionTarget):
         residuals = (outputs[sample.asked] - left_out.mean(axis=0)) * np.sqrt(
@@ -190,8 +213,49 @@ def fit_heads(
         member.fitted = replace(member.fitted, posterior=None, head=head)
 
 
+def default_steps(n: int) -> int:
+    """Steps through the evidence for so many distinct rows."""
+    if n < _ROWS_FOR_STEPS:
+        return 0
+    return _STEPS if n <= _MANY_ROWS else _MORE_STEPS
+
+
+def _pool(
+    pooled: Sequence[Member],
+    rows: Rows,
+    left_out: FloatArray,
+    link: Link,
+    folds: Sequence[IntArray],
+    asked: IntArray,
+    flow_targets: FlowTargets,
+    mapper: OrderedMap,
+) -> Link:
+    """Give pooled members their share, in place; the link of the others with theirs."""
+    target = flow_targets.target
+    assert isinstance(target, ClassificationTarget)
+    assert isinstance(link, LogOddsLink)
+    index = np.concatenate(folds)
+    at = np.searchsorted(asked, index)
+    own, share = weigh(
+        np.stack([link(each) for each in left_out[:, at]]),
+        opinions(pooled, rows.X, folds, mapper),
+        target.strata(rows.y[index]).astype(int),
+        rows.weight[index],
+        target,
+    )
+    for member in pooled:
+        member.share = share / len(pooled)
+    return link.scaled(own)
+
+
 def fit_provisional_heads(members: Sequence[Member], rows: Rows, flow_targets: FlowTargets) -> None:
-    """Give every member a head that knows a few hundred rows, in place and in no time."""
+    """Give every member a head that knows a few hundred rows, in place and in no time.
+
+    What is pooled keeps no share: few rows do not tell what it is worth.
+    """
+    members, pooled = parted(members)
+    for member in pooled:
+        member.share = 0.0
     n = len(rows.X)
     some: IntArray = np.arange(n)
     if n > _PROVISIONAL_ROWS:

@@ -39,7 +39,7 @@ def feature_importances(ensemble: Ensemble, target: Target, rows: Rows) -> Float
     x0 = x0 + between * (x0[rng.permutation(len(X))] - x0)
     # explosions far out are told where somebody predicts, and a row of them does not count
     with np.errstate(all="ignore"):
-        scores = mean_of(np.stack([member.block_scores(X, x0) for member in ensemble.members]))
+        scores = mean_of(ensemble.block_scores(X, x0))
         curvature = target.loss.hessian(scores, rows.y[some])
         signs = rng.choice([-1.0, 1.0], scores.shape)
         covector = np.sqrt(curvature) * signs
@@ -47,9 +47,7 @@ def feature_importances(ensemble: Ensemble, target: Target, rows: Rows) -> Float
             covector -= curvature * covector.sum(axis=1, keepdims=True)
         covector = covector.astype(x0.dtype, copy=False)
         input_map = ensemble.input_map
-        gradient: FloatArray = np.zeros((len(X), input_map.n_coordinates))
-        for member in ensemble.members:
-            gradient += member.start_gradient(x0, covector)[:, : input_map.n_coordinates]
+        gradient = ensemble.start_gradient(x0, covector)[:, : input_map.n_coordinates]
         gradient = input_map.by_column(gradient)
     finite = np.isfinite(gradient).all(axis=1)
     z = input_map.scaled_columns(X[finite]).astype(np.float64)

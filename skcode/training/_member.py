@@ -37,6 +37,8 @@ class Member:
         What a stochastic solver remembers between two calls of partial_fit.
     projection : ndarray of shape (K,) or None
         Direction of the outputs that the flow is trained on, where a head predicts all of them.
+    share : float or None
+        Of a pooled member, the factor on its scores, which are added to those of the others.
     """
 
     fitted: FittedMember
@@ -44,6 +46,7 @@ class Member:
     n_iter: int = 0
     stream: StreamState[Any] | None = None
     projection: FloatArray | None = None
+    share: float | None = None
 
     @property
     def model(self) -> Model:
@@ -189,7 +192,7 @@ def with_linear_readout(member: Member, constant: FloatArray) -> Member:
     readout = LinearReadout(model.fields.n_states, len(constant), n_inputs, observation)
     theta = np.concatenate([member.fitted.controls.ravel(), readout.initial(constant)])
     fitted = FittedMember(replace(model, readout=readout), theta)
-    return replace(member, fitted=fitted, stream=None, projection=None)
+    return replace(member, fitted=fitted, stream=None, projection=None, share=None)
 
 
 def trained_members(members: list[Member]) -> list[Member]:
@@ -200,13 +203,37 @@ def trained_members(members: list[Member]) -> list[Member]:
     return [member for member in members if member.monitor.losses] or members[:1]
 
 
+def helpful_members(members: list[Member]) -> list[Member]:
+    """Members without those that are pooled with a share of nothing."""
+    return [member for member in members if member.share != 0]
+
+
 # -- what is published -----------------------------------------------------------------------------
 
 
 def fitted_state(members: Sequence[Member], target: Target | None) -> dict[str, Any]:
     """Attributes of an estimator: what predicts, what training goes on from, what is published."""
-    ensemble = Ensemble(tuple(member.fitted for member in members), target)
-    return {"ensemble_": ensemble, "_members": list(members), **fitted_attributes(members)}
+    return {
+        "ensemble_": ensemble_of(members, target),
+        "_members": list(members),
+        **fitted_attributes(members),
+    }
+
+
+def ensemble_of(members: Sequence[Member], target: Target | None) -> Ensemble:
+    """What predicts: members, and beside them those that are pooled."""
+    alone, pooled = parted(members)
+    return Ensemble(
+        tuple(member.fitted for member in alone),
+        target,
+        tuple(member.fitted.scaled(member.share) for member in pooled if member.share),
+    )
+
+
+def parted(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
+    """Members that predict by themselves, and those whose scores are added to theirs."""
+    alone = [member for member in members if member.share is None]
+    return alone, [member for member in members if member.share is not None]
 
 
 def snapshot(members: Sequence[Member], target: Target) -> dict[str, Any]:
@@ -228,6 +255,7 @@ def as_reached(members: Sequence[Member]) -> list[Member]:
 def fitted_attributes(members: Sequence[Member]) -> dict[str, Any]:
     """Public attributes by name; with several members, arrays gain a leading axis."""
     columns: dict[str, list[Any]] = {}
+    every, (members, _) = members, parted(members)
     for member in members:
         monitor = member.monitor
         scores = monitor.validation_scores
@@ -249,7 +277,7 @@ def fitted_attributes(members: Sequence[Member]) -> dict[str, Any]:
         else values[0]
         for name, values in columns.items()
     }
-    result["n_parameters_"] = sum(member.fitted.n_parameters for member in members)
+    result["n_parameters_"] = sum(member.fitted.n_parameters for member in every)
     # drawing alone counts as one iteration
     result["n_iter_"] = max(1, *(member.n_iter for member in members))
     return result

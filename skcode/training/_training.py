@@ -88,7 +88,10 @@ class Training:
                 validation,
                 k,
                 name=speaker,
-                rng=as_generator(random_state),
+                # pooled members leave the source of the others as it is
+                rng=as_generator(random_state)
+                if member.share is None
+                else np.random.default_rng(k),
                 report=self._report_of_member(report, members[: k + 1], rows),
             )
             for k, member in enumerate(members)
@@ -124,15 +127,19 @@ class Training:
     ) -> Outcome:
         """Train a member on the rows, or on those that are left by a validation part of its own."""
         held_out = self.early_stopping and validation is None
+        target = self.target
         if self.flow_targets is not None and member.projection is not None:
+            target = self.flow_targets.single
             if validation is not None:
                 validation = self.flow_targets.projected(validation, member.projection)
             rows = self.flow_targets.of_member(rows, member.projection, number)
+        elif self.flow_targets is not None:
+            rows = self.flow_targets.of_pooled_member(rows, number)
         if held_out:
-            rows, validation = hold_out(rows, self.target, self.validation_fraction, number)
+            rows, validation = hold_out(rows, target, self.validation_fraction, number)
         # a new one for each call of fit
         member.monitor = TrainingMonitor(
-            self._validator(member.model, validation, mapper),
+            self._validator(target, member.model, validation, mapper),
             self.early_stopping,
             self.tol,
             self.n_iter_no_change,
@@ -141,7 +148,7 @@ class Training:
         )
         return train(
             member,
-            self._objective(member.model, rows, mapper),
+            self._objective(target, member.model, rows, mapper),
             self.choose_solver(member.model.n_normal_entries, len(rows.X)),
             max_iter=self.max_iter,
             tol=self.tol,
@@ -162,7 +169,7 @@ class Training:
         """One pass of a stochastic solver over the rows of a batch, for all members in place."""
         speaker = self._speaker()
         for k, member in enumerate(members):
-            objective = self._objective(member.model, rows, mapper)
+            objective = self._objective(self.target, member.model, rows, mapper)
             loss = stream_epoch(member, objective, solver, as_generator(random_state))
             member.monitor.verbose, member.monitor.name = self.verbose, _label(speaker, k)
             member.monitor(member.theta, loss)
@@ -185,16 +192,17 @@ class Training:
                 if objective.value(theta) < before:
                     member.move(theta)
 
-    def _objective(self, model: Model, rows: Rows, mapper: OrderedMap) -> Objective:
-        return Objective(model, self.target.loss, *rows, self.alpha, mapper, self.train_controls)
+    def _objective(self, target: Target, model: Model, rows: Rows, mapper: OrderedMap) -> Objective:
+        return Objective(model, target.loss, *rows, self.alpha, mapper, self.train_controls)
 
+    @staticmethod
     def _validator(
-        self, model: Model, validation: Rows | None, mapper: OrderedMap
+        target: Target, model: Model, validation: Rows | None, mapper: OrderedMap
     ) -> Callable[[FloatArray], Validation] | None:
         """Loss and score on a validation part, as a function of the parameters."""
         if validation is None:
             return None
-        target, (X, y, weight) = self.target, validation
+        X, y, weight = validation
 
         def validate(theta: FloatArray) -> Validation:
             scores = model.scores(theta, X, mapper)

@@ -1,0 +1,94 @@
+r"""Members that say something of their own, beside those that get a Gaussian process.
+
+The flow of a pooled member is trained on the classes themselves, with a linear readout. Where
+classes follow rules and rows are many it finds what regression on indicators only comes near to;
+where they are noisy it errs elsewhere. What pooled members say together, l, joins the scores s_e of
+each process in a logarithmic pool of opinions [1]_
+
+.. math:: \log p_e = a\, s_e + c\, l + \text{const}
+
+with two numbers by the likelihood of rows that are left out: of the process in closed form, and of
+l since each pooled member is trained without a part of the rows of its own. Where that gains no
+more than chance could, all scores stay as they were.
+
+References
+----------
+.. [1] C. Genest, J. V. Zidek, "Combining probability distributions: a critique and an annotated
+   bibliography", Statistical Science 1, 1986.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import minimize
+
+from skcode.gaussian_process import significant_gain
+from skcode.model import ClassificationTarget
+from skcode.training._member import Member
+from skcode.utils._blocks import OrderedMap
+from skcode.utils._typing import Array, FloatArray, IntArray
+
+#: share of the rows that each pooled member leaves out, and how many they are at most
+_SHARE, _MOST_ROWS = 0.2, 1024
+#: standard errors by which the pool has to be better
+_ERRORS = 1.0
+#: largest factor on scores
+_LARGEST = 10.0
+
+
+def draw_folds(n: int, n_pooled: int) -> tuple[IntArray, ...]:
+    """Rows that each pooled member leaves out, in ascending order; no two share one."""
+    size = min(int(_SHARE * n), _MOST_ROWS, n // max(n_pooled, 1))
+    order = np.random.default_rng(0).choice(n, n_pooled * size, replace=False)
+    return tuple(np.sort(fold) for fold in order.reshape(n_pooled, size))
+
+
+def opinions(
+    pooled: Sequence[Member], X: Array, folds: Sequence[IntArray], mapper: OrderedMap
+) -> FloatArray:
+    """Scores (q, K) of the rows of all folds, one after another, by members that left them out."""
+    pairs = zip(pooled, folds, strict=True)
+    return np.concatenate([member.fitted.scores(X[fold], mapper) for member, fold in pairs])
+
+
+def weigh(
+    scores: FloatArray,
+    opinion: FloatArray,
+    codes: IntArray,
+    weight: FloatArray,
+    target: ClassificationTarget,
+) -> tuple[float, float]:
+    """Factors a on the scores and c on the opinion; one and zero where nothing is gained.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (E, q, K)
+        Left-out scores of the members that have a process.
+    opinion : ndarray of shape (q, K)
+        Left-out scores of those that are pooled.
+    codes : ndarray of shape (q,)
+        Indices of the classes.
+    weight : ndarray of shape (q,)
+        Weights of the rows.
+    target : ClassificationTarget
+        What makes probabilities of scores.
+    """
+
+    def losses(factors: FloatArray) -> FloatArray:
+        p = target.mean_probabilities(factors[0] * scores + factors[1] * opinion)
+        loss: FloatArray = np.log(1 / p[np.arange(len(p)), codes])
+        return loss
+
+    before = np.array([1.0, 0.0])
+    # half of each is a pool where both know as much
+    found = minimize(
+        lambda factors: float(weight @ losses(factors)) / float(weight.sum()),
+        np.array([0.5, 0.5]),
+        method="L-BFGS-B",
+        bounds=[(0.0, _LARGEST)] * 2,
+    ).x
+    if significant_gain(losses(before), losses(found), weight, _ERRORS) > 0:
+        return float(found[0]), float(found[1])
+    return 1.0, 0.0

@@ -1,0 +1,258 @@
+"""Members with a linear readout of their own, whose log-odds join those of the processes."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_friedman1
+
+from skcode import ControlledODEClassifier, ControlledODERegressor
+from skcode.estimators._defaults import choose_pooled
+from skcode.gaussian_process import GaussianProcessReadout
+from skcode.model import ClassificationTarget, MultilabelTarget, mean_of
+from skcode.objective import Objective
+from skcode.training import FlowTargets, Rows
+from skcode.training._pool import draw_folds, weigh
+from skcode.utils._blocks import OrderedMap
+
+POOLED = GaussianProcessReadout(n_pooled=2)
+SMALL = {"n_fields": 16, "n_members": 2, "random_state": 0}
+
+
+def lattice(n, seed=0):
+    """Three classes by rules on whole numbers."""
+    X = np.random.default_rng(seed).integers(0, 4, (n, 4)).astype(float)
+    return X, np.where(X[:, 0] == X[:, 1], 2, (X[:, 2] + X[:, 3] > 3).astype(int))
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A model with pooled members, of unequal rows so that none are merged."""
+    X, y = lattice(300)
+    X += 1e-3 * np.random.default_rng(1).standard_normal(X.shape)
+    return ControlledODEClassifier(readout=POOLED, **SMALL).fit(X, y)
+
+
+# -- folds -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "n_pooled"), [(3, 2), (11, 1), (300, 2), (300, 7), (20_000, 2)])
+def test_folds_share_no_row(n, n_pooled):
+    folds = draw_folds(n, n_pooled)
+    assert len(folds) == n_pooled
+    together = np.concatenate(folds)
+    assert len(np.unique(together)) == len(together) == n_pooled * len(folds[0])
+    assert together.min(initial=0) >= 0
+    assert together.max(initial=0) < n
+    assert len(folds[0]) == min(int(0.2 * n), n // n_pooled, 1024)
+
+
+@pytest.mark.parametrize("n", [300, 80_000])
+def test_a_pooled_member_never_sees_its_fold(n):
+    rows = Rows(np.arange(float(n))[:, None], np.arange(n) % 2, np.ones(n))
+    target = ClassificationTarget.learn(np.array([0, 1]))
+    flow_targets = FlowTargets.learn(target, rows, 4, n_pooled=2)
+    assert set(flow_targets.pool_folds) == {4, 5}
+    for number, fold in flow_targets.pool_folds.items():
+        seen = flow_targets.of_pooled_member(rows, number)
+        assert not np.isin(seen.X[:, 0], fold).any()
+        assert len(seen.X) == min(n - len(fold), 2**16)
+        # few rows that stand for many weigh as much
+        assert np.isclose(seen.weight.sum(), max(len(seen.X), seen.weight.sum()))
+
+
+# -- factors ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Log-odds of three classes, classes drawn from them, and scores that know nothing."""
+    rng = np.random.default_rng(0)
+    truth = 2 * rng.standard_normal((4000, 3))
+    p = np.exp(truth) / np.exp(truth).sum(axis=1, keepdims=True)
+    codes = (rng.random((4000, 1)) > p.cumsum(axis=1)).sum(axis=1)
+    return truth, codes, rng.standard_normal((4000, 3)), ClassificationTarget.learn(np.arange(3))
+
+
+def test_all_of_the_weight_goes_to_who_knows(known):
+    truth, codes, nothing, target = known
+    own, share = weigh(nothing[None], truth, codes, np.ones(4000), target)
+    np.testing.assert_allclose([own, share], [0, 1], atol=0.08)
+
+
+def test_who_knows_nothing_is_left_out(known):
+    truth, codes, nothing, target = known
+    assert weigh(truth[None], nothing, codes, np.ones(4000), target) == (1.0, 0.0)
+
+
+def test_halves_of_the_truth_are_added(known):
+    truth, codes, nothing, target = known
+    scores = truth * np.array([1, 0, 0]), truth * np.array([0, 1, 1])
+    own, share = weigh(scores[0][None], scores[1], codes, np.ones(4000), target)
+    np.testing.assert_allclose([own, share], [1, 1], atol=0.1)
+
+
+def test_rows_count_by_their_weights(known):
+    truth, codes, nothing, target = known
+    weight = np.random.default_rng(1).integers(1, 4, 4000)
+    repeated = np.repeat(np.arange(4000), weight)
+    of_weights = weigh(truth[None] / 3, truth / 3 + nothing, codes, weight * 1.0, target)
+    of_copies = weigh(
+        truth[repeated][None] / 3, (truth / 3 + nothing)[repeated], codes[repeated],
+        np.ones(len(repeated)), target,
+    )  # fmt: skip
+    np.testing.assert_allclose(of_weights, of_copies, atol=1e-3)
+
+
+# -- what predicts ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_rows", [1, 40, 3000])
+def test_pooled_scores_are_added_to_those_of_each_member(model, n_rows):
+    ensemble = model.ensemble_
+    assert len(ensemble) == 2
+    assert len(ensemble.pooled) == 2
+    X = lattice(n_rows, seed=2)[0] + 0.3
+    with OrderedMap(1) as serial:
+        alone = [member.scores(X, serial) for member in ensemble.members]
+        pool = sum(member.scores(X, serial) for member in ensemble.pooled)
+    for n_jobs in (1, 2):
+        np.testing.assert_allclose(ensemble.scores(X, n_jobs), np.stack(alone) + pool, atol=1e-10)
+    expected = ensemble.target.mean_probabilities(np.stack(alone) + pool)
+    np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-10)
+
+
+def test_a_share_is_a_factor_on_what_the_member_says(model):
+    X = lattice(20, seed=3)[0]
+    pooled = [member for member in model._members if member.share is not None]
+    with OrderedMap(1) as serial:
+        for member, fitted in zip(pooled, model.ensemble_.pooled, strict=True):
+            own = member.fitted.scores(X, serial)
+            np.testing.assert_allclose(fitted.scores(X, serial), member.share * own, atol=1e-10)
+
+
+def test_the_gradient_is_that_of_the_mean_scores(model):
+    ensemble = model.ensemble_
+    X = lattice(6, seed=4)[0] + 0.37
+    x0 = ensemble.input_map(X)
+    rng = np.random.default_rng(0)
+    covector = rng.standard_normal((6, 3))
+    direction = rng.standard_normal(x0.shape)
+
+    def value(step):
+        scores = mean_of(ensemble.block_scores(X, x0 + step * direction))
+        return (covector * scores).sum(axis=1)
+
+    numeric = (value(1e-6) - value(-1e-6)) / 2e-6
+    gradient = (ensemble.start_gradient(x0, covector) * direction).sum(axis=1)
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-4, atol=1e-4)
+
+
+def test_rules_are_found_by_the_pool_and_not_by_the_process_alone(model):
+    new, truth = lattice(2000, seed=5)
+    X, y = lattice(300)
+    X += 1e-3 * np.random.default_rng(1).standard_normal(X.shape)
+    alone = ControlledODEClassifier(readout=GaussianProcessReadout(n_pooled=0), **SMALL).fit(X, y)
+    assert alone.ensemble_.pooled == ()
+    losses = [-np.log(m.predict_proba(new)[np.arange(2000), truth]).mean() for m in (model, alone)]
+    assert losses[0] < 0.9 * losses[1]
+
+
+def test_coins_need_no_pool():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((300, 3)), rng.integers(0, 2, 300)
+    model = ControlledODEClassifier(readout=POOLED, **SMALL).fit(X, y)
+    assert model.ensemble_.pooled == ()
+    assert len(model._members) == 2
+
+
+# -- defaults and the life of a model --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "n_rows", "n_classes", "expected"),
+    [(None, 999, 2, 0), (None, 1000, 10, 2), (None, 1000, 11, 0), (1, 20, 30, 1), (0, 5000, 2, 0)],
+)
+def test_the_pool_is_for_ample_rows_of_few_classes(asked, n_rows, n_classes, expected):
+    target = ClassificationTarget.learn(np.arange(n_classes))
+    assert choose_pooled(asked, n_rows, target) == expected
+
+
+def test_numbers_and_labels_have_no_pool():
+    X, y = make_friedman1(60, random_state=0)
+    model = ControlledODERegressor(readout=POOLED, **SMALL).fit(X, y)
+    assert model.ensemble_.pooled == ()
+    assert choose_pooled(2, 5000, MultilabelTarget(2)) == 0
+
+
+def test_attributes_are_those_of_the_members_with_a_process(model):
+    assert len(model.controls_) == len(model.kernel_) == len(model.loss_curve_) == 2
+    every = model.ensemble_.every_member
+    assert len(every) == 4
+    assert model.n_parameters_ == sum(member.n_parameters for member in every)
+    assert np.isclose(model.feature_importances_.sum(), 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_two_classes_of_either_float_type(dtype):
+    X, y = lattice(600)
+    X = (X + 1e-3 * np.random.default_rng(1).standard_normal(X.shape)).astype(dtype)
+    model = ControlledODEClassifier(readout=POOLED, **SMALL).fit(X, y == 0)
+    assert len(model.ensemble_.pooled) == 2
+    p = model.predict_proba(X)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+    assert model.score(X, y == 0) > 0.95
+    np.testing.assert_allclose(model.predict_proba(X[:3]), p[:3], atol=1e-4)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(X), p)
+
+
+def test_a_training_that_goes_on_keeps_the_pool():
+    X, y = lattice(300)
+    X += 1e-3 * np.random.default_rng(1).standard_normal(X.shape)
+    model = ControlledODEClassifier(readout=POOLED, warm_start=True, max_iter=15, **SMALL).fit(X, y)
+    before = [member.theta.copy() for member in model._members]
+    model.fit(X, y)
+    assert len(model._members) == 4
+    assert len(model.ensemble_.pooled) == 2
+    for member, theta in zip(model._members, before, strict=True):
+        assert not np.array_equal(member.theta, theta)
+
+
+def test_the_flows_of_all_go_on_where_a_stream_begins():
+    X, y = lattice(1100)
+    X += 1e-3 * np.random.default_rng(1).standard_normal(X.shape)
+    model = ControlledODEClassifier(n_fields=8, n_members=1, random_state=0).fit(X, y)
+    assert len(model.ensemble_.pooled) == 2
+    model.partial_fit(X, y)
+    assert model.readout_ == "linear"
+    assert len(model.ensemble_) == 3
+    assert model.ensemble_.pooled == ()
+    assert model.predict_proba(X).shape == (1100, 3)
+
+
+def test_a_pool_that_is_interrupted_is_left_out(monkeypatch):
+    """The interrupt comes in the first pass of the first pooled member."""
+    X, y = lattice(300)
+    X += 1e-3 * np.random.default_rng(1).standard_normal(X.shape)
+    model = ControlledODEClassifier(readout=POOLED, **SMALL)
+    value = Objective.value
+
+    def interrupted(self, theta):
+        if self.model.readout.n_outputs == 3:
+            raise KeyboardInterrupt
+        return value(self, theta)
+
+    monkeypatch.setattr(Objective, "value", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="interrupted"):
+        model.fit(X, y)
+    assert model.ensemble_.pooled == ()
+    assert len(model._members) == 2
+    assert model.score(X, y) > 0.8
+
+
+def test_the_processes_are_what_they_are_without_a_pool(model):
+    X, y = lattice(300)
+    X += 1e-3 * np.random.default_rng(1).standard_normal(X.shape)
+    alone = ControlledODEClassifier(readout=GaussianProcessReadout(n_pooled=0), **SMALL).fit(X, y)
+    np.testing.assert_array_equal(alone.controls_, model.controls_)
+    assert alone.kernel_ == model.kernel_
