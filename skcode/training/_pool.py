@@ -9,7 +9,7 @@ each process in a logarithmic pool of opinions [1]_
 
 with two numbers by the likelihood of rows that are left out: of the process in closed form, and of
 l since each pooled member is trained without a part of the rows of its own. Where that gains no
-more than chance could, all scores stay as they were.
+more than chance would, all scores stay as they were.
 
 References
 ----------
@@ -32,8 +32,9 @@ from skcode.utils._typing import Array, FloatArray, IntArray
 
 #: share of the rows that each pooled member leaves out, and how many they are at most
 _SHARE, _MOST_ROWS = 0.2, 1024
-#: standard errors by which the pool has to be better
-_ERRORS = 1.0
+#: what the pool has to gain: more nats than two numbers may by chance (Akaike's criterion), or one
+#: standard error, as where hardly any row is wrong and there are no nats to gain
+_LEAST_NATS, _ERRORS = 2.0, 1.0
 #: largest factor on scores
 _LARGEST = 10.0
 
@@ -89,6 +90,8 @@ def weigh(
         method="L-BFGS-B",
         bounds=[(0.0, _LARGEST)] * 2,
     ).x
-    if significant_gain(losses(before), losses(found), weight, _ERRORS) > 0:
+    gain = losses(before) - losses(found)
+    nats = float(weight / weight.mean() @ gain)
+    if nats > _LEAST_NATS or significant_gain(gain, 0 * gain, weight, _ERRORS) > 0:
         return float(found[0]), float(found[1])
     return 1.0, 0.0
