@@ -3,6 +3,7 @@
 from skcode.gaussian_process._calibration import calibrate_sigmoids, calibrate_softmax
 from skcode.gaussian_process._choice import choose_factors, scaled, significant_gain
 from skcode.gaussian_process._evidence import Evidence, Hyperparameters
+from skcode.gaussian_process._fixed_point import FixedPoint
 from skcode.gaussian_process._head import GaussianProcessHead
 from skcode.gaussian_process._kernel import Kernel
 from skcode.gaussian_process._leaves import Leaves
@@ -18,6 +19,7 @@ TAGS: dict[str, type] = {
     "skcode/gaussian-process/kernel": Kernel,
     "skcode/gaussian-process/mean": Mean,
     "skcode/gaussian-process/leaves": Leaves,
+    "skcode/gaussian-process/fixed-point": FixedPoint,
     "skcode/gaussian-process/affine-link": AffineLink,
     "skcode/gaussian-process/log-odds-link": LogOddsLink,
     "skcode/gaussian-process/noise": NoiseModel,
@@ -27,6 +29,7 @@ __all__ = [
     "TAGS",
     "AffineLink",
     "Evidence",
+    "FixedPoint",
     "GaussianProcessHead",
     "GaussianProcessReadout",
     "Hyperparameters",

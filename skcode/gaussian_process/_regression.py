@@ -34,6 +34,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skcode.gaussian_process._evidence import Hyperparameters
+from skcode.gaussian_process._fixed_point import FixedPoint
 from skcode.gaussian_process._kernel import Kernel
 from skcode.gaussian_process._leaves import Leaves
 from skcode.utils._cholesky import (
@@ -64,8 +65,8 @@ class Mean:
 
     Parameters
     ----------
-    points : ndarray of shape (P, m)
-        Centred states, those of a leaf side by side; single precision is enough to keep them.
+    stored : ndarray of shape (P, m) or FixedPoint
+        Centred states, those of a leaf side by side: the points z_j.
     coefficients : ndarray of shape (P, K)
         Their coefficients.
     weights : ndarray of shape (m, K)
@@ -87,12 +88,17 @@ class Mean:
     array([[5.]])
     """
 
-    points: FloatArray
+    stored: FloatArray | FixedPoint
     coefficients: FloatArray
     weights: FloatArray
     constant: FloatArray
     leaves: Leaves
     starts: IntArray
+
+    @property
+    def points(self) -> FloatArray:
+        """The points (P, m)."""
+        return self.stored.values if isinstance(self.stored, FixedPoint) else self.stored
 
     @classmethod
     def of_points(cls, kernel: Kernel, points: FloatArray, coefficients: FloatArray) -> Mean:

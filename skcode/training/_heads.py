@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skcode.gaussian_process import (
+    FixedPoint,
     GaussianProcessHead,
     GaussianProcessReadout,
     Hyperparameters,
@@ -361,8 +362,11 @@ def _fit_member(
     """Centre of the states, and the process on them."""
     states = states_of(member, X)
     center = states.mean(axis=0)
-    # points are kept in single precision, half of the size of a file: so they are fitted
-    states = (states - center).astype(np.float32).astype(states.dtype, copy=False)
+    states -= center
+    # points are kept in two bytes each, and fitted as they are kept
+    kept = FixedPoint.of(states)
+    points = states.astype(np.float32) if kept is None else kept.values
+    states = points.astype(states.dtype, copy=False)
     of_rows = states, outputs, weight, counts, hyperparameters
     if sample.landmarks is None:
         regression = fit_exact(*of_rows, sample.asked)
@@ -370,9 +374,10 @@ def _fit_member(
         some = sample.landmarks, sample.local, readout.n_leaf, sample.asked
         regression = fit_leaves(*of_rows, *some)
     mean = regression.mean
-    return center, Regression(
-        replace(mean, points=mean.points.astype(np.float32)), regression.left_out
-    )
+    stored: FloatArray | FixedPoint = mean.points.astype(np.float32)
+    if kept is not None:
+        stored = FixedPoint.with_step(mean.points, kept.step)
+    return center, Regression(replace(mean, stored=stored), regression.left_out)
 
 
 def _fit_noise(
