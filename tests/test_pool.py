@@ -171,7 +171,7 @@ def test_coins_need_no_pool():
 
 @pytest.mark.parametrize(
     ("asked", "n_rows", "n_classes", "expected"),
-    [(None, 999, 2, 0), (None, 1000, 10, 2), (None, 1000, 11, 0), (1, 20, 30, 1), (0, 5000, 2, 0)],
+    [(None, 999, 2, 0), (None, 1000, 20, 2), (None, 1000, 21, 0), (1, 20, 30, 1), (0, 5000, 2, 0)],
 )
 def test_the_pool_is_for_ample_rows_of_few_classes(asked, n_rows, n_classes, expected):
     target = ClassificationTarget.learn(np.arange(n_classes))

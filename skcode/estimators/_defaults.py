@@ -37,7 +37,7 @@ _LARGE_MEMBERS, _AMPLE_MEMBERS, _SMALL_MEMBERS = 2, 4, 6
 _LARGE_ROWS, _LARGE_ROWS_OF_CLASSES = 2500, 4097
 #: members that are pooled with those of a Gaussian process where data is ample, and classes up to
 #: which they are: their time grows with the classes
-_POOLED_MEMBERS, _MOST_POOLED_CLASSES = 2, 10
+_POOLED_MEMBERS, _MOST_POOLED_CLASSES = 2, 20
 #: least dimension of the state with the recommended fields, and coordinates beside the inputs
 _LEAST_STATES, _EXTRA_STATES = 64, 32
 

@@ -46,7 +46,7 @@ class GaussianProcessReadout(DocLinkMixin, BaseEstimator):
         Of classes alone: members beside the others whose flows are trained on the classes
         themselves, with a linear readout. What they say is added to the log-odds of the processes,
         with a factor that suits rows they leave out, where it helps. None stands for two from
-        1,000 distinct rows on, where there are at most ten classes, and none else.
+        1,000 distinct rows on, where there are at most twenty classes, and none else.
 
     References
     ----------
