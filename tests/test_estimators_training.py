@@ -598,7 +598,7 @@ def test_lines_of_several_jobs_stay_whole_and_name_their_job(friedman, monkeypat
 
 def test_the_default_depth_grows_with_the_distinct_rows():
     X, y = make_friedman1(1000, n_features=5, random_state=0)
-    small = regressor(n_intervals=None, max_iter=1, alpha=1e-3)
+    small = regressor(n_intervals=None, max_iter=1, alpha=1e-3, readout="linear", n_members=1)
     assert small.fit(X, y).controls_.shape[0] == 3
     assert small.fit(X[1:], y[1:]).controls_.shape[0] == 2
     twice = np.r_[X[1:], X[1:]], np.r_[y[1:], y[1:]]

@@ -65,7 +65,8 @@ def test_any_backend(data, serial, solver, backend):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_classifier_and_transformer(data, dtype):
-    X, y = data[0].astype(dtype), np.digitize(data[1], [-0.5, 0.5])
+    # beyond 4,096 rows left-out rows are asked more, and no more is shown
+    X, y = data[0][:3000].astype(dtype), np.digitize(data[1][:3000], [-0.5, 0.5])
     kwargs = {**SMALL, "max_iter": 2}
     single = {name: value for name, value in kwargs.items() if name != "n_members"}
     runs = []
@@ -114,8 +115,9 @@ def pools(monkeypatch):
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])
-@pytest.mark.parametrize("solver", SOLVERS, ids=str)
-@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize(
+    ("solver", "early_stopping"), [*((solver, False) for solver in SOLVERS), ("gauss-newton", True)]
+)
 def test_one_pool_a_fit(data, pools, solver, early_stopping, backend):
     X, y = data
     model = ControlledODERegressor(solver=solver, max_iter=2, n_jobs=2, **SMALL)

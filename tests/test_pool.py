@@ -7,6 +7,7 @@ import pytest
 from sklearn.datasets import make_friedman1
 
 from skcode import ControlledODEClassifier, ControlledODERegressor
+from skcode.estimators import _supervised
 from skcode.estimators._defaults import choose_pooled
 from skcode.gaussian_process import GaussianProcessReadout
 from skcode.model import ClassificationTarget, MultilabelTarget, mean_of
@@ -218,16 +219,17 @@ def test_a_training_that_goes_on_keeps_the_pool():
         assert not np.array_equal(member.theta, theta)
 
 
-def test_the_flows_of_all_go_on_where_a_stream_begins():
-    X, y = lattice(1100)
+def test_the_flows_of_all_go_on_where_a_stream_begins(monkeypatch):
+    monkeypatch.setattr(_supervised, "choose_pooled", lambda *args: 2)
+    X, y = lattice(300)
     X += 1e-3 * np.random.default_rng(1).standard_normal(X.shape)
-    model = ControlledODEClassifier(n_fields=8, n_members=1, random_state=0).fit(X, y)
+    model = ControlledODEClassifier(n_fields=16, n_members=1, random_state=0).fit(X, y)
     assert len(model.ensemble_.pooled) == 2
     model.partial_fit(X, y)
     assert model.readout_ == "linear"
     assert len(model.ensemble_) == 3
     assert model.ensemble_.pooled == ()
-    assert model.predict_proba(X).shape == (1100, 3)
+    assert model.predict_proba(X).shape == (300, 3)
 
 
 def test_a_pool_that_is_interrupted_is_left_out(monkeypatch):
