@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -58,12 +56,8 @@ class FixedPoint:
         codes = np.clip(np.rint(x / step), -_LARGEST, _LARGEST)
         return cls(codes.astype(np.int16), step)
 
-    @cached_property
+    @property
     def values(self) -> FloatArray:
         """The numbers, in single precision."""
         values: FloatArray = self.codes * self.step
         return values
-
-    def __getstate__(self) -> dict[str, Any]:
-        # what is made from the codes neither travels nor persists
-        return {"codes": self.codes, "step": self.step}

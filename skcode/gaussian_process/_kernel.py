@@ -197,8 +197,9 @@ def distances_l2(x: FloatArray, z: FloatArray) -> FloatArray:
     The squares of near states cancel: they are taken in double precision, and what cancels below
     zero is zero.
     """
-    wide, other = x.astype(np.float64), z.astype(np.float64)
-    squared = wide @ (-2 * other.T)
+    wide, other = (a.astype(np.float64, copy=False) for a in (x, z))
+    # of few new rows and many points the rows are multiplied
+    squared = (-2 * wide) @ other.T
     squared += np.einsum("ij,ij->i", wide, wide)[:, None]
     squared += np.einsum("ij,ij->i", other, other)
     np.maximum(squared, 0, out=squared)

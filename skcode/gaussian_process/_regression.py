@@ -29,7 +29,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -95,10 +96,15 @@ class Mean:
     leaves: Leaves
     starts: IntArray
 
-    @property
+    def __getstate__(self) -> dict[str, Any]:
+        # what is made from what is stored neither travels nor persists
+        return {name: value for name, value in self.__dict__.items() if name != "points"}
+
+    @cached_property
     def points(self) -> FloatArray:
-        """The points (P, m)."""
-        return self.stored.values if isinstance(self.stored, FixedPoint) else self.stored
+        """The points (P, m), in the float type of the states: one row meets thousands of them."""
+        stored = self.stored.values if isinstance(self.stored, FixedPoint) else self.stored
+        return stored.astype(self.constant.dtype, copy=False)
 
     @classmethod
     def of_points(cls, kernel: Kernel, points: FloatArray, coefficients: FloatArray) -> Mean:
