@@ -54,8 +54,6 @@ _PROVISIONAL_ROWS, _PROVISIONAL_EVIDENCE = 400, 128
 #: steps through the evidence, from so many distinct rows on: with fewer they change little, and
 #: cost more than all the rest
 _STEPS, _ROWS_FOR_STEPS = 60, 700
-#: ... and where rows are many: few classes without noise are told apart by them
-_MORE_STEPS, _MANY_ROWS = 240, 4096
 #: nats of evidence below which the steps of the first member gained nothing: where tables are noisy
 #: they gain -3 to 2, and elsewhere from 4 to some hundreds
 _LEAST_GAIN = 3.0
@@ -146,7 +144,7 @@ def fit_heads(
     relative = None
     n_steps = readout.n_steps
     if n_steps is None:
-        n_steps = default_steps(len(outputs))
+        n_steps = _STEPS if len(outputs) >= _ROWS_FOR_STEPS else 0
     if n_steps and flow_targets.trains:
         relative = _ascend(
             members,
@@ -212,13 +210,6 @@ def fit_heads(
         )
         # what the flow knows of its parameters is large, and no prediction asks for it
         member.fitted = replace(member.fitted, posterior=None, head=head)
-
-
-def default_steps(n: int) -> int:
-    """Steps through the evidence for so many distinct rows."""
-    if n < _ROWS_FOR_STEPS:
-        return 0
-    return _STEPS if n <= _MANY_ROWS else _MORE_STEPS
 
 
 def _pool(
