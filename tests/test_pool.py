@@ -3,12 +3,15 @@
 import pickle
 
 import numpy as np
+import onnxruntime
 import pytest
+import skops.io
 from sklearn.datasets import make_friedman1
 
 from skcode import ControlledODEClassifier, ControlledODERegressor
 from skcode.estimators import _supervised
 from skcode.estimators._defaults import choose_pooled
+from skcode.export import to_onnx
 from skcode.gaussian_process import GaussianProcessReadout
 from skcode.model import ClassificationTarget, MultilabelTarget, mean_of
 from skcode.objective import Objective
@@ -179,6 +182,13 @@ def test_the_pool_is_for_ample_rows_of_few_classes(asked, n_rows, n_classes, exp
     assert choose_pooled(asked, n_rows, target) == expected
 
 
+@pytest.mark.parametrize("n", [2, 4, 6])
+def test_a_handful_of_rows_is_no_obstacle(n):
+    X, y = np.arange(2.0 * n).reshape(n, 2), np.arange(n) % 2
+    model = ControlledODEClassifier(readout=POOLED, **SMALL).fit(X, y)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
 def test_numbers_and_labels_have_no_pool():
     X, y = make_friedman1(60, random_state=0)
     model = ControlledODERegressor(readout=POOLED, **SMALL).fit(X, y)
@@ -258,3 +268,16 @@ def test_the_processes_are_what_they_are_without_a_pool(model):
     alone = ControlledODEClassifier(readout=GaussianProcessReadout(n_pooled=0), **SMALL).fit(X, y)
     np.testing.assert_array_equal(alone.controls_, model.controls_)
     assert alone.kernel_ == model.kernel_
+
+
+def test_a_pool_travels(model):
+    X = lattice(50, seed=6)[0] + 0.2
+    expected = model.predict_proba(X)
+    through_skops = skops.io.loads(
+        skops.io.dumps(model), trusted=[f"{type(model).__module__}.{type(model).__qualname__}"]
+    )
+    np.testing.assert_array_equal(through_skops.predict_proba(X), expected)
+    session = onnxruntime.InferenceSession(to_onnx(model).SerializeToString())
+    labels, probabilities = session.run(None, {"X": X})
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    np.testing.assert_array_equal(labels, model.predict(X))

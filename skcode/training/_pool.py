@@ -76,6 +76,9 @@ def weigh(
     target : ClassificationTarget
         What makes probabilities of scores.
     """
+    # of fewer than five rows none are left out
+    if not len(codes):
+        return 1.0, 0.0
 
     def losses(factors: FloatArray) -> FloatArray:
         p = target.mean_probabilities(factors[0] * scores + factors[1] * opinion)
