@@ -28,7 +28,7 @@ from skcode.gaussian_process import (
     fit_leaves,
     scaled,
 )
-from skcode.gaussian_process._evidence import _PRIOR
+from skcode.gaussian_process._evidence import _PRIOR, signed_sums
 from skcode.inputs import InputMap
 from skcode.model import ClassificationTarget, Model, RegressionTarget
 from skcode.objective import EvidenceObjective
@@ -502,6 +502,19 @@ def test_rows_that_agree_have_no_direction(data):
     _, _, by_states = evidence.with_states(evidence.start)
     assert np.isfinite(by_states).all()
     np.testing.assert_allclose(by_states[: len(x)], by_states[len(x) :], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("levels", [np.inf, 3.0], ids=["all apart", "ties"])
+def test_signed_sums_are_those_of_a_loop(levels):
+    rng = np.random.default_rng(0)
+    states = rng.standard_normal((37, 5))
+    if np.isfinite(levels):
+        states[:, ::2] = np.rint(states[:, ::2] * levels)
+    pull = rng.standard_normal((37, 37))
+    pull += pull.T
+    signs = np.sign(states[:, None] - states[None])
+    expected = np.einsum("ij,ijk->ik", pull, signs)
+    np.testing.assert_allclose(signed_sums(pull, states), expected, atol=1e-4)
 
 
 def test_an_explosion_is_not_finite(data):

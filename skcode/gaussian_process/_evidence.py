@@ -23,6 +23,7 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import pdist, squareform
 
 from skcode.gaussian_process._kernel import Kernel
+from skcode.utils._cholesky import inverse_factor
 from skcode.utils._typing import FloatArray
 
 
@@ -142,10 +143,10 @@ class Evidence:
         self.states = states = np.asarray(states, dtype=np.float64)
         self.targets = np.asarray(targets, dtype=np.float64)
         self.noise_shape = 1 / np.asarray(weight, dtype=np.float64)
-        self.distances = pdist(states, "cityblock"), pdist(states, "euclidean")
-        self.squares = self.distances[1] ** 2
         self.product = states @ states.T
         self.size = max(float(np.trace(self.product)) / len(states), _LEAST_SIZE)
+        self.squares = _squared_distances(self.product)
+        self.distances = pdist(states, "cityblock"), np.sqrt(self.squares)
 
     @cached_property
     def medians(self) -> list[float]:
@@ -218,11 +219,14 @@ class Evidence:
         if failed:
             return None
         log_determinant = 2 * float(np.log(np.diag(L)).sum())
-        inverse = lapack.dpotri(L, lower=1, overwrite_c=1)[0]
-        inverse += np.tril(inverse, -1).T
-        coefficients = inverse @ self.targets
+        inverse = inverse_factor(L)
+        # NumPy knows the product of a matrix and its own transpose: half of the work
+        slope = inverse.T @ inverse
+        coefficients = slope @ self.targets
         value = 0.5 * (float(np.vdot(self.targets, coefficients)) + K * log_determinant)
-        slope = 0.5 * (K * inverse - coefficients @ coefficients.T)
+        slope *= 0.5 * K
+        coefficients *= np.sqrt(0.5)
+        slope -= coefficients @ coefficients.T
         above = _above(slope)
         return _Terms(value, slope, above * first, above * second, above * third)
 
@@ -258,14 +262,7 @@ class Evidence:
         along -= terms.by_third * (2 / length_three**2)
         pull = _symmetric(along, n)
         gradient += pull.sum(axis=1)[:, None] * x - pull @ x
-        # signs of one coordinate at a time stay in the cache, and in single precision they are
-        # twice as many
-        pull = _symmetric((terms.by_first * (-2 / length_one)).astype(np.float32), n)
-        difference, signs = np.empty_like(pull), np.empty_like(pull)
-        for k, column in enumerate(np.ascontiguousarray(x.T, dtype=np.float32)):
-            np.subtract(column[:, None], column, out=difference)
-            np.sign(difference, out=signs)
-            gradient[:, k] += np.einsum("ij,ij->i", pull, signs)
+        gradient += signed_sums(_symmetric(terms.by_first * (-2 / length_one), n), x)
         return gradient
 
     def maximise(self, start: FloatArray | None = None, max_evaluations: int = 40) -> FloatArray:
@@ -319,6 +316,43 @@ def _symmetric(above: FloatArray, n: int) -> FloatArray:
         return np.zeros((n, n), above.dtype)
     matrix: FloatArray = squareform(above, force="tomatrix", checks=False)
     return matrix
+
+
+def _squared_distances(product: FloatArray) -> FloatArray:
+    """The squared l2 distances of states, above the diagonal, from their inner products.
+
+    What cancels below zero is zero.
+    """
+    squares = np.diag(product)
+    matrix = squares[:, None] + squares - 2 * product
+    return np.maximum(_above(matrix), 0)
+
+
+def signed_sums(pull: FloatArray, states: FloatArray) -> FloatArray:
+    r"""The sums :math:`\sum_j P_{ij}\, \mathrm{sign}(x_{ik} - x_{jk})` (n, m), P symmetric (n, n).
+
+    That is :math:`\sum_j P_{ij}` less twice the part of it with :math:`x_{jk} > x_{ik}`, if no two
+    states agree in the coordinate. Ranks compare faster than numbers, and one coordinate at a time
+    stays in the cache.
+    """
+    pull = pull.astype(np.float32)
+    columns = np.ascontiguousarray(states.T)
+    order = np.argsort(columns, axis=1)
+    ascending = np.take_along_axis(columns, order, axis=1)
+    # of equal numbers equal ranks
+    steps = np.zeros(columns.shape, np.int32)
+    np.cumsum(ascending[:, 1:] > ascending[:, :-1], axis=1, out=steps[:, 1:])
+    ranks = np.empty(columns.shape, np.int16 if len(states) < 2**15 else np.int32)
+    np.put_along_axis(ranks, order, steps, axis=1)
+    total, sums = pull.sum(axis=1), np.empty(columns.shape)
+    for own, n_steps, result in zip(ranks, steps[:, -1], sums, strict=True):
+        above = np.einsum("ij,ij->i", pull, np.less(own[:, None], own).astype(np.float32))
+        if n_steps == len(own) - 1:
+            below = total - above
+        else:
+            below = np.einsum("ij,ij->i", pull, np.greater(own[:, None], own).astype(np.float32))
+        result[:] = below - above
+    return np.ascontiguousarray(sums.T)
 
 
 def _above(matrix: FloatArray) -> FloatArray:

@@ -7,11 +7,14 @@ that are multiplied by NumPy let other threads run, in single precision as in do
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import get_lapack_funcs
 
 from skcode.utils._typing import FloatArray
 
 #: rows of a block: smaller ones are mostly calls, larger ones leave more to LAPACK
 _BLOCK = 256
+#: rows of a triangle that LAPACK inverts: of larger ones products are faster
+_LEAF = 64
 
 
 def factor_in_place(A: FloatArray) -> bool:
@@ -66,8 +69,10 @@ def _blocks(n: int) -> list[slice]:
 def inverse_factor(L: FloatArray) -> FloatArray:
     """L^{-1} of a lower triangular L, in the float type of L, by products of halves."""
     n = len(L)
-    if n <= 64:
-        return np.tril(np.linalg.inv(L)).astype(L.dtype, copy=False)
+    if n <= _LEAF:
+        (invert,) = get_lapack_funcs(("trtri",), dtype=L.dtype)
+        # LAPACK keeps columns side by side: what it sees is the upper factor L^T
+        return np.ascontiguousarray(invert(L.T, lower=0)[0].T)
     half = n // 2
     inverse = np.zeros_like(L)
     inverse[:half, :half] = inverse_factor(L[:half, :half])
