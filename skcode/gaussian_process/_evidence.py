@@ -331,9 +331,9 @@ def _squared_distances(product: FloatArray) -> FloatArray:
 def signed_sums(pull: FloatArray, states: FloatArray) -> FloatArray:
     r"""The sums :math:`\sum_j P_{ij}\, \mathrm{sign}(x_{ik} - x_{jk})` (n, m), P symmetric (n, n).
 
-    The diagonal of P is zero. Then that is :math:`\sum_j P_{ij}` less twice the part of it with :math:`x_{jk} > x_{ik}`, if no two
-    states agree in the coordinate. Ranks compare faster than numbers, and one coordinate at a time
-    stays in the cache.
+    The diagonal of P is zero. If no two states agree in a coordinate, the sum is that of all
+    :math:`P_{ij}`, less twice those with :math:`x_{jk} > x_{ik}`. Ranks compare faster than
+    numbers, and one coordinate at a time stays in the cache.
     """
     pull = pull.astype(np.float32)
     columns = np.ascontiguousarray(states.T)
