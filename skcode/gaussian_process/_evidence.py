@@ -101,8 +101,9 @@ class _Terms(NamedTuple):
     value: float
     #: derivative in C (n, n), all of it
     slope: FloatArray
-    #: the same times the Laplace kernel in l1, the one in l2 and the Gaussian kernel, entry by
-    #: entry above the diagonal
+    #: the same above the diagonal
+    above: FloatArray
+    #: that times the Laplace kernel in l1, the one in l2 and the Gaussian kernel, entry by entry
     by_first: FloatArray
     by_second: FloatArray
     by_third: FloatArray
@@ -143,9 +144,14 @@ class Evidence:
         self.states = states = np.asarray(states, dtype=np.float64)
         self.targets = np.asarray(targets, dtype=np.float64)
         self.noise_shape = 1 / np.asarray(weight, dtype=np.float64)
-        self.product = states @ states.T
-        self.size = max(float(np.trace(self.product)) / len(states), _LEAST_SIZE)
-        self.squares = _squared_distances(self.product)
+        product = states @ states.T
+        #: inner products of states above the diagonal, and on it
+        self.product, self.norms = _above(product), np.diag(product)
+        self.size = max(float(self.norms.sum()) / len(states), _LEAST_SIZE)
+        # squared distances in l2; what cancels below zero is zero
+        self.squares = _above(self.norms[:, None] + self.norms)
+        self.squares -= 2 * self.product
+        np.maximum(self.squares, 0, out=self.squares)
         self.distances = pdist(states, "cityblock"), np.sqrt(self.squares)
 
     @cached_property
@@ -211,11 +217,10 @@ class Evidence:
         if self.smooth:
             third = three * np.exp(self.squares * (-0.5 / length_three**2))
             variance += three
-        C = _symmetric(first + second + third, n)
-        C += linear * self.product
-        C += 1
-        C[np.diag_indices(n)] += variance + noise * self.noise_shape
-        L, failed = lapack.dpotrf(C, lower=1, clean=1, overwrite_a=1)
+        C = _symmetric(linear * self.product + first + second + third + 1, n)
+        np.fill_diagonal(C, variance + linear * self.norms + 1 + noise * self.noise_shape)
+        # LAPACK keeps columns side by side: the transpose, which is the same, needs no copy
+        L, failed = lapack.dpotrf(C.T, lower=1, clean=1, overwrite_a=1)
         if failed:
             return None
         log_determinant = 2 * float(np.log(np.diag(L)).sum())
@@ -228,7 +233,7 @@ class Evidence:
         coefficients *= np.sqrt(0.5)
         slope -= coefficients @ coefficients.T
         above = _above(slope)
-        return _Terms(value, slope, above * first, above * second, above * third)
+        return _Terms(value, slope, above, above * first, above * second, above * third)
 
     def _by_logs(self, logs: FloatArray, terms: _Terms) -> FloatArray:
         one, length_one, two, length_two, linear, three, length_three, noise = np.exp(logs)
@@ -240,7 +245,7 @@ class Evidence:
                 2 * np.vdot(terms.by_first, self.distances[0]) / length_one,
                 2 * terms.by_second.sum() + two * trace,
                 2 * np.vdot(terms.by_second, self.distances[1]) / length_two,
-                linear * np.vdot(terms.slope, self.product),
+                linear * (2 * np.vdot(terms.above, self.product) + diagonal @ self.norms),
                 2 * terms.by_third.sum() + three * trace,
                 2 * np.vdot(terms.by_third, self.squares) / length_three**2,
                 noise * float(diagonal @ self.noise_shape),
@@ -316,16 +321,6 @@ def _symmetric(above: FloatArray, n: int) -> FloatArray:
         return np.zeros((n, n), above.dtype)
     matrix: FloatArray = squareform(above, force="tomatrix", checks=False)
     return matrix
-
-
-def _squared_distances(product: FloatArray) -> FloatArray:
-    """The squared l2 distances of states, above the diagonal, from their inner products.
-
-    What cancels below zero is zero.
-    """
-    squares = np.diag(product)
-    matrix = squares[:, None] + squares - 2 * product
-    return np.maximum(_above(matrix), 0)
 
 
 def signed_sums(pull: FloatArray, states: FloatArray) -> FloatArray:
