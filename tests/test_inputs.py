@@ -30,7 +30,7 @@ def test_weighted_moments_are_numpys_and_weights_repeat_rows(monkeypatch):
     mean, deviation = weighted_moments(X, COUNTS * 1.0)
     np.testing.assert_allclose(mean, REPEATED.mean(axis=0), rtol=1e-13)
     np.testing.assert_allclose(deviation, REPEATED.std(axis=0), rtol=1e-13)
-    monkeypatch.setattr("skcode.inputs._input_map._CHUNK_ENTRIES", 21)
+    monkeypatch.setattr("skcode.inputs._scaling._CHUNK_ENTRIES", 21)
     np.testing.assert_allclose(weighted_moments(X, COUNTS * 1.0), (mean, deviation), rtol=1e-13)
 
 

@@ -264,39 +264,45 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
             return None
         return outputs_of(target, targets)
 
+    def _learn_inputs(self, rows: Rows, target: Target | None) -> InputMap:
+        """The map from inputs to initial states."""
+        n_features = rows.X.shape[1]
+        n_coordinates = choose_coordinates(self.n_states, n_features, self.vector_fields)
+        outputs = None
+        if target is not None and n_coordinates is not None:
+            # what says which of very many columns are kept as they are
+            outputs = outputs_of(target, rows.y)
+        n_states = self._dimension(n_features if n_coordinates is None else n_coordinates)
+        return InputMap.fit(rows.X, rows.weight, n_states, self.scaling, n_coordinates, outputs)
+
+    def _dimension(self, n_inputs: int) -> int:
+        """The dimension of the state for so many coordinates that carry inputs."""
+        return choose_dimension(self.n_states, n_inputs, self.vector_fields)
+
     def _draw(
         self,
         rows: Rows,
+        input_map: InputMap,
         target: Target | None,
         n_members: int,
         random_state: np.random.RandomState,
         readout: type[Readout] = LinearReadout,
         constant: FloatArray | None = None,
-        input_map: InputMap | None = None,
     ) -> list[Member]:
         """New members at the start of their training."""
-        n_features = rows.X.shape[1]
-        n_coordinates = choose_coordinates(self.n_states, n_features, self.vector_fields)
-        n_inputs = n_features if n_coordinates is None else n_coordinates
         design = Design(
             family=choose_family(self.vector_fields),
             n_fields=self.n_fields,
-            n_states=choose_dimension(self.n_states, n_inputs, self.vector_fields),
-            n_coordinates=n_coordinates,
             n_intervals=choose_depth(self.n_intervals, len(rows.X)),
             tableau=get_tableau(self.integrator),
             readout=readout,
-            scaling=self.scaling,
         )
         if constant is None:
             # without a target there is one score, which stays at zero
             constant = np.zeros(1)
             if target is not None:
                 constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
-        outputs = None
-        if target is not None and n_coordinates is not None:
-            outputs = outputs_of(target, rows.y)
-        return draw_members(design, rows, constant, n_members, random_state, outputs, input_map)
+        return draw_members(design, rows, input_map, constant, n_members, random_state)
 
     def _copies(self) -> list[Member]:
         """The members of the last fit, to be trained further; it stays what it is if that fails."""

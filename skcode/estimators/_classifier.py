@@ -90,6 +90,15 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation;
         "common" is one mean and one deviation for all inputs, as images need it.
         Regression targets are standardised unless it is None. Statistics are weighted.
+    ramps : {"auto", True, False}
+        Whether the state carries ramps in place of each scaled input that has three values or more:
+        what of it lies between two of its quantiles, of up to eight parts, in units of its
+        deviation. A flow can stretch each part by itself, which suits laws with steps and bends.
+        "auto" is a trial where fields and states are None and a Gaussian process reads out, from
+        700 distinct rows on: a member with ramps and one without are trained on at most 4,096 rows,
+        and the ramps are taken if left-out rows are predicted better by more than chance. All
+        inputs together have at most 96 ramps, or `n_states`; where that is less than two for each,
+        or inputs are projected, there are none.
     train_controls : bool
         False keeps the controls at their random start and trains the readout alone.
     class_weight : dict, "balanced" or None
@@ -100,7 +109,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         Whether `fit` continues from where the last fit ended. Solver, penalty and stopping may
         change in between; what the model is drawn from (`vector_fields`, `n_fields`,
         `n_intervals`, `n_states`, `n_members`, `integrator`, `readout`, `scaling`,
-        `categorical_features`) may not, and what became of the columns stays.
+        `ramps`, `categorical_features`) may not, and what became of the columns stays.
     early_stopping : bool
         Whether to hold out a part of the data, stop when its loss does not fall any more, and keep
         the best iterate. Every member holds out a part of its own.
@@ -205,6 +214,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         tol: float = 1e-4,
         categorical_features: ArrayLike | str | None = "from_dtype",
         scaling: str | None = "robust",
+        ramps: bool | str = "auto",
         train_controls: bool = True,
         class_weight: dict[Any, float] | str | None = None,
         warm_start: bool = False,
@@ -238,6 +248,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
             verbose=verbose,
         )
         self.n_members = n_members
+        self.ramps = ramps
         self.class_weight = class_weight
 
     def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:

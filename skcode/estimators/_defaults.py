@@ -27,8 +27,8 @@ _MOST_FULL_BATCH_ROWS = 20_000
 _AMPLE_ROWS = 1000
 #: intervals where data is ample, and where it is not
 _AMPLE_DEPTH, _SMALL_DEPTH = 3, 2
-#: columns up to which each is a coordinate of the state, and coordinates where they are more: both
-#: the time of a fit and the controls that relevance takes grow with them
+#: columns up to which each is a coordinate of the state, and coordinates where they are more, or
+#: where they are ramps: both the time of a fit and the controls that relevance takes grow with them
 _MOST_COLUMNS, _COORDINATES = 128, 96
 #: members where data is ample, and where it is not: few rows leave more to average, and cost less
 _LARGE_MEMBERS, _AMPLE_MEMBERS, _SMALL_MEMBERS = 2, 4, 6
@@ -152,6 +152,17 @@ def choose_coordinates(
     if n_states is not None or vector_fields is not None or n_features <= _MOST_COLUMNS:
         return None
     return _COORDINATES
+
+
+def choose_ramps(
+    ramps: bool | str, n_states: int | None, n_inputs: int, vector_fields: str | FieldFamily | None
+) -> int:
+    """The most coordinates that ramps of the inputs may have; 0 for none."""
+    if ramps == "auto" and (n_states is not None or vector_fields is not None):
+        return 0
+    if not ramps or choose_coordinates(n_states, n_inputs, vector_fields) is not None:
+        return 0
+    return _COORDINATES if n_states is None else n_states
 
 
 def choose_dimension(

@@ -88,13 +88,22 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation;
         "common" is one mean and one deviation for all inputs, as images need it.
         Regression targets are standardised unless it is None. Statistics are weighted.
+    ramps : {"auto", True, False}
+        Whether the state carries ramps in place of each scaled input that has three values or more:
+        what of it lies between two of its quantiles, of up to eight parts, in units of its
+        deviation. A flow can stretch each part by itself, which suits laws with steps and bends.
+        "auto" is a trial where fields and states are None and a Gaussian process reads out, from
+        700 distinct rows on: a member with ramps and one without are trained on at most 4,096 rows,
+        and the ramps are taken if left-out rows are predicted better by more than chance. All
+        inputs together have at most 96 ramps, or `n_states`; where that is less than two for each,
+        or inputs are projected, there are none.
     train_controls : bool
         False keeps the controls at their random start and trains the readout alone.
     warm_start : bool
         Whether `fit` continues from where the last fit ended. Solver, penalty and stopping may
         change in between; what the model is drawn from (`vector_fields`, `n_fields`,
         `n_intervals`, `n_states`, `n_members`, `integrator`, `readout`, `scaling`,
-        `categorical_features`) may not, and what became of the columns stays.
+        `ramps`, `categorical_features`) may not, and what became of the columns stays.
     early_stopping : bool
         Whether to hold out a part of the data, stop when its loss does not fall any more, and keep
         the best iterate. Every member holds out a part of its own.
@@ -212,6 +221,7 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         tol: float = 1e-4,
         categorical_features: ArrayLike | str | None = "from_dtype",
         scaling: str | None = "robust",
+        ramps: bool | str = "auto",
         train_controls: bool = True,
         warm_start: bool = False,
         early_stopping: bool = False,
@@ -246,6 +256,7 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
             verbose=verbose,
         )
         self.n_members = n_members
+        self.ramps = ramps
         self.loss = loss
         self.quantile = quantile
 

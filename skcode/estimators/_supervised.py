@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Self
 
@@ -15,30 +16,37 @@ from skcode.estimators._defaults import (
     choose_family,
     choose_members,
     choose_pooled,
+    choose_ramps,
     choose_readout,
     choose_solver,
 )
 from skcode.estimators._serialization import unchanged_by_failure
 from skcode.gaussian_process import GaussianProcessReadout
+from skcode.inputs import InputMap
 from skcode.model import RegressionTarget, Target
-from skcode.readouts import READOUTS, LinearReadout
+from skcode.readouts import READOUTS
 from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.training import (
+    MOST_TRIAL_ROWS,
     FitReport,
     FlowTargets,
     Member,
+    Outcome,
     Rows,
     Stream,
     calibrate_quantiles,
+    can_tell,
     draw_projection,
     ensemble_of,
     feature_importances,
     fit_heads,
     fit_provisional_heads,
     helpful_members,
+    interrupted,
     outputs_of,
     parted,
     positive_rows,
+    ramps_help,
     trained_members,
     with_linear_readout,
 )
@@ -46,6 +54,11 @@ from skcode.utils._blocks import OrderedMap
 from skcode.utils._random import as_generator
 from skcode.utils._sklearn import Interval, StrOptions, fit_context
 from skcode.utils._typing import Array, FloatArray
+
+
+def _own_source(random_state: np.random.RandomState) -> np.random.RandomState:
+    """Another source, which leaves this one as it is."""
+    return np.random.RandomState(deepcopy(random_state).randint(2**31))
 
 
 def streams(estimator: SupervisedBase) -> bool:
@@ -76,6 +89,7 @@ class SupervisedBase(ControlledODEBase):
     """Base of the estimators that predict targets; not for direct use."""
 
     n_members: int | None
+    ramps: bool | str
     #: what maps final states to scores: a name, or the Gaussian process
     readout_: str | GaussianProcessReadout
     feature_importances_: FloatArray
@@ -85,6 +99,7 @@ class SupervisedBase(ControlledODEBase):
         **ControlledODEBase._parameter_constraints,
         "readout": [StrOptions({"auto", "gaussian_process", *READOUTS}), GaussianProcessReadout],
         "n_members": [Interval(Integral, 1, None, closed="left"), None],
+        "ramps": ["boolean", StrOptions({"auto"})],
     }
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -140,10 +155,14 @@ class SupervisedBase(ControlledODEBase):
             random_state = check_random_state(self.random_state)
             # a training that goes on keeps its readout, even where "auto" would now take another
             readout = self.readout_ if goes_on else self._choose_readout(validation is not None)
+            interrupt = ""
             if goes_on:
                 members = self._copies()
             else:
-                members = self._draw_all(rows, target, readout, random_state)
+                if isinstance(readout, GaussianProcessReadout):
+                    readout._validate_params()
+                inputs, interrupt = self._choose_inputs(rows, target, readout, random_state, mapper)
+                members = self._draw_all(rows, inputs, target, readout, random_state)
             flow_targets = None
             if isinstance(readout, GaussianProcessReadout):
                 alone, pooled = parted(members)
@@ -151,9 +170,13 @@ class SupervisedBase(ControlledODEBase):
                     target, rows, len(alone), self.train_controls, len(pooled)
                 )
             report = FitReport(self, len(members), X, y, sample_weight)
-            outcome = self._train(
-                members, target, rows, validation, random_state, report, mapper, flow_targets
-            )
+            if interrupt:
+                solver = choose_solver(self.solver, members[0].model.n_normal_entries, len(rows.X))
+                outcome = Outcome(False, 0, solver, [], interrupt)
+            else:
+                outcome = self._train(
+                    members, target, rows, validation, random_state, report, mapper, flow_targets
+                )
             if not (goes_on or outcome.completed):
                 members = trained_members(parted(members)[0])
             interrupt = outcome.interrupt
@@ -205,6 +228,7 @@ class SupervisedBase(ControlledODEBase):
     def _draw_all(
         self,
         rows: Rows,
+        input_map: InputMap,
         target: Target,
         readout: str | GaussianProcessReadout,
         random_state: np.random.RandomState,
@@ -214,22 +238,85 @@ class SupervisedBase(ControlledODEBase):
         of_classes = not isinstance(target, RegressionTarget)
         n_members = choose_members(self.n_members, len(rows.X), process, of_classes)
         if not isinstance(readout, GaussianProcessReadout):
-            return self._draw(rows, target, n_members, random_state, READOUTS[readout])
-        readout._validate_params()
-        members = self._draw(
-            rows, target, n_members, random_state, LinearReadout, constant=np.zeros(1)
-        )
-        n_outputs = outputs_of(target, rows.y[:1]).shape[1]
-        for member in members:
-            member.projection = draw_projection(n_outputs, as_generator(random_state))
+            return self._draw(rows, input_map, target, n_members, random_state, READOUTS[readout])
+        members = self._draw_for_process(rows, input_map, target, n_members, random_state)
         n_pooled = choose_pooled(readout.n_pooled, len(rows.X), target)
-        input_map = members[0].model.input_map
-        # a source of its own: the others are drawn and trained as they are without
-        own = np.random.RandomState(deepcopy(random_state).randint(2**31))
-        pooled = self._draw(rows, target, n_pooled, own, input_map=input_map)
+        pooled = self._draw(rows, input_map, target, n_pooled, _own_source(random_state))
         for member in pooled:
             member.share = 0.0
         return members + pooled
+
+    def _draw_for_process(
+        self,
+        rows: Rows,
+        input_map: InputMap,
+        target: Target,
+        n_members: int,
+        random_state: np.random.RandomState,
+    ) -> list[Member]:
+        """Members that are to get a head."""
+        members = self._draw(rows, input_map, target, n_members, random_state, constant=np.zeros(1))
+        n_outputs = outputs_of(target, rows.y[:1]).shape[1]
+        for member in members:
+            member.projection = draw_projection(n_outputs, as_generator(random_state))
+        return members
+
+    def _choose_inputs(
+        self,
+        rows: Rows,
+        target: Target,
+        readout: str | GaussianProcessReadout,
+        random_state: np.random.RandomState,
+        mapper: OrderedMap,
+    ) -> tuple[InputMap, str]:
+        """The map of the inputs, and the message of an interrupt.
+
+        It is to ramps if they are asked for, or if a trial on some of the rows says so. The trial
+        has a source of its own: all else is drawn as without.
+        """
+        plain = self._learn_inputs(rows, target)
+        most = choose_ramps(self.ramps, self.n_states, plain.n_inputs, self.vector_fields)
+        ramped = plain.with_ramps(rows.X, rows.weight, most, self._dimension) if most else None
+        if ramped is None or self.ramps is True:
+            return ramped or plain, ""
+        if not isinstance(readout, GaussianProcessReadout) or not self.train_controls:
+            return plain, ""
+        if not can_tell(readout, len(rows.X)):
+            return plain, ""
+        try:
+            helps = self._try_ramps(plain, ramped, rows, target, readout, random_state, mapper)
+        except KeyboardInterrupt:
+            return plain, interrupted(0)
+        return ramped if helps else plain, ""
+
+    def _try_ramps(
+        self,
+        plain: InputMap,
+        ramped: InputMap,
+        rows: Rows,
+        target: Target,
+        readout: GaussianProcessReadout,
+        random_state: np.random.RandomState,
+        mapper: OrderedMap,
+    ) -> bool:
+        """Whether a member on ramps predicts left-out rows better than one on the inputs."""
+        own = _own_source(random_state)
+        some = np.arange(len(rows.X))
+        if len(some) > MOST_TRIAL_ROWS:
+            some = np.sort(own.choice(some, MOST_TRIAL_ROWS, replace=False))
+        tried = Rows(*(part[some] for part in rows))
+        seed = own.randint(2**31)
+        with_plain, with_ramps = (
+            self._draw_for_process(tried, each, target, 1, np.random.RandomState(seed))[0]
+            for each in (plain, ramped)
+        )
+        flow_targets = FlowTargets.learn(target, tried, 1)
+        training = replace(self._training(target, flow_targets), verbose=False)
+        silent = FitReport(None, 2, rows.X, rows.y, None)
+        for outcome in training.run([with_plain, with_ramps], tried, None, own, silent, mapper):
+            if not outcome.completed:
+                raise KeyboardInterrupt
+        return ramps_help(with_plain, with_ramps, tried, flow_targets, readout, seed, mapper)
 
     def _validation_rows(
         self,
@@ -305,7 +392,10 @@ class SupervisedBase(ControlledODEBase):
         readout = "displacement" if self.readout == "displacement" else "linear"
         n_members = choose_members(self.n_members, len(rows[1]))
         encoded = self._encoded(*rows, target, learns=True)
-        members = self._draw(encoded, target, n_members, stream.random_state, READOUTS[readout])
+        inputs = self._learn_inputs(encoded, target)
+        members = self._draw(
+            encoded, inputs, target, n_members, stream.random_state, READOUTS[readout]
+        )
         for member, before in zip(members, getattr(self, "_members", ()), strict=False):
             # the curves tell of all batches
             member.monitor, member.n_iter = before.monitor.copy(), before.n_iter

@@ -239,7 +239,8 @@ class ControlledODETransformer(
             if goes_on:
                 members = self._copies()
             else:
-                members = self._draw(rows, target, 1, random_state, READOUTS[self.readout])
+                inputs = self._learn_inputs(rows, target)
+                members = self._draw(rows, inputs, target, 1, random_state, READOUTS[self.readout])
             report = FitReport(self, 1, X, y, sample_weight)
             outcome = self._train(members, target, rows, None, random_state, report, mapper)
         self._adopt(members, target, outcome.solver)
@@ -261,7 +262,8 @@ class ControlledODETransformer(
             self._learn_columns(checked, None, zeros, weight)
             rows = Rows(self._encode(checked, None, zeros, weight), zeros, weight)
             random_state = check_random_state(self.random_state)
-            members = self._draw(rows, None, 1, random_state, READOUTS[self.readout])
+            inputs = self._learn_inputs(rows, None)
+            members = self._draw(rows, inputs, None, 1, random_state, READOUTS[self.readout])
         self._adopt(members, None, None)
         report.end()
         return self

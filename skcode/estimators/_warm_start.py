@@ -17,6 +17,7 @@ _DRAWN = {
     "integrator",
     "readout",
     "scaling",
+    "ramps",
     "loss",
     "quantile",
     "categorical_features",

@@ -19,7 +19,7 @@ from skcode.export._graph import Graph
 from skcode.export._heads import head_nodes
 from skcode.export._images import patch_nodes
 from skcode.images import PatchFilters
-from skcode.inputs import InputMap
+from skcode.inputs import HUGE, ROBUST_CLIP, InputMap, Ramps
 from skcode.model import (
     ClassificationTarget,
     FittedMember,
@@ -29,9 +29,6 @@ from skcode.model import (
 )
 from skcode.readouts import DisplacementReadout, LinearReadout, Readout
 from skcode.utils._typing import FloatArray
-
-#: scaled inputs beyond this are far out, whatever they are
-_HUGE = 1e100
 
 
 class Output(NamedTuple):
@@ -186,20 +183,37 @@ def _combined(
 
 
 def _input_nodes(input_map: InputMap, graph: Graph, x: str) -> str:
-    """Initial states (N, m): scaled inputs, projected if they are many, then zeros."""
+    """Initial states (N, m): scaled inputs, their ramps or projection, then zeros."""
     z = graph.add("Sub", graph.cast(x, np.float64), graph.constant(input_map.center, np.float64))
     z = graph.add("Mul", z, graph.constant(input_map.gain, np.float64))
-    if np.isfinite(input_map.clip):
-        bounded = graph.add("Max", z, graph.constant(-_HUGE, np.float64))
-        z = graph.add("Min", bounded, graph.constant(_HUGE, np.float64))
-        ratio = graph.add("Div", z, graph.constant(input_map.clip, np.float64))
-        square = graph.add("Add", graph.add("Mul", ratio, ratio), graph.constant(1, np.float64))
-        z = graph.add("Div", z, graph.add("Sqrt", square))
+    if input_map.ramps is not None:
+        z = _ramp_nodes(input_map.ramps, graph, z)
+    elif np.isfinite(input_map.clip):
+        z = _bounded_nodes(z, input_map.clip, graph)
     z = graph.cast(z, input_map.dtype)
     if input_map.projection is not None:
         z = graph.add("MatMul", z, graph.constant(input_map.projection))
     missing = input_map.n_states - input_map.n_coordinates
     return graph.add("Pad", z, graph.constant([0, 0, 0, missing])) if missing else z
+
+
+def _ramp_nodes(ramps: Ramps, graph: Graph, z: str) -> str:
+    """Ramps (N, q) of scaled inputs."""
+    parts = graph.add("Gather", z, graph.constant(ramps.columns), axis=1)
+    parts = graph.add("Max", parts, graph.constant(ramps.low, np.float64))
+    parts = graph.add("Min", parts, graph.constant(ramps.high, np.float64))
+    parts = graph.add("Sub", parts, graph.constant(ramps.center, np.float64))
+    parts = graph.add("Mul", parts, graph.constant(ramps.gain, np.float64))
+    return _bounded_nodes(parts, ROBUST_CLIP, graph)
+
+
+def _bounded_nodes(z: str, bound: float, graph: Graph) -> str:
+    """The smooth bound of scaled inputs."""
+    finite = graph.add("Max", z, graph.constant(-HUGE, np.float64))
+    z = graph.add("Min", finite, graph.constant(HUGE, np.float64))
+    ratio = graph.add("Div", z, graph.constant(bound, np.float64))
+    square = graph.add("Add", graph.add("Mul", ratio, ratio), graph.constant(1, np.float64))
+    return graph.add("Div", z, graph.add("Sqrt", square))
 
 
 @singledispatch

@@ -1,8 +1,11 @@
 """The frozen input map E: from columns of data to initial states."""
 
-from skcode.inputs._input_map import (
+from skcode.inputs._input_map import InputMap
+from skcode.inputs._ramps import Ramps
+from skcode.inputs._scaling import (
+    HUGE,
+    ROBUST_CLIP,
     SCALINGS,
-    InputMap,
     is_constant,
     weighted_moments,
     weighted_quantiles,
@@ -10,12 +13,15 @@ from skcode.inputs._input_map import (
 from skcode.inputs._screening import telling_columns
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
-TAGS: dict[str, type] = {"skcode/input-map": InputMap}
+TAGS: dict[str, type] = {"skcode/input-map": InputMap, "skcode/ramps": Ramps}
 
 __all__ = [
+    "HUGE",
+    "ROBUST_CLIP",
     "SCALINGS",
     "TAGS",
     "InputMap",
+    "Ramps",
     "is_constant",
     "telling_columns",
     "weighted_moments",

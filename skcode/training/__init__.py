@@ -16,6 +16,7 @@ from skcode.training._member import (
     fitted_attributes,
     fitted_state,
     helpful_members,
+    interrupted,
     parted,
     trained_members,
     with_linear_readout,
@@ -25,6 +26,7 @@ from skcode.training._quantiles import calibrate_quantiles
 from skcode.training._rows import Rows, canonical, hold_out, positive_rows, relative_to_rows
 from skcode.training._stream import LateColumns, Stream, stream_epoch
 from skcode.training._training import Training
+from skcode.training._trial import MOST_TRIAL_ROWS, can_tell, ramps_help
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
 TAGS: dict[str, type] = {
@@ -35,6 +37,7 @@ TAGS: dict[str, type] = {
 }
 
 __all__ = [
+    "MOST_TRIAL_ROWS",
     "TAGS",
     "CallbackSupportMixin",
     "Design",
@@ -50,6 +53,7 @@ __all__ = [
     "TrainingMonitor",
     "Validation",
     "calibrate_quantiles",
+    "can_tell",
     "canonical",
     "draw_members",
     "draw_projection",
@@ -61,9 +65,11 @@ __all__ = [
     "fitted_state",
     "helpful_members",
     "hold_out",
+    "interrupted",
     "outputs_of",
     "parted",
     "positive_rows",
+    "ramps_help",
     "relative_to_rows",
     "stream_epoch",
     "trained_members",

@@ -23,8 +23,8 @@ class FitReport:
 
     Parameters
     ----------
-    estimator : estimator
-        The estimator that is being fitted.
+    estimator : estimator or None
+        The estimator that is being fitted; None for a training that nobody hears of.
     n_members : int
         Number of members.
     X, y, sample_weight : array-like

@@ -27,35 +27,25 @@ class Design:
 
     family: FieldFamily
     n_fields: int
-    n_states: int
     n_intervals: int
     tableau: Tableau
     readout: type[Readout]
-    scaling: str | None
-    n_coordinates: int | None = None
 
 
 def draw_members(
     design: Design,
     rows: Rows,
+    input_map: InputMap,
     constant: FloatArray,
     n_members: int,
     random_state: np.random.RandomState,
-    outputs: FloatArray | None = None,
-    input_map: InputMap | None = None,
 ) -> list[Member]:
     """Members at the start of their training; `constant` are the best constant scores (K,).
 
-    Outputs (n, K) say which of very many columns are kept as they are. Members that join others
-    have their scaling of the inputs.
+    All have one map of the inputs, so that predictions scale their rows once.
     """
-    # one map for all, so that predictions scale their rows once
-    if input_map is None:
-        input_map = InputMap.fit(
-            rows.X, rows.weight, design.n_states, design.scaling, design.n_coordinates, outputs
-        )
     return [
-        _draw_member(design, rows, constant, input_map, as_generator(random_state))
+        _draw_member(design, rows, input_map, constant, as_generator(random_state))
         for _ in range(n_members)
     ]
 
@@ -63,11 +53,11 @@ def draw_members(
 def _draw_member(
     design: Design,
     rows: Rows,
-    constant: FloatArray,
     input_map: InputMap,
+    constant: FloatArray,
     rng: np.random.Generator,
 ) -> Member:
-    p, m = input_map.n_coordinates, design.n_states
+    p, m = input_map.n_coordinates, input_map.n_states
     some = rows.X[np.sort(rng.integers(0, len(rows.X), _REFERENCE_ROWS))]
     reference = input_map(some)[:, :p].astype(np.float64)
     fields = design.family.draw(m, design.n_fields, rng, n_inputs=p, reference=reference)

@@ -18,6 +18,8 @@ _FEW_ROWS = 1000
 #: rows that train the flow of a member, where there are more: they know a few hundred controls, and
 #: the process sees all; rows times scores of a member that is pooled, which has a sweep for each
 _MOST_FLOW_ROWS = 2**16
+#: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
+_LEAST_WEIGHT = 1e-12
 
 
 def outputs_of(target: Target, targets: Array) -> FloatArray:
@@ -85,6 +87,12 @@ class FlowTargets:
         """Outputs (n, K) of mean zero and mean square one."""
         outputs: FloatArray = (outputs_of(self.target, targets) - self.mean) / self.scale
         return outputs
+
+    def observations(self, rows: Rows) -> Rows:
+        """Rows with standardised outputs (n, K), and weights with a mean of one."""
+        weight = np.ascontiguousarray(rows.weight)
+        weight = np.maximum(weight / weight.mean(), _LEAST_WEIGHT)
+        return Rows(rows.X, self.standardised(rows.y), weight)
 
     def projected(self, rows: Rows, projection: FloatArray) -> Rows:
         """Rows with one output each."""

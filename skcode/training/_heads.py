@@ -28,10 +28,9 @@ from skcode.gaussian_process import (
     fit_leaves,
 )
 from skcode.model import ClassificationTarget, RegressionTarget
-from skcode.training._ascent import ascend
+from skcode.training._ascent import steps_for, train_through_evidence
 from skcode.training._flow_targets import FlowTargets, link_of
 from skcode.training._hyperparameters import (
-    evidence_of,
     hyperparameters_of,
     may_be_smooth,
     refine_classes,
@@ -40,7 +39,7 @@ from skcode.training._hyperparameters import (
 )
 from skcode.training._member import Member, as_reached, fitted_state, parted
 from skcode.training._pool import opinions, weigh
-from skcode.training._rows import Rows
+from skcode.training._rows import Rows, counts_of
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._typing import Array, FloatArray, IntArray
 
@@ -51,14 +50,6 @@ _ANCHORS = 256
 #: rows of heads that only stand in: for callbacks, which ask after each iteration, and after an
 #: interrupt
 _PROVISIONAL_ROWS, _PROVISIONAL_EVIDENCE = 400, 128
-#: steps through the evidence, from so many distinct rows on: with fewer they change little, and
-#: cost more than all the rest
-_STEPS, _ROWS_FOR_STEPS = 60, 700
-#: nats of evidence below which the steps of the first member gained nothing: where tables are noisy
-#: they gain -3 to 2, and elsewhere from 4 to some hundreds
-_LEAST_GAIN = 3.0
-#: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
-_LEAST_WEIGHT = 1e-12
 
 
 class _Sample(NamedTuple):
@@ -102,20 +93,6 @@ def _sample(
     return _Sample(evidence, landmarks, local, asked, anchors)
 
 
-def counts_of(weight: FloatArray) -> FloatArray:
-    """How many observations each row stands for: whole weights count them, others do not.
-
-    Weights that are all multiplied by a whole number are no more observations.
-    """
-    least = float(weight.min())
-    counts: FloatArray = weight / least
-    if least >= 1 and np.all(counts == np.rint(counts)):
-        return counts
-    if np.all(weight == np.rint(weight)):
-        return weight
-    return np.ones_like(weight)
-
-
 def fit_heads(
     members: Sequence[Member],
     rows: Rows,
@@ -130,25 +107,22 @@ def fit_heads(
     `refine` takes pains over the noise.
     """
     members, pooled = parted(members)
-    weight = np.ascontiguousarray(rows.weight)
-    counts = counts_of(weight)
-    weight = np.maximum(weight / weight.mean(), _LEAST_WEIGHT)
-    outputs = flow_targets.standardised(rows.y)
+    counts = counts_of(rows.weight)
+    observations = flow_targets.observations(rows)
+    outputs, weight = observations.y, observations.weight
     folds = [flow_targets.pool_folds[len(members) + k] for k in range(len(pooled))]
     sample = _sample(len(outputs), readout, rng, np.concatenate([np.zeros(0, int), *folds]))
-    evidence_rows = Rows(*(part[sample.evidence] for part in (rows.X, outputs, weight)))
+    evidence_rows = Rows(*(part[sample.evidence] for part in observations))
     # of classes the evidence is too sure, and a smooth kernel would make flows so: for them it
     # waits until left-out rows have a say in it
     classes = isinstance(flow_targets.target, ClassificationTarget)
     smooth = may_be_smooth(members) and not classes
     relative = None
-    n_steps = readout.n_steps
-    if n_steps is None:
-        n_steps = _STEPS if len(outputs) >= _ROWS_FOR_STEPS else 0
+    n_steps = steps_for(readout.n_steps, len(outputs))
     if n_steps and flow_targets.trains:
-        relative = _ascend(
+        relative = train_through_evidence(
             members,
-            Rows(rows.X, outputs, weight),
+            observations,
             evidence_rows,
             flow_targets,
             n_steps,
@@ -159,7 +133,6 @@ def fit_heads(
     hyperparameters = hyperparameters_of(members, evidence_rows, relative, smooth)
     # of few rows, a part of which each flow left out, the evidence of all says as much
     if refine and flow_targets.folds is None:
-        observations = Rows(rows.X, outputs, weight)
         if classes:
             hyperparameters = refine_classes(
                 members,
@@ -272,72 +245,6 @@ def snapshot_with_heads(
     reached = [member.copy() for member in as_reached(members)]
     fit_provisional_heads(reached, rows, flow_targets)
     return fitted_state(reached, flow_targets.target)
-
-
-def _ascend(
-    members: Sequence[Member],
-    rows: Rows,
-    evidence_rows: Rows,
-    flow_targets: FlowTargets,
-    n_steps: int,
-    smooth: bool,
-    rng: np.random.Generator,
-    mapper: OrderedMap,
-) -> FloatArray | None:
-    """Train the controls on through the evidence, in place, if that gains anything.
-
-    All start at the hyper-parameters that suit the flow of the first member as it is: the first
-    steps, if kernel and noise were far off, would lead the controls astray. Where the first member
-    gains nothing, all stay as they are. Returns the mean of the logarithms that were reached, in
-    units of the states.
-    """
-    first = evidence_of(members[0], evidence_rows, smooth)
-    start = first.relative(first.maximise())
-    tasks = []
-    for number, (member, seed) in enumerate(zip(members, rng.spawn(len(members)), strict=True)):
-        own = rows
-        if flow_targets.folds is not None:
-            kept = flow_targets.folds != number
-            own = Rows(*(part[kept] for part in rows))
-        tasks.append((member, own, evidence_rows, start, n_steps, smooth, seed))
-    reached = list(mapper(_ascend_member, tasks[:1]))
-    if reached[0].gain < _LEAST_GAIN:
-        return None
-    reached += mapper(_ascend_member, tasks[1:])
-    for member, each in zip(members, reached, strict=True):
-        member.move(each.theta)
-    mean: FloatArray = np.mean([each.logs for each in reached], axis=0)
-    return mean
-
-
-class _Reached(NamedTuple):
-    """Where steps through the evidence led a member."""
-
-    theta: FloatArray
-    #: logarithms of the hyper-parameters, in units of the states
-    logs: FloatArray
-    #: nats of evidence that were gained
-    gain: float
-
-
-def _ascend_member(
-    member: Member,
-    rows: Rows,
-    evidence_rows: Rows,
-    start: FloatArray,
-    n_steps: int,
-    smooth: bool,
-    rng: np.random.Generator,
-) -> _Reached:
-    """Steps of one member, which stays as it is."""
-    evidence = evidence_of(member, evidence_rows, smooth)
-    controls, logs = ascend(member, rows, evidence.start + start, n_steps, smooth, rng)
-    logs = evidence.relative(logs)
-    moved = member.copy()
-    moved.move(np.concatenate([controls.ravel(), member.theta[controls.size :]]))
-    after = evidence_of(moved, evidence_rows, smooth)
-    gain = evidence(evidence.start + start)[0] - after(after.start + logs)[0]
-    return _Reached(moved.theta, logs, gain)
 
 
 def _fit_member(

@@ -94,7 +94,7 @@ def refine_numbers(
     rng : Generator
         Draws the rows that are left out.
     """
-    some = _rows_of_choice(len(counts), rng)
+    some = some_rows(len(counts), rng)
     outputs = observations.y[some]
 
     def losses(left_out: FloatArray) -> FloatArray:
@@ -102,12 +102,12 @@ def refine_numbers(
         return squares
 
     of_rows = outputs, observations.weight[some], counts[some]
-    states = _centred_states(members[0], observations.X[some])
+    states = centred_states(members[0], observations.X[some])
     factors = choose_factors(states, *of_rows, hyperparameters[0], losses)
     return [scaled(each, *factors) for each in hyperparameters]
 
 
-def _rows_of_choice(n: int, rng: np.random.Generator, most: int = _ROWS_OF_CHOICE) -> IntArray:
+def some_rows(n: int, rng: np.random.Generator, most: int = _ROWS_OF_CHOICE) -> IntArray:
     """Indices of the rows that are left out, in ascending order: all of few."""
     if n <= most:
         return np.arange(n)
@@ -115,7 +115,7 @@ def _rows_of_choice(n: int, rng: np.random.Generator, most: int = _ROWS_OF_CHOIC
     return some
 
 
-def _centred_states(member: Member, X: Array) -> FloatArray:
+def centred_states(member: Member, X: Array) -> FloatArray:
     states = states_of(member, X)
     states -= states.mean(axis=0)
     return states
@@ -213,12 +213,12 @@ class _LeftOut:
         n_rows: int,
         rng: np.random.Generator,
     ) -> _LeftOut:
-        some = _rows_of_choice(len(counts), rng, n_rows)
+        some = some_rows(len(counts), rng, n_rows)
         of_rows = observations.y[some], observations.weight[some], counts[some]
         return cls(rows, observations.X[some], of_rows, some, flow_targets)
 
     def states(self, member: Member) -> FloatArray:
-        return _centred_states(member, self.X)
+        return centred_states(member, self.X)
 
     def predictions(self, member: Member, hyperparameters: Hyperparameters) -> FloatArray:
         """Of each row (n, K) without it."""

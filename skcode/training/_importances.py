@@ -34,9 +34,11 @@ def feature_importances(ensemble: Ensemble, target: Target, rows: Rows) -> Float
     some = np.arange(n) if n <= _ROWS else np.sort(rng.choice(n, _ROWS, replace=False))
     X, weight = rows.X[some], rows.weight[some]
     weight = weight / weight.sum()
-    x0 = ensemble.input_map(X)
-    between = rng.random((len(X), 1)).astype(x0.dtype)
-    x0 = x0 + between * (x0[rng.permutation(len(X))] - x0)
+    input_map = ensemble.input_map
+    scaled = input_map.scaled_columns(X).astype(input_map.dtype, copy=False)
+    between = rng.random((len(X), 1)).astype(scaled.dtype)
+    z = scaled + between * (scaled[rng.permutation(len(X))] - scaled)
+    x0 = input_map.of_scaled(z)
     # explosions far out are told where somebody predicts, and a row of them does not count
     with np.errstate(all="ignore"):
         scores = mean_of(ensemble.block_scores(X, x0))
@@ -46,11 +48,10 @@ def feature_importances(ensemble: Ensemble, target: Target, rows: Rows) -> Float
         if target.loss.coupled:
             covector -= curvature * covector.sum(axis=1, keepdims=True)
         covector = covector.astype(x0.dtype, copy=False)
-        input_map = ensemble.input_map
         gradient = ensemble.start_gradient(x0, covector)[:, : input_map.n_coordinates]
-        gradient = input_map.by_column(gradient)
+        gradient = input_map.by_column(gradient, z)
     finite = np.isfinite(gradient).all(axis=1)
-    z = input_map.scaled_columns(X[finite]).astype(np.float64)
+    z = scaled[finite].astype(np.float64)
     weight = weight[finite]
     mean = weight @ z / max(weight.sum(), np.finfo(float).tiny)
     deviation = np.sqrt(weight @ (z - mean) ** 2)

@@ -81,3 +81,17 @@ def hold_out(rows: Rows, target: Target, fraction: float, seed: int) -> tuple[Ro
             f"n_samples = {len(rows.X)} distinct rows; change it, or turn early_stopping off."
         )
     return Rows(*(part[~held] for part in rows)), Rows(*(part[held] for part in rows))
+
+
+def counts_of(weight: FloatArray) -> FloatArray:
+    """How many observations each row stands for: whole weights count them, others do not.
+
+    Weights that are all multiplied by a whole number are no more observations.
+    """
+    least = float(weight.min())
+    counts: FloatArray = weight / least
+    if least >= 1 and np.all(counts == np.rint(counts)):
+        return counts
+    if np.all(weight == np.rint(weight)):
+        return weight
+    return np.ones_like(weight)

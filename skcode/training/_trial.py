@@ -1,0 +1,110 @@
+"""Whether the state shall carry the inputs or their ramps: both are tried.
+
+Ramps suit laws with steps and bends, and lose where a law is smooth. No statistic of the inputs
+tells which, and neither does a flow that least squares alone has trained. So one member of each
+kind is trained to its end on some thousand rows, and predicts rows that its process leaves out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skcode.gaussian_process import GaussianProcessReadout, fit_exact, significant_gain
+from skcode.model import ClassificationTarget
+from skcode.training._ascent import steps_for, train_through_evidence
+from skcode.training._flow_targets import FlowTargets
+from skcode.training._hyperparameters import (
+    centred_states,
+    hyperparameters_of,
+    may_be_smooth,
+    some_rows,
+)
+from skcode.training._member import Member
+from skcode.training._rows import Rows, counts_of
+from skcode.utils._blocks import OrderedMap
+from skcode.utils._typing import FloatArray, IntArray
+
+#: most rows of a trial, and rows that are left out, each predicted by the others
+MOST_TRIAL_ROWS, _MOST_LEFT_OUT = 4096, 2000
+#: standard errors by which ramps must be better; of classes flows learn some rows by heart, the more
+#: so the more coordinates they have
+_ERRORS, _ERRORS_OF_CLASSES = 0.0, 1.5
+
+
+def can_tell(readout: GaussianProcessReadout, n_rows: int) -> bool:
+    """Whether so many rows say which is better: by flows that are trained through the evidence."""
+    return steps_for(readout.n_steps, n_rows) > 0
+
+
+def ramps_help(
+    plain: Member,
+    ramped: Member,
+    rows: Rows,
+    flow_targets: FlowTargets,
+    readout: GaussianProcessReadout,
+    seed: int,
+    mapper: OrderedMap,
+) -> bool:
+    """Whether a member on ramps predicts left-out rows better than one on the inputs themselves.
+
+    Compared are absolute errors, and of classes squares.
+
+    Parameters
+    ----------
+    plain, ramped : Member
+        Members that least squares trained. They are changed.
+    rows : Rows
+        Their training rows.
+    flow_targets : FlowTargets
+        What they were trained on.
+    readout : GaussianProcessReadout
+        Parameters of the readout.
+    seed : int
+        Draws minibatches and rows, the same for both.
+    mapper : OrderedMap
+        Where both are trained on.
+    """
+    observations, counts = flow_targets.observations(rows), counts_of(rows.weight)
+    of_rows = observations, counts, flow_targets, readout, seed
+    before, after = mapper(_losses, [(plain, *of_rows), (ramped, *of_rows)])
+    weight = observations.weight[_asked(len(counts), seed)]
+    of_classes = isinstance(flow_targets.target, ClassificationTarget)
+    errors = _ERRORS_OF_CLASSES if of_classes else _ERRORS
+    return significant_gain(before, after, weight, errors) > 0
+
+
+def _asked(n: int, seed: int) -> IntArray:
+    """Indices of the rows that are left out, in ascending order."""
+    return some_rows(n, np.random.default_rng(seed), _MOST_LEFT_OUT)
+
+
+def _losses(
+    member: Member,
+    observations: Rows,
+    counts: FloatArray,
+    flow_targets: FlowTargets,
+    readout: GaussianProcessReadout,
+    seed: int,
+) -> FloatArray:
+    """Losses (q,) of the predictions of left-out rows."""
+    n, rng = len(counts), np.random.default_rng(seed)
+    some = some_rows(n, rng, readout.n_evidence)
+    evidence_rows = Rows(*(part[some] for part in observations))
+    of_classes = isinstance(flow_targets.target, ClassificationTarget)
+    smooth = may_be_smooth([member]) and not of_classes
+    n_steps = steps_for(readout.n_steps, n)
+    with OrderedMap(1) as serial:
+        relative = train_through_evidence(
+            [member], observations, evidence_rows, flow_targets, n_steps, smooth, rng, serial
+        )
+    (hyperparameters,) = hyperparameters_of([member], evidence_rows, relative, smooth)
+    asked = _asked(n, seed)
+    X, outputs, weight = (part[asked] for part in observations)
+    every = np.arange(len(asked))
+    left_out = fit_exact(
+        centred_states(member, X), outputs, weight, counts[asked], hyperparameters, every
+    ).left_out
+    squares: FloatArray = ((left_out - outputs) ** 2).sum(axis=1)
+    # of numbers a few rows have most of the squares; of indicators lengths are least for
+    # predictions that are too sure
+    return squares if of_classes else np.sqrt(squares)
