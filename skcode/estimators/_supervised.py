@@ -344,6 +344,11 @@ class SupervisedBase(ControlledODEBase):
         if not fresh:
             self._check_unchanged()
             target = self.ensemble_.target
+        elif self.ramps is True:
+            raise ValueError(
+                "partial_fit cannot begin with ramps=True: the first rows of a stream do not tell "
+                "its quantiles. Set ramps='auto', or fit on some rows first."
+            )
         solver = Adam() if self.solver == "auto" else choose_solver(self.solver, 0, 0)
         # what else there is has no partial_fit
         assert isinstance(solver, StochasticSolver)

@@ -216,10 +216,15 @@ class InputMap:
         size = float(np.abs(changed.scaled(X)).max(initial=0.0))
         return replace(changed, size=max(self.size, size))
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the state carries the scaled inputs, and nothing in their place."""
+        return self.projection is None and self.ramps is None
+
     @cached_property
     def is_identity(self) -> bool:
-        plain = not np.any(self.center) and bool(np.all(self.gain == 1)) and self.clip == np.inf
-        return plain and self.projection is None and self.ramps is None
+        scaled = np.any(self.center) or np.any(self.gain != 1) or self.clip < np.inf
+        return self.is_plain and not scaled
 
     def identity(self) -> InputMap:
         """The map that augments inputs which are scaled already."""

@@ -50,9 +50,9 @@ class Ramps:
     >>> ramps.low[1:], ramps.high[:-1]
     (array([0.]), array([0.]))
     >>> ramps(x)[::2].round(2)
-    array([[-1.29,  0.  ],
-           [ 0.  ,  0.  ],
-           [ 0.  ,  1.29]])
+    array([[-1.28, -0.69],
+           [ 0.69, -0.69],
+           [ 0.69,  1.28]])
     """
 
     columns: IntArray

@@ -70,7 +70,7 @@ def names_of_coordinates(model: Any) -> Sequence[str] | None:
     """Names of the coordinates that carry inputs; None where they are no columns of X."""
     names = getattr(model, "feature_names_in_", None)
     input_map = model.ensemble_.input_map
-    if names is None or input_map.projection is not None:
+    if names is None or not input_map.is_plain:
         return None
     # a table's columns may become several coordinates each
     encoder = getattr(model, "encoder_", None)

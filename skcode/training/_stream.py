@@ -171,8 +171,8 @@ class Stream:
                 "varies, or set loss='squared_error' and readout='linear'.",
                 stacklevel=5,
             )
-        # a projection reads no column that was constant when its directions were taken
-        late = None if model.input_map.projection is not None else LateColumns.of(model.input_map)
+        # neither ramps nor a projection read a column that was constant when they were learnt
+        late = LateColumns.of(model.input_map) if model.input_map.is_plain else None
         return replace(self, first_state=None, held=None, moments=moments, late=late)
 
     def follow(

@@ -11,7 +11,7 @@ import numpy as np
 
 from skcode.gaussian_process import GaussianProcessReadout, fit_exact, significant_gain
 from skcode.model import ClassificationTarget
-from skcode.training._ascent import steps_for, train_through_evidence
+from skcode.training._ascent import ROWS_FOR_STEPS, steps_for, train_through_evidence
 from skcode.training._flow_targets import FlowTargets
 from skcode.training._hyperparameters import (
     centred_states,
@@ -26,14 +26,14 @@ from skcode.utils._typing import FloatArray, IntArray
 
 #: most rows of a trial, and rows that are left out, each predicted by the others
 MOST_TRIAL_ROWS, _MOST_LEFT_OUT = 4096, 2000
-#: standard errors by which ramps must be better; of classes flows learn some rows by heart, the more
-#: so the more coordinates they have
+#: standard errors by which ramps must be better: of classes flows learn some rows by heart, and the
+#: more so the more coordinates they have
 _ERRORS, _ERRORS_OF_CLASSES = 0.0, 1.5
 
 
 def can_tell(readout: GaussianProcessReadout, n_rows: int) -> bool:
     """Whether so many rows say which is better: by flows that are trained through the evidence."""
-    return steps_for(readout.n_steps, n_rows) > 0
+    return n_rows >= ROWS_FOR_STEPS and steps_for(readout.n_steps, n_rows) > 0
 
 
 def ramps_help(
