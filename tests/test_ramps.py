@@ -108,9 +108,10 @@ def test_there_are_none_without_room_or_values(columns, columns_, most):
 
 def steps(n=750):
     """A law of steps in two of four columns."""
-    X = RNG.uniform(-1, 1, (n, 4))
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (n, 4))
     y = np.floor(4 * X[:, 0]) * np.where(X[:, 1] > 0.3, 1.0, -0.5)
-    return X, y + 0.05 * RNG.standard_normal(n)
+    return X, y + 0.05 * rng.standard_normal(n)
 
 
 def test_a_trial_takes_ramps_for_steps_and_not_for_a_smooth_law():
