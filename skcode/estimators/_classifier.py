@@ -95,8 +95,8 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         what of it lies between two of its quantiles, of up to eight parts, in units of its
         deviation. A flow can stretch each part by itself, which suits laws with steps and bends.
         "auto" is a trial where fields and states are None and a Gaussian process reads out, from
-        700 distinct rows on: a member with ramps and one without are trained on at most 4,096 rows,
-        and the ramps are taken if left-out rows are predicted better by more than chance. All
+        200 distinct rows on: a member with ramps and one without are trained on at most 4,096 rows,
+        and the ramps are taken if left-out rows are predicted better. All
         inputs together have at most 96 ramps, or `n_states`; where that is less than two for each,
         or inputs are projected, there are none.
     train_controls : bool

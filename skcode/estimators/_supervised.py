@@ -27,6 +27,7 @@ from skcode.model import RegressionTarget, Target
 from skcode.readouts import READOUTS
 from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.training import (
+    LEAST_TRIAL_ROWS,
     MOST_TRIAL_ROWS,
     FitReport,
     FlowTargets,
@@ -35,7 +36,6 @@ from skcode.training import (
     Rows,
     Stream,
     calibrate_quantiles,
-    can_tell,
     draw_projection,
     ensemble_of,
     feature_importances,
@@ -281,7 +281,7 @@ class SupervisedBase(ControlledODEBase):
             return ramped or plain, ""
         if not isinstance(readout, GaussianProcessReadout) or not self.train_controls:
             return plain, ""
-        if not can_tell(readout, len(rows.X)):
+        if len(rows.X) < LEAST_TRIAL_ROWS:
             return plain, ""
         try:
             helps = self._try_ramps(plain, ramped, rows, target, readout, random_state, mapper)

@@ -26,7 +26,7 @@ from skcode.training._quantiles import calibrate_quantiles
 from skcode.training._rows import Rows, canonical, hold_out, positive_rows, relative_to_rows
 from skcode.training._stream import LateColumns, Stream, stream_epoch
 from skcode.training._training import Training
-from skcode.training._trial import MOST_TRIAL_ROWS, can_tell, ramps_help
+from skcode.training._trial import LEAST_TRIAL_ROWS, MOST_TRIAL_ROWS, ramps_help
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
 TAGS: dict[str, type] = {
@@ -37,6 +37,7 @@ TAGS: dict[str, type] = {
 }
 
 __all__ = [
+    "LEAST_TRIAL_ROWS",
     "MOST_TRIAL_ROWS",
     "TAGS",
     "CallbackSupportMixin",
@@ -53,7 +54,6 @@ __all__ = [
     "TrainingMonitor",
     "Validation",
     "calibrate_quantiles",
-    "can_tell",
     "canonical",
     "draw_members",
     "draw_projection",

@@ -32,7 +32,7 @@ _RATE, _BETA_2 = 0.1, 0.99
 _LEAST_SCALE = 0.02
 #: steps, from so many distinct rows on: with fewer they change little, and cost more than all the
 #: rest
-_STEPS, ROWS_FOR_STEPS = 60, 700
+_STEPS, _ROWS_FOR_STEPS = 60, 700
 #: nats of evidence below which the steps of the first member gained nothing: where tables are noisy
 #: they gain -3 to 2, and elsewhere from 4 to some hundreds
 _LEAST_GAIN = 3.0
@@ -42,7 +42,7 @@ def steps_for(n_steps: int | None, n_rows: int) -> int:
     """The number of steps; None leaves it to the number of distinct rows."""
     if n_steps is not None:
         return n_steps
-    return _STEPS if n_rows >= ROWS_FOR_STEPS else 0
+    return _STEPS if n_rows >= _ROWS_FOR_STEPS else 0
 
 
 def train_through_evidence(

@@ -1,8 +1,9 @@
 """Whether the state shall carry the inputs or their ramps: both are tried.
 
 Ramps suit laws with steps and bends, and lose where a law is smooth. No statistic of the inputs
-tells which, and neither does a flow that least squares alone has trained. So one member of each
-kind is trained to its end on some thousand rows, and predicts rows that its process leaves out.
+tells which, nor do flows that are trained in another way than those of the fit. So one member of
+each kind is trained to its end on some thousand rows, and predicts rows that its process leaves
+out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from skcode.gaussian_process import GaussianProcessReadout, fit_exact, significant_gain
 from skcode.model import ClassificationTarget
-from skcode.training._ascent import ROWS_FOR_STEPS, steps_for, train_through_evidence
+from skcode.training._ascent import steps_for, train_through_evidence
 from skcode.training._flow_targets import FlowTargets
 from skcode.training._hyperparameters import (
     centred_states,
@@ -24,16 +25,12 @@ from skcode.training._rows import Rows, counts_of
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._typing import FloatArray, IntArray
 
-#: most rows of a trial, and rows that are left out, each predicted by the others
-MOST_TRIAL_ROWS, _MOST_LEFT_OUT = 4096, 2000
+#: distinct rows from which there is a trial, its most rows, and those that are left out of them,
+#: each predicted by the others
+LEAST_TRIAL_ROWS, MOST_TRIAL_ROWS, _MOST_LEFT_OUT = 200, 4096, 2000
 #: standard errors by which ramps must be better: of classes flows learn some rows by heart, and the
 #: more so the more coordinates they have
 _ERRORS, _ERRORS_OF_CLASSES = 0.0, 1.5
-
-
-def can_tell(readout: GaussianProcessReadout, n_rows: int) -> bool:
-    """Whether so many rows say which is better: by flows that are trained through the evidence."""
-    return n_rows >= ROWS_FOR_STEPS and steps_for(readout.n_steps, n_rows) > 0
 
 
 def ramps_help(
@@ -93,10 +90,12 @@ def _losses(
     of_classes = isinstance(flow_targets.target, ClassificationTarget)
     smooth = may_be_smooth([member]) and not of_classes
     n_steps = steps_for(readout.n_steps, n)
-    with OrderedMap(1) as serial:
-        relative = train_through_evidence(
-            [member], observations, evidence_rows, flow_targets, n_steps, smooth, rng, serial
-        )
+    relative = None
+    if n_steps:
+        with OrderedMap(1) as serial:
+            relative = train_through_evidence(
+                [member], observations, evidence_rows, flow_targets, n_steps, smooth, rng, serial
+            )
     (hyperparameters,) = hyperparameters_of([member], evidence_rows, relative, smooth)
     asked = _asked(n, seed)
     X, outputs, weight = (part[asked] for part in observations)
