@@ -30,7 +30,7 @@ from skcode.utils._typing import FloatArray, IntArray
 LEAST_TRIAL_ROWS, MOST_TRIAL_ROWS, _MOST_LEFT_OUT = 200, 4096, 2000
 #: standard errors by which ramps must be better: of classes flows learn some rows by heart, and the
 #: more so the more coordinates they have
-_ERRORS, _ERRORS_OF_CLASSES = 0.0, 1.5
+_ERRORS, _ERRORS_OF_CLASSES = 0.0, 1.0
 
 
 def ramps_help(
