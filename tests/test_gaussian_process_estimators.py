@@ -302,7 +302,7 @@ def test_steps_that_gain_nothing_are_not_taken(monkeypatch):
         return ControlledODERegressor(readout=readout, **SMALL).fit(X, y).controls_[0]
 
     assert np.any(controls(4) != controls(0))
-    monkeypatch.setattr("skcode.training._ascent._LEAST_GAIN", np.inf)
+    monkeypatch.setattr("skcode.training._ascent.LEAST_GAIN", np.inf)
     np.testing.assert_array_equal(controls(4), controls(0))
 
 

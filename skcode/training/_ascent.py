@@ -35,7 +35,7 @@ _LEAST_SCALE = 0.02
 _STEPS, _ROWS_FOR_STEPS = 60, 700
 #: nats of evidence below which the steps of the first member gained nothing: where tables are noisy
 #: they gain -3 to 2, and elsewhere from 4 to some hundreds
-_LEAST_GAIN = 3.0
+LEAST_GAIN = 3.0
 
 
 def steps_for(n_steps: int | None, n_rows: int) -> int:
@@ -50,6 +50,7 @@ def train_through_evidence(
     rows: Rows,
     evidence_rows: Rows,
     flow_targets: FlowTargets,
+    start: FloatArray,
     n_steps: int,
     smooth: bool,
     rng: np.random.Generator,
@@ -57,13 +58,11 @@ def train_through_evidence(
 ) -> FloatArray | None:
     """Train the controls of all members on, in place, if that gains anything.
 
-    All start at the hyper-parameters that suit the flow of the first member as it is: the first
-    steps, if kernel and noise were far off, would lead the controls astray. Where the first member
-    gains nothing, all stay as they are. Returns the mean of the logarithms that were reached, in
-    units of the states.
+    All start at hyper-parameters that suit the flow of the first member as it is: the first steps,
+    if kernel and noise were far off, would lead the controls astray. Where the first member gains
+    nothing, all stay as they are. Returns the mean of the logarithms that were reached, in units of
+    the states, as is the start.
     """
-    first = evidence_of(members[0], evidence_rows, smooth)
-    start = first.relative(first.maximise())
     tasks = []
     for number, (member, seed) in enumerate(zip(members, rng.spawn(len(members)), strict=True)):
         own = rows
@@ -71,10 +70,10 @@ def train_through_evidence(
             kept = flow_targets.folds != number
             own = Rows(*(part[kept] for part in rows))
         tasks.append((member, own, evidence_rows, start, n_steps, smooth, seed))
-    reached = list(mapper(_ascend_member, tasks[:1]))
-    if reached[0].gain < _LEAST_GAIN:
+    reached = list(mapper(ascend_member, tasks[:1]))
+    if reached[0].gain < LEAST_GAIN:
         return None
-    reached += mapper(_ascend_member, tasks[1:])
+    reached += mapper(ascend_member, tasks[1:])
     for member, each in zip(members, reached, strict=True):
         member.move(each.theta)
     mean: FloatArray = np.mean([each.logs for each in reached], axis=0)
@@ -91,7 +90,7 @@ class _Reached(NamedTuple):
     gain: float
 
 
-def _ascend_member(
+def ascend_member(
     member: Member,
     rows: Rows,
     evidence_rows: Rows,

@@ -35,6 +35,7 @@ from skcode.training._hyperparameters import (
     may_be_smooth,
     refine_classes,
     refine_numbers,
+    search_evidence,
     states_of,
 )
 from skcode.training._member import Member, as_reached, fitted_state, parted
@@ -117,20 +118,23 @@ def fit_heads(
     # waits until left-out rows have a say in it
     classes = isinstance(flow_targets.target, ClassificationTarget)
     smooth = may_be_smooth(members) and not classes
-    relative = None
+    found = search_evidence(members[0], evidence_rows, smooth)
     n_steps = steps_for(readout.n_steps, len(outputs))
     if n_steps and flow_targets.trains:
-        relative = train_through_evidence(
+        reached = train_through_evidence(
             members,
             observations,
             evidence_rows,
             flow_targets,
+            found,
             n_steps,
             smooth,
             rng,
             mapper,
         )
-    hyperparameters = hyperparameters_of(members, evidence_rows, relative, smooth)
+        if reached is not None:
+            found = search_evidence(members[0], evidence_rows, smooth, reached)
+    hyperparameters = hyperparameters_of(members, evidence_rows, found, smooth)
     # of few rows, a part of which each flow left out, the evidence of all says as much
     if refine and flow_targets.folds is None:
         if classes:

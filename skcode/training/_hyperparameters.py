@@ -53,18 +53,23 @@ def may_be_smooth(members: Sequence[Member]) -> bool:
     return bool(members[0].model.dtype == np.float64)
 
 
+def search_evidence(
+    member: Member, rows: Rows, smooth: bool, start: FloatArray | None = None
+) -> FloatArray:
+    """The logarithms of highest evidence for a member, in units of its states, as is the start."""
+    evidence = evidence_of(member, rows, smooth)
+    at = None if start is None else evidence.start + start
+    return evidence.relative(evidence.maximise(at))
+
+
 def hyperparameters_of(
-    members: Sequence[Member], rows: Rows, relative: FloatArray | None, smooth: bool
+    members: Sequence[Member], rows: Rows, relative: FloatArray, smooth: bool
 ) -> list[Hyperparameters]:
     """Kernel and noise of each member, in units of its own distances.
 
-    The search is the first member's: what it finds holds for the others, whose states follow the
-    same law.
+    What a search found for one member holds for the others, whose states follow the same law.
     """
     evidences = [evidence_of(member, rows, smooth) for member in members]
-    first = evidences[0]
-    found = first.maximise(None if relative is None else first.start + relative)
-    relative = first.relative(found)
     return [each.hyperparameters(each.start + relative) for each in evidences]
 
 
@@ -161,7 +166,8 @@ def refine_classes(
     """
     asked = _LeftOut.draw(rows, observations, counts, flow_targets, _ROWS_OF_CHOICE, rng)
     if may_be_smooth(members):
-        with_smooth = hyperparameters_of(members, evidence_rows, None, smooth=True)
+        found = search_evidence(members[0], evidence_rows, smooth=True)
+        with_smooth = hyperparameters_of(members, evidence_rows, found, smooth=True)
         before, after = (
             asked.losses(asked.predictions(members[0], each[0]))
             for each in (hyperparameters, with_smooth)

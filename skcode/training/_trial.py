@@ -12,12 +12,13 @@ import numpy as np
 
 from skcode.gaussian_process import GaussianProcessReadout, fit_exact, significant_gain
 from skcode.model import ClassificationTarget
-from skcode.training._ascent import steps_for, train_through_evidence
+from skcode.training._ascent import LEAST_GAIN, ascend_member, steps_for
 from skcode.training._flow_targets import FlowTargets
 from skcode.training._hyperparameters import (
     centred_states,
     hyperparameters_of,
     may_be_smooth,
+    search_evidence,
     some_rows,
 )
 from skcode.training._member import Member
@@ -27,7 +28,7 @@ from skcode.utils._typing import FloatArray, IntArray
 
 #: distinct rows from which there is a trial, its most rows, and those that are left out of them,
 #: each predicted by the others
-LEAST_TRIAL_ROWS, MOST_TRIAL_ROWS, _MOST_LEFT_OUT = 200, 4096, 2000
+LEAST_TRIAL_ROWS, MOST_TRIAL_ROWS, _MOST_LEFT_OUT = 200, 4096, 1500
 #: standard errors by which ramps must be better: of classes flows learn some rows by heart, and the
 #: more so the more coordinates they have
 _ERRORS, _ERRORS_OF_CLASSES = 0.0, 1.0
@@ -89,14 +90,15 @@ def _losses(
     evidence_rows = Rows(*(part[some] for part in observations))
     of_classes = isinstance(flow_targets.target, ClassificationTarget)
     smooth = may_be_smooth([member]) and not of_classes
+    logs = search_evidence(member, evidence_rows, smooth)
     n_steps = steps_for(readout.n_steps, n)
-    relative = None
     if n_steps:
-        with OrderedMap(1) as serial:
-            relative = train_through_evidence(
-                [member], observations, evidence_rows, flow_targets, n_steps, smooth, rng, serial
-            )
-    (hyperparameters,) = hyperparameters_of([member], evidence_rows, relative, smooth)
+        reached = ascend_member(member, observations, evidence_rows, logs, n_steps, smooth, rng)
+        if reached.gain >= LEAST_GAIN:
+            member.move(reached.theta)
+            # where the steps led the hyper-parameters will do for a comparison
+            logs = reached.logs
+    (hyperparameters,) = hyperparameters_of([member], evidence_rows, logs, smooth)
     asked = _asked(n, seed)
     X, outputs, weight = (part[asked] for part in observations)
     every = np.arange(len(asked))
