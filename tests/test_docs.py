@@ -101,7 +101,7 @@ def stated(pattern, page):
 
 
 def test_the_front_pages_state_the_recorded_times_and_coverage():
-    front = stated(r"([\d.]+) of CatBoost's time for classes", "_half_b.md")
+    front = stated(r"([\d.]+) times CatBoost's time for classes", "_half_b.md")
     front += stated(r"([\d.]+) times as long for numbers .*; (\d+) times at most", "_half_b.md")
     front += stated(r"and ([\d.]+) times as long as the perceptron's for classes", "_half_b.md")
     front += stated(r"Intervals of 90 % cover (\d+) %", "_half_b.md")
