@@ -47,7 +47,8 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         Dimension m of the state, at least the number p of inputs (of numbers; categories and dates
         are several inputs); the state starts with zeros
         beyond them. None is max(64, p + 32) for the recommended fields and max(p, 2) for others.
-        With the recommended fields and None, 96 directions stand in for more than 128 inputs.
+        With the recommended fields and None, 96 directions stand in for more than 128 inputs. Where
+        there are ramps (below), p is their number.
     n_members : int or None
         Models that are trained, each with fields of its own, and averaged. None is 4 from 1,000
         distinct rows on, and 6 for fewer; with a Gaussian process it is 2 from 2,500 rows on.
