@@ -145,9 +145,12 @@ def test_columns_that_count_come_first(data):
         assert np.argsort(-importances)[:2].tolist() == [1, 3], name
 
 
-def test_units_do_not_count(data):
+@pytest.mark.parametrize("ramps", [False, True])
+def test_units_do_not_count(data, ramps):
     X, y = data
-    one, other = regressor().fit(X, y), regressor().fit(X * [1, 1e3, 1, 1e-3, 7] + 5, y)
+    one, other = regressor(ramps=ramps), regressor(ramps=ramps)
+    one.fit(X, y)
+    other.fit(X * [1, 1e3, 1, 1e-3, 7] + 5, y)
     np.testing.assert_allclose(other.feature_importances_, one.feature_importances_, atol=0.06)
 
 
