@@ -306,6 +306,25 @@ def test_steps_that_gain_nothing_are_not_taken(monkeypatch):
     np.testing.assert_array_equal(controls(4), controls(0))
 
 
+def test_steps_that_lose_their_way_are_made_shorter(monkeypatch):
+    import skcode.training._ascent as ascent
+
+    rates, steps = [], ascent.ascend
+
+    def astray(member, rows, logs, n_steps, smooth, rng, rate):
+        rates.append(rate)
+        controls, logs = steps(member, rows, logs, n_steps, smooth, rng, rate)
+        return controls, logs + 5 * (rate == rates[0])
+
+    monkeypatch.setattr(ascent, "ascend", astray)
+    X, y = make_friedman1(100, random_state=0)
+    readout = GaussianProcessReadout(n_steps=4)
+    moved = ControlledODERegressor(readout=readout, **SMALL).fit(X, y)
+    assert rates == [0.1, 0.025] * len(moved.controls_)
+    still = ControlledODERegressor(readout=GaussianProcessReadout(n_steps=0), **SMALL).fit(X, y)
+    assert np.any(moved.controls_[0] != still.controls_[0])
+
+
 def test_a_smooth_law_gets_a_gaussian_part():
     X = np.random.default_rng(0).uniform(-1, 1, (200, 3))
     y = np.sin(3 * X[:, 0]) * np.cos(2 * X[:, 1])

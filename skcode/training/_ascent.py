@@ -28,6 +28,9 @@ _BATCH_ROWS = 256
 #: first rate of Adam, in standard deviations of a control, and the decay of its second moments:
 #: a few dozen steps have to forget the first ones
 _RATE, _BETA_2 = 0.1, 0.99
+#: shorter steps, in units of that rate, where evidence is lost: a process with next to no noise
+#: bears no others
+_SHORT = 0.25
 #: least standard deviation of a control: a flow that least squares left at rest may still move
 _LEAST_SCALE = 0.02
 #: steps, from so many distinct rows on: with fewer they change little, and cost more than all the
@@ -99,15 +102,20 @@ def ascend_member(
     smooth: bool,
     rng: np.random.Generator,
 ) -> _Reached:
-    """Steps of one member, which stays as it is."""
+    """Steps of one member, which stays as it is; shorter ones where the first lost their way."""
     evidence = evidence_of(member, evidence_rows, smooth)
-    controls, logs = ascend(member, rows, evidence.start + start, n_steps, smooth, rng)
-    logs = evidence.relative(logs)
-    moved = member.copy()
-    moved.move(np.concatenate([controls.ravel(), member.theta[controls.size :]]))
-    after = evidence_of(moved, evidence_rows, smooth)
-    gain = evidence(evidence.start + start)[0] - after(after.start + logs)[0]
-    return _Reached(moved.theta, logs, gain)
+    at = evidence.start + start
+
+    def reached(rate: float) -> _Reached:
+        controls, logs = ascend(member, rows, at, n_steps, smooth, rng, rate)
+        logs = evidence.relative(logs)
+        moved = member.copy()
+        moved.move(np.concatenate([controls.ravel(), member.theta[controls.size :]]))
+        after = evidence_of(moved, evidence_rows, smooth)
+        return _Reached(moved.theta, logs, evidence(at)[0] - after(after.start + logs)[0])
+
+    first = reached(_RATE)
+    return first if first.gain > -LEAST_GAIN else reached(_SHORT * _RATE)
 
 
 def ascend(
@@ -117,6 +125,7 @@ def ascend(
     n_steps: int,
     smooth: bool,
     rng: np.random.Generator,
+    rate: float = _RATE,
 ) -> tuple[FloatArray, FloatArray]:
     """Controls (M, d) and logarithms of the hyper-parameters after so many steps.
 
@@ -134,6 +143,8 @@ def ascend(
         Whether the kernel has a Gaussian part.
     rng : Generator
         Draws the minibatches.
+    rate : float
+        First rate of Adam, in standard deviations of a control.
     """
     n = len(rows.X)
     most = n_steps * _BATCH_ROWS
@@ -144,7 +155,7 @@ def ascend(
     controls = member.fitted.controls.astype(np.float64)
     scale = max(float(np.sqrt(np.mean(controls**2))), _LEAST_SCALE)
     objective = EvidenceObjective(member.model, *rows, controls, scale, logs, smooth)
-    solver = Adam("cosine", _RATE, beta_2=_BETA_2, batch_size=-(-n // n_batches))
+    solver = Adam("cosine", rate, beta_2=_BETA_2, batch_size=-(-n // n_batches))
     n_passes = -(-n_steps // n_batches)
     passes = count(1)
 
