@@ -216,6 +216,14 @@ def test_streams_take_none():
         ControlledODERegressor(ramps=True, **SMALL).partial_fit(X, y)
 
 
+def test_numpy_booleans_ask_too_and_displacements_take_none():
+    X, y = steps(60)
+    model = ControlledODERegressor(ramps=np.True_, **SMALL).fit(X, y)
+    assert model.ensemble_.input_map.ramps is not None
+    with pytest.raises(ValueError, match="ramps=True"):
+        ControlledODERegressor(ramps=True, readout="displacement", **SMALL).fit(X, y)
+
+
 @pytest.mark.parametrize("wrong", ["yes", 3, None])
 def test_wrong_values(wrong):
     with pytest.raises(ValueError, match="'ramps' parameter"):

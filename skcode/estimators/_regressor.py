@@ -91,13 +91,13 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         Regression targets are standardised unless it is None. Statistics are weighted.
     ramps : {"auto", True, False}
         Whether the state carries ramps in place of each scaled input that has three values or more:
-        what of it lies between two of its quantiles, of up to eight parts, in units of its
-        deviation. A flow can stretch each part by itself, which suits laws with steps and bends.
-        "auto" is a trial where fields and states are None and a Gaussian process reads out, from
-        200 distinct rows on: a member with ramps and one without are trained on at most 4,096 rows,
-        and the ramps are taken if left-out rows are predicted better. All
-        inputs together have at most 96 ramps, or `n_states`; where that is less than two for each,
-        or inputs are projected, there are none.
+        what of it lies between two of its quantiles, in up to eight parts, each scaled robustly. A
+        flow can stretch each part by itself, which suits laws with steps and bends. "auto" is a
+        trial where fields and states are None and a Gaussian process reads out, from 200 distinct
+        rows on: a member with ramps and one without are trained on at most 4,096 rows, and the
+        ramps are taken if left-out rows are predicted better. All inputs together have at most 96
+        ramps, or `n_states`; where that is less than two for each, or inputs are projected, there
+        are none. ``ensemble_.input_map.ramps`` tells.
     train_controls : bool
         False keeps the controls at their random start and trains the readout alone.
     warm_start : bool

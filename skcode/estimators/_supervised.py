@@ -261,6 +261,10 @@ class SupervisedBase(ControlledODEBase):
             member.projection = draw_projection(n_outputs, as_generator(random_state))
         return members
 
+    @property
+    def _asks_for_ramps(self) -> bool:
+        return self.ramps != "auto" and bool(self.ramps)
+
     def _choose_inputs(
         self,
         rows: Rows,
@@ -275,14 +279,23 @@ class SupervisedBase(ControlledODEBase):
         has a source of its own: all else is drawn as without.
         """
         plain = self._learn_inputs(rows, target)
+        tries = (
+            self.ramps == "auto"
+            and isinstance(readout, GaussianProcessReadout)
+            and self.train_controls
+            and len(rows.X) >= LEAST_TRIAL_ROWS
+        )
+        if self._asks_for_ramps and readout == "displacement":
+            raise ValueError(
+                "ramps=True goes with no readout='displacement', of which output j reads input j. "
+                "Set ramps=False, or another readout."
+            )
+        if not (tries or self._asks_for_ramps):
+            return plain, ""
         most = choose_ramps(self.ramps, self.n_states, plain.n_inputs, self.vector_fields)
         ramped = plain.with_ramps(rows.X, rows.weight, most, self._dimension) if most else None
-        if ramped is None or self.ramps is True:
+        if ramped is None or not isinstance(readout, GaussianProcessReadout) or not tries:
             return ramped or plain, ""
-        if not isinstance(readout, GaussianProcessReadout) or not self.train_controls:
-            return plain, ""
-        if len(rows.X) < LEAST_TRIAL_ROWS:
-            return plain, ""
         try:
             helps = self._try_ramps(plain, ramped, rows, target, readout, random_state, mapper)
         except KeyboardInterrupt:
@@ -344,7 +357,7 @@ class SupervisedBase(ControlledODEBase):
         if not fresh:
             self._check_unchanged()
             target = self.ensemble_.target
-        elif self.ramps is True:
+        elif self._asks_for_ramps:
             raise ValueError(
                 "partial_fit cannot begin with ramps=True: the first rows of a stream do not tell "
                 "its quantiles. Set ramps='auto', or fit on some rows first."
