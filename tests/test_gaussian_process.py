@@ -14,6 +14,7 @@ from skcode import ControlledODERegressor
 from skcode.fields import NeuralFields
 from skcode.flow import get_tableau
 from skcode.gaussian_process import (
+    ROUGH_NOISE,
     Evidence,
     GaussianProcessReadout,
     Hyperparameters,
@@ -32,6 +33,7 @@ from skcode.gaussian_process._evidence import _PRIOR, signed_sums
 from skcode.inputs import InputMap
 from skcode.model import ClassificationTarget, Model, RegressionTarget
 from skcode.objective import EvidenceObjective
+from skcode.objective._evidence import sweep_states
 from skcode.readouts import LinearReadout
 from skcode.training import FlowTargets, Rows, draw_projection
 from skcode.utils._cholesky import factor_in_place, solve_factor
@@ -230,6 +232,30 @@ def test_exact_regression_is_the_dense_formula(data, dtype):
     tolerance = 1e-7 if dtype is np.float64 else 1e-3
     expected = solve(x, y, weight, x[:5] + 0.1)
     np.testing.assert_allclose(predicted, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_many_rows_with_noise_are_factored_in_single_precision(data, monkeypatch, leaves):
+    x, y, weight = data
+    every, ones = np.arange(len(x)), np.ones(len(x))
+
+    def fitted(noise):
+        of_rows = x, y, weight, ones, Hyperparameters(KERNEL, noise)
+        if leaves:
+            return fit_leaves(*of_rows, every[:10], every, 15, every)
+        return fit_exact(*of_rows, every)
+
+    few = fitted(0.1), fitted(1e-3)
+    monkeypatch.setattr("skcode.gaussian_process._regression._MANY_ROWS", 10)
+    noisy, clean = fitted(0.1), fitted(1e-3)
+    assert np.array_equal(clean.left_out, few[1].left_out)
+    assert not np.array_equal(noisy.left_out, few[0].left_out)
+    np.testing.assert_allclose(noisy.left_out, few[0].left_out, atol=1e-3)
+    # predictions are in the type of the states, so that rows of a batch do not depend on others
+    predicted = noisy.mean(KERNEL, x)
+    assert predicted.dtype == np.float64
+    np.testing.assert_allclose(predicted, few[0].mean(KERNEL, x), atol=1e-3)
+    np.testing.assert_allclose(noisy.mean(KERNEL, x[:3]), predicted[:3], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("asked", [np.arange(40), np.array([3, 7, 20, 39])], ids=["all", "some"])
@@ -456,6 +482,7 @@ def small_objective(x, y, weight):
     model = Model(input_map, fields, get_tableau("euler"), 2, LinearReadout(3, n_outputs=1))
     rng = np.random.default_rng(0)
     start = Evidence(x, y, weight).start
+    start[-1] = np.log(0.3 * ROUGH_NOISE)
     return EvidenceObjective(model, x, y, weight, rng.standard_normal((2, 4)), 0.3, start)
 
 
@@ -496,6 +523,34 @@ def test_the_evidence_in_the_states_is_what_autograd_says(data):
     assert relative_error(by_states, grad(minus_log_density)(x)) < 1e-5
 
 
+def test_single_precision_keeps_what_a_step_needs(data):
+    x, y, weight = data
+    logs = Evidence(x, y, weight).start
+    exact, single = (
+        Evidence(x, y, weight, dtype=dtype).with_states(logs) for dtype in (np.float64, np.float32)
+    )
+    for one, other in zip(exact, single, strict=True):
+        assert relative_error(other, one) < 1e-4
+
+
+def test_steps_with_much_noise_are_in_single_precision(data):
+    objective = small_objective(*data)
+    noisy = objective.start
+    noisy[-1] = np.log(2 * ROUGH_NOISE)
+    index = np.arange(40)
+    value, _ = objective.batch_value_and_grad(noisy, index)
+    prior, _ = Evidence.log_prior(noisy[-8:], objective.logs)
+    with objective.model.sweep(40) as sweep:
+        states = sweep_states(objective.controls, objective.model, data[0], sweep)
+    states -= states.mean(axis=0)
+    exact, single = (
+        (Evidence(states, *data[1:], dtype=dtype).with_states(noisy[-8:])[0] + prior) / 40
+        for dtype in (np.float64, np.float32)
+    )
+    assert value == single != exact
+    assert value == pytest.approx(exact, rel=1e-5)
+
+
 def test_rows_that_agree_have_no_direction(data):
     x, y, weight = data
     evidence = Evidence(np.vstack([x, x]), np.vstack([y, y]), np.tile(weight, 2))
@@ -516,6 +571,18 @@ def test_signed_sums_are_those_of_a_loop(levels):
     signs = np.sign(states[:, None] - states[None])
     expected = np.einsum("ij,ijk->ik", pull, signs)
     np.testing.assert_allclose(signed_sums(pull, states), expected, atol=1e-4)
+
+
+def test_signed_sums_need_not_tell_equal_states_apart():
+    rng = np.random.default_rng(0)
+    states = np.repeat(rng.standard_normal((12, 3)), [1, 2, 3] * 4, axis=0)
+    states[:, 1] = np.rint(states[:, 1])
+    equal = np.all(states[:, None] == states[None], axis=2)
+    pull = rng.standard_normal(equal.shape)
+    pull = np.where(equal, 0, pull + pull.T)
+    expected = np.einsum("ij,ijk->ik", pull, np.sign(states[:, None] - states[None]))
+    n_equal = np.count_nonzero(np.triu(equal, 1))
+    np.testing.assert_allclose(signed_sums(pull, states, n_equal), expected, atol=1e-4)
 
 
 def test_an_explosion_is_not_finite(data):

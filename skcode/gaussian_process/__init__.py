@@ -2,7 +2,7 @@
 
 from skcode.gaussian_process._calibration import calibrate_sigmoids, calibrate_softmax
 from skcode.gaussian_process._choice import choose_factors, scaled, significant_gain
-from skcode.gaussian_process._evidence import Evidence, Hyperparameters
+from skcode.gaussian_process._evidence import ROUGH_NOISE, Evidence, Hyperparameters
 from skcode.gaussian_process._fixed_point import FixedPoint
 from skcode.gaussian_process._head import GaussianProcessHead
 from skcode.gaussian_process._kernel import Kernel
@@ -26,6 +26,7 @@ TAGS: dict[str, type] = {
 }
 
 __all__ = [
+    "ROUGH_NOISE",
     "TAGS",
     "AffineLink",
     "Evidence",

@@ -18,13 +18,14 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import lapack
+from numpy.typing import DTypeLike
+from scipy.linalg import get_lapack_funcs
 from scipy.optimize import minimize
 from scipy.spatial.distance import pdist, squareform
 
 from skcode.gaussian_process._kernel import Kernel
 from skcode.utils._cholesky import inverse_factor
-from skcode.utils._typing import FloatArray
+from skcode.utils._typing import FloatArray, IntArray
 
 
 class Hyperparameters(NamedTuple):
@@ -71,6 +72,8 @@ class _Start(NamedTuple):
 
 
 _START = _Start()
+#: noise above which steps may be taken in single precision
+ROUGH_NOISE = 1e-2
 #: mean squared state below which states are as good as equal, and no linear part can be told
 _LEAST_SIZE = 1e-10
 #: distance, in units of the size of a state, below which two states are one
@@ -78,8 +81,9 @@ _LEAST_DISTANCE = 1e-6
 #: stands for infinity in units of the number of targets, where C is not positive: a line search
 #: goes back from it, and would stop at infinity itself
 _NOT_POSITIVE = 1e6
-#: evaluations after which a smooth start is compared with the usual one
-_TRIAL = 15
+#: evaluations at most, and from a start nearby; after so many a smooth start is compared with the
+#: usual one
+_EVALUATIONS, _EVALUATIONS_NEARBY, _TRIAL = 40, 20, 15
 #: amplitudes of the Laplace kernels of a smooth start, in units of the usual ones
 _ROUGH_SHARE = 0.02
 #: how many logarithms there are: those of the parameters of the kernel, and of the noise
@@ -124,6 +128,9 @@ class Evidence:
         Weights, with a mean of one.
     smooth : bool
         Whether there is a Gaussian part. Without one its logarithms stay where they start.
+    dtype : dtype
+        Float type of the factorisation. A single one takes two thirds of the time, and is for steps
+        with `ROUGH_NOISE` or more: what it rounds is then less than the next batch changes.
 
     Examples
     --------
@@ -138,21 +145,29 @@ class Evidence:
     """
 
     def __init__(
-        self, states: FloatArray, targets: FloatArray, weight: FloatArray, smooth: bool = True
+        self,
+        states: FloatArray,
+        targets: FloatArray,
+        weight: FloatArray,
+        smooth: bool = True,
+        dtype: DTypeLike = np.float64,
     ):
         self.smooth = smooth
-        self.states = states = np.asarray(states, dtype=np.float64)
-        self.targets = np.asarray(targets, dtype=np.float64)
-        self.noise_shape = 1 / np.asarray(weight, dtype=np.float64)
-        product = states @ states.T
+        states = np.asarray(states, dtype=np.float64)
+        products = states @ states.T
+        norms, product = np.diag(products), _above(products)
+        self.size = max(float(norms.sum()) / len(states), _LEAST_SIZE)
+        # squared distances in l2, in double precision; what cancels below zero is zero
+        squares = _above(norms[:, None] + norms)
+        squares -= 2 * product
+        np.maximum(squares, 0, out=squares)
+        self.states = states.astype(dtype, copy=False)
+        self.targets = np.asarray(targets, dtype)
+        self.noise_shape = 1 / np.asarray(weight, dtype)
         #: inner products of states above the diagonal, and on it
-        self.product, self.norms = _above(product), np.diag(product)
-        self.size = max(float(self.norms.sum()) / len(states), _LEAST_SIZE)
-        # squared distances in l2; what cancels below zero is zero
-        self.squares = _above(self.norms[:, None] + self.norms)
-        self.squares -= 2 * self.product
-        np.maximum(self.squares, 0, out=self.squares)
-        self.distances = pdist(states, "cityblock"), np.sqrt(self.squares)
+        self.product, self.norms = product.astype(dtype, copy=False), norms.astype(dtype)
+        self.squares = squares.astype(dtype, copy=False)
+        self.distances = pdist(states, "cityblock").astype(dtype, copy=False), np.sqrt(self.squares)
 
     @cached_property
     def medians(self) -> list[float]:
@@ -208,7 +223,7 @@ class Evidence:
 
     def _terms(self, logs: FloatArray) -> _Terms | None:
         """Value, derivative in C, and the stationary parts; None where C is not positive."""
-        one, length_one, two, length_two, linear, three, length_three, noise = np.exp(logs)
+        one, length_one, two, length_two, linear, three, length_three, noise = _exp(logs)
         n, K = self.targets.shape
         first = one * np.exp(self.distances[0] * (-1 / length_one))
         second = two * np.exp(self.distances[1] * (-1 / length_two))
@@ -220,7 +235,8 @@ class Evidence:
         C = _symmetric(linear * self.product + first + second + third + 1, n)
         np.fill_diagonal(C, variance + linear * self.norms + 1 + noise * self.noise_shape)
         # LAPACK keeps columns side by side: the transpose, which is the same, needs no copy
-        L, failed = lapack.dpotrf(C.T, lower=1, clean=1, overwrite_a=1)
+        (factor,) = get_lapack_funcs(("potrf",), dtype=C.dtype)
+        L, failed = factor(C.T, lower=1, clean=1, overwrite_a=1)
         if failed:
             return None
         log_determinant = 2 * float(np.log(np.diag(L)).sum())
@@ -230,13 +246,13 @@ class Evidence:
         coefficients = slope @ self.targets
         value = 0.5 * (float(np.vdot(self.targets, coefficients)) + K * log_determinant)
         slope *= 0.5 * K
-        coefficients *= np.sqrt(0.5)
+        coefficients *= 0.5**0.5
         slope -= coefficients @ coefficients.T
         above = _above(slope)
         return _Terms(value, slope, above, above * first, above * second, above * third)
 
     def _by_logs(self, logs: FloatArray, terms: _Terms) -> FloatArray:
-        one, length_one, two, length_two, linear, three, length_three, noise = np.exp(logs)
+        one, length_one, two, length_two, linear, three, length_three, noise = _exp(logs)
         diagonal = np.diag(terms.slope)
         trace = float(diagonal.sum())
         by_logs = np.array(
@@ -256,32 +272,37 @@ class Evidence:
         return by_logs
 
     def _by_states(self, logs: FloatArray, terms: _Terms) -> FloatArray:
-        _, length_one, _, length_two, linear, _, length_three, _ = np.exp(logs)
+        _, length_one, _, length_two, linear, _, length_three, _ = _exp(logs)
         x, n = self.states, len(self.states)
         gradient: FloatArray = 2 * linear * (terms.slope @ x)
         distances = self.distances[1]
         # what rounding leaves of a distance of zero is no direction
-        least = _LEAST_DISTANCE * np.sqrt(self.size)
+        least = _LEAST_DISTANCE * self.size**0.5
         apart = np.where(distances <= least, np.inf, distances)
         along = terms.by_second / apart * (-2 / length_two)
         along -= terms.by_third * (2 / length_three**2)
         pull = _symmetric(along, n)
         gradient += pull.sum(axis=1)[:, None] * x - pull @ x
-        gradient += signed_sums(_symmetric(terms.by_first * (-2 / length_one), n), x)
+        # rows that are equal in all coordinates pull at nothing, and need no telling apart
+        equal = self.distances[0] == 0
+        pull_one = np.where(equal, 0, terms.by_first * (-2 / length_one))
+        gradient += signed_sums(_symmetric(pull_one, n), x, int(np.count_nonzero(equal)))
         return gradient
 
-    def maximise(self, start: FloatArray | None = None, max_evaluations: int = 40) -> FloatArray:
+    def maximise(self, start: FloatArray | None = None) -> FloatArray:
         """The logarithms of highest evidence that L-BFGS finds.
 
         A smooth function and a rough one are two explanations with a valley between them. So a
-        few steps from a smooth start are taken as well, and the better of both goes on.
+        few steps from a smooth start are taken as well, and the better of both goes on. A start
+        that is given knows which, and is near.
         """
-        start = self.start if start is None else start
-        if self.smooth:
-            ways = [self._descended(each, _TRIAL) for each in (start, self._smooth_start)]
-            start = min(ways, key=lambda way: way[1])[0]
-            max_evaluations -= _TRIAL
-        return self._descended(start, max_evaluations)[0]
+        if start is not None:
+            return self._descended(start, _EVALUATIONS_NEARBY)[0]
+        if not self.smooth:
+            return self._descended(self.start, _EVALUATIONS)[0]
+        ways = [self._descended(each, _TRIAL) for each in (self.start, self._smooth_start)]
+        better = min(ways, key=lambda way: way[1])[0]
+        return self._descended(better, _EVALUATIONS - _TRIAL)[0]
 
     @property
     def _smooth_start(self) -> FloatArray:
@@ -315,6 +336,12 @@ class Evidence:
         return relative
 
 
+def _exp(logs: FloatArray) -> list[float]:
+    """What the logarithms are of, as Python's numbers: those leave the type of arrays as it is."""
+    numbers: list[float] = np.exp(logs).tolist()
+    return numbers
+
+
 def _symmetric(above: FloatArray, n: int) -> FloatArray:
     """The symmetric matrix (n, n) of the entries above its diagonal, which is zero."""
     if n < 2:
@@ -323,28 +350,33 @@ def _symmetric(above: FloatArray, n: int) -> FloatArray:
     return matrix
 
 
-def signed_sums(pull: FloatArray, states: FloatArray) -> FloatArray:
+def signed_sums(pull: FloatArray, states: FloatArray, n_equal: int = 0) -> FloatArray:
     r"""The sums :math:`\sum_j P_{ij}\, \mathrm{sign}(x_{ik} - x_{jk})` (n, m), P symmetric (n, n).
 
     The diagonal of P is zero. If no two states agree in a coordinate, the sum is that of all
     :math:`P_{ij}`, less twice those with :math:`x_{jk} > x_{ik}`. Ranks compare faster than
     numbers, and one coordinate at a time stays in the cache.
+
+    `n_equal` is the number of pairs of states that are equal altogether, of which P is zero: no
+    matter then what sign they get.
     """
     pull = pull.astype(np.float32)
     columns = np.ascontiguousarray(states.T)
     order = np.argsort(columns, axis=1)
     ascending = np.take_along_axis(columns, order, axis=1)
     # of equal numbers equal ranks
-    steps = np.zeros(columns.shape, np.int32)
-    np.cumsum(ascending[:, 1:] > ascending[:, :-1], axis=1, out=steps[:, 1:])
     ranks = np.empty(columns.shape, np.int16 if len(states) < 2**15 else np.int32)
-    np.put_along_axis(ranks, order, steps, axis=1)
+    place = np.arange(len(states), dtype=ranks.dtype)
+    first = np.zeros(columns.shape, ranks.dtype)
+    first[:, 1:] = np.where(ascending[:, 1:] > ascending[:, :-1], place[1:], 0)
+    np.maximum.accumulate(first, axis=1, out=first)
+    np.put_along_axis(ranks, order, first, axis=1)
+    tied: IntArray = (place - first).sum(axis=1, dtype=np.int64)
     total, sums = pull.sum(axis=1), np.empty(columns.shape)
-    for own, n_steps, result in zip(ranks, steps[:, -1], sums, strict=True):
+    for own, n_tied, result in zip(ranks, tied, sums, strict=True):
         above = np.einsum("ij,ij->i", pull, np.less(own[:, None], own).astype(np.float32))
-        if n_steps == len(own) - 1:
-            below = total - above
-        else:
+        below = total - above
+        if n_tied > n_equal:
             below = np.einsum("ij,ij->i", pull, np.greater(own[:, None], own).astype(np.float32))
         result[:] = below - above
     return np.ascontiguousarray(sums.T)

@@ -54,6 +54,9 @@ _JITTER = 20
 _FIRM = 1e-8
 #: rows of a block of features
 _BLOCK_ROWS = 2048
+#: rows from which single precision pays, and the least noise that hides what it rounds, in units of
+#: the mean diagonal
+_MANY_ROWS, _HIDING_NOISE = 500, 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,20 +217,37 @@ def fit_exact(
     True
     """
     kernel, noise = hyperparameters
-    n, q, dtype = len(states), len(asked), states.dtype
+    n, q = len(states), len(asked)
     if q < n:
         others = np.ones(n, dtype=bool)
         others[asked] = False
         order = np.concatenate([np.flatnonzero(others), asked])
         states, targets, weight, counts = (a[order] for a in (states, targets, weight, counts))
+    dtype = _precision(states, weight, hyperparameters)
     variance = (noise / weight).astype(dtype)
-    L, added = factor_of(kernel, states, variance)
+    L, added = factor_of(kernel, states.astype(dtype, copy=False), variance)
     coefficients = solve_factor(L, targets.astype(dtype))
     corner = inverse_factor(L[n - q :, n - q :])
     diagonal = np.einsum("ij,ij->j", corner, corner)
     shift = _shift((variance + added)[n - q :], counts[n - q :], diagonal).astype(dtype)
     left_out = targets[n - q :] - coefficients[n - q :] * shift[:, None]
+    coefficients = coefficients.astype(states.dtype, copy=False)
     return Regression(Mean.of_points(kernel, states, coefficients), left_out)
+
+
+def _precision(
+    states: FloatArray, weight: FloatArray, hyperparameters: Hyperparameters
+) -> np.dtype[np.floating[Any]]:
+    """In which float type to factor: a single one takes half of the time.
+
+    What it rounds is a little more noise, and nothing where there is much of it. Predictions are in
+    the float type of the states all the same: no rows of a batch depend on the others.
+    """
+    kernel, noise = hyperparameters
+    hidden = _HIDING_NOISE * float(np.mean(kernel.diagonal(states)))
+    if len(states) < _MANY_ROWS or not noise / weight.max() > hidden:
+        return states.dtype
+    return np.dtype(np.float32)
 
 
 def _shift(variance: FloatArray, counts: FloatArray, diagonal: FloatArray) -> FloatArray:
@@ -326,12 +346,15 @@ def fit_leaves(
     True
     """
     kernel, noise = hyperparameters
+    # leaves are told apart as predictions will tell them
+    given = states.dtype
+    leaves, members = Leaves.grow(states[local], most)
+    states = states.astype(_precision(states, weight, hyperparameters), copy=False)
     shared = _Shared(kernel, np.ascontiguousarray(states[landmarks]))
     variance = noise / weight
     normal = np.eye(shared.n_features)
     moment = np.zeros((shared.n_features, targets.shape[1]))
 
-    leaves, members = Leaves.grow(states[local], most)
     wanted = np.zeros(len(states), dtype=bool)
     wanted[asked] = True
     # within a leaf the rows that are asked for come last
@@ -375,12 +398,11 @@ def fit_leaves(
             targets[last] - own[len(rows) - q :] * shift[:, None]
         )
     linear = solution[shared.n_landmarks :]
-    dtype = states.dtype
     mean = Mean(
-        np.concatenate(points),
-        np.concatenate(coefficients).astype(dtype),
-        (linear[:-1] * np.sqrt(kernel.linear)).astype(dtype),
-        linear[-1].astype(dtype),
+        np.concatenate(points).astype(given, copy=False),
+        np.concatenate(coefficients).astype(given),
+        (linear[:-1] * np.sqrt(kernel.linear)).astype(given),
+        linear[-1].astype(given),
         leaves,
         np.cumsum([0] + [shared.n_landmarks + len(rows) for rows in rows_of]),
     )

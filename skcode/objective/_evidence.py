@@ -14,7 +14,7 @@ from autograd import value_and_grad
 from autograd.extend import defvjp
 
 from skcode.flow import Sweep
-from skcode.gaussian_process import Evidence
+from skcode.gaussian_process import ROUGH_NOISE, Evidence
 from skcode.model import Model
 from skcode.utils._tracing import paused, primitive, tracing
 from skcode.utils._typing import Array, FloatArray, IntArray, Traced
@@ -61,7 +61,9 @@ def minus_log_evidence(states: FloatArray, logs: FloatArray, batch: _Batch) -> f
         if not np.isfinite(states).all():
             batch.by_logs, batch.by_states = np.zeros_like(logs), np.zeros_like(states)
             return np.inf
-        evidence = Evidence(states - states.mean(axis=0), batch.targets, batch.weight, batch.smooth)
+        dtype = np.float32 if logs[-1] > np.log(ROUGH_NOISE) else np.float64
+        centred = states - states.mean(axis=0)
+        evidence = Evidence(centred, batch.targets, batch.weight, batch.smooth, dtype)
         value, batch.by_logs, by_states = evidence.with_states(logs)
         batch.by_states = by_states - by_states.mean(axis=0)
     return value
