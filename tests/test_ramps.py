@@ -155,7 +155,7 @@ def test_there_is_no_trial_where_much_is_named(monkeypatch, changed):
     def never(*args):
         raise AssertionError
 
-    monkeypatch.setattr(_supervised, "ramps_help", never)
+    monkeypatch.setattr(_supervised, "try_ramps", never)
     X, y = steps(300)
     assert ControlledODERegressor(**SMALL | changed).fit(X, y).ensemble_.input_map.ramps is None
 
@@ -190,7 +190,7 @@ def test_an_interrupt_of_the_trial_leaves_a_model(monkeypatch):
     def pressed(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_supervised, "ramps_help", pressed)
+    monkeypatch.setattr(_supervised, "try_ramps", pressed)
     X, y = steps(300)
     model = ControlledODERegressor(**SMALL)
     with pytest.raises(KeyboardInterrupt, match="interrupted"):

@@ -35,6 +35,7 @@ from skcode.training import (
     Outcome,
     Rows,
     Stream,
+    Trial,
     calibrate_quantiles,
     draw_projection,
     ensemble_of,
@@ -46,8 +47,8 @@ from skcode.training import (
     outputs_of,
     parted,
     positive_rows,
-    ramps_help,
     trained_members,
+    try_ramps,
     with_linear_readout,
 )
 from skcode.utils._blocks import OrderedMap
@@ -155,13 +156,15 @@ class SupervisedBase(ControlledODEBase):
             random_state = check_random_state(self.random_state)
             # a training that goes on keeps its readout, even where "auto" would now take another
             readout = self.readout_ if goes_on else self._choose_readout(validation is not None)
-            interrupt = ""
+            interrupt, trial = "", None
             if goes_on:
                 members = self._copies()
             else:
                 if isinstance(readout, GaussianProcessReadout):
                     readout._validate_params()
-                inputs, interrupt = self._choose_inputs(rows, target, readout, random_state, mapper)
+                inputs, trial, interrupt = self._choose_inputs(
+                    rows, target, readout, random_state, mapper
+                )
                 members = self._draw_all(rows, inputs, target, readout, random_state)
             flow_targets = None
             if isinstance(readout, GaussianProcessReadout):
@@ -183,7 +186,8 @@ class SupervisedBase(ControlledODEBase):
             if isinstance(readout, GaussianProcessReadout) and flow_targets is not None:
                 rng = as_generator(random_state)
                 try:
-                    fit_heads(members, rows, flow_targets, readout, rng, mapper)
+                    start = trial.logs if trial else None
+                    fit_heads(members, rows, flow_targets, readout, rng, mapper, start=start)
                 except KeyboardInterrupt:
                     fit_provisional_heads(members, rows, flow_targets)
                     interrupt = (
@@ -272,8 +276,8 @@ class SupervisedBase(ControlledODEBase):
         readout: str | GaussianProcessReadout,
         random_state: np.random.RandomState,
         mapper: OrderedMap,
-    ) -> tuple[InputMap, str]:
-        """The map of the inputs, and the message of an interrupt.
+    ) -> tuple[InputMap, Trial | None, str]:
+        """The map of the inputs, the trial that chose it, and the message of an interrupt.
 
         It is to ramps if they are asked for, or if a trial on some of the rows says so. The trial
         has a source of its own: all else is drawn as without.
@@ -291,16 +295,16 @@ class SupervisedBase(ControlledODEBase):
                 "Set ramps=False, or another readout."
             )
         if not (tries or self._asks_for_ramps):
-            return plain, ""
+            return plain, None, ""
         most = choose_ramps(self.ramps, self.n_states, plain.n_inputs, self.vector_fields)
         ramped = plain.with_ramps(rows.X, rows.weight, most, self._dimension) if most else None
         if ramped is None or not isinstance(readout, GaussianProcessReadout) or not tries:
-            return ramped or plain, ""
+            return ramped or plain, None, ""
         try:
-            helps = self._try_ramps(plain, ramped, rows, target, readout, random_state, mapper)
+            trial = self._try_ramps(plain, ramped, rows, target, readout, random_state, mapper)
         except KeyboardInterrupt:
-            return plain, interrupted(0)
-        return ramped if helps else plain, ""
+            return plain, None, interrupted(0)
+        return ramped if trial.ramps else plain, trial, ""
 
     def _try_ramps(
         self,
@@ -311,7 +315,7 @@ class SupervisedBase(ControlledODEBase):
         readout: GaussianProcessReadout,
         random_state: np.random.RandomState,
         mapper: OrderedMap,
-    ) -> bool:
+    ) -> Trial:
         """Whether a member on ramps predicts left-out rows better than one on the inputs."""
         own = _own_source(random_state)
         some = np.arange(len(rows.X))
@@ -329,7 +333,7 @@ class SupervisedBase(ControlledODEBase):
         for outcome in training.run([with_plain, with_ramps], tried, None, own, silent, mapper):
             if not outcome.completed:
                 raise KeyboardInterrupt
-        return ramps_help(with_plain, with_ramps, tried, flow_targets, readout, seed, mapper)
+        return try_ramps(with_plain, with_ramps, tried, flow_targets, readout, seed, mapper)
 
     def _validation_rows(
         self,

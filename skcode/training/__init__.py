@@ -26,7 +26,7 @@ from skcode.training._quantiles import calibrate_quantiles
 from skcode.training._rows import Rows, canonical, hold_out, positive_rows, relative_to_rows
 from skcode.training._stream import LateColumns, Stream, stream_epoch
 from skcode.training._training import Training
-from skcode.training._trial import LEAST_TRIAL_ROWS, MOST_TRIAL_ROWS, ramps_help
+from skcode.training._trial import LEAST_TRIAL_ROWS, MOST_TRIAL_ROWS, Trial, try_ramps
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
 TAGS: dict[str, type] = {
@@ -52,6 +52,7 @@ __all__ = [
     "Stream",
     "Training",
     "TrainingMonitor",
+    "Trial",
     "Validation",
     "calibrate_quantiles",
     "canonical",
@@ -69,9 +70,9 @@ __all__ = [
     "outputs_of",
     "parted",
     "positive_rows",
-    "ramps_help",
     "relative_to_rows",
     "stream_epoch",
     "trained_members",
+    "try_ramps",
     "with_linear_readout",
 ]

@@ -8,6 +8,8 @@ out.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from skcode.gaussian_process import GaussianProcessReadout, fit_exact, significant_gain
@@ -29,12 +31,31 @@ from skcode.utils._typing import FloatArray, IntArray
 #: distinct rows from which there is a trial, its most rows, and those that are left out of them,
 #: each predicted by the others
 LEAST_TRIAL_ROWS, MOST_TRIAL_ROWS, _MOST_LEFT_OUT = 200, 4096, 1500
+#: most steps through the evidence: twenty and sixty decide alike on nearly all tables
+_MOST_STEPS = 30
 #: standard errors by which ramps must be better: of classes flows learn some rows by heart, and the
 #: more so the more coordinates they have
 _ERRORS, _ERRORS_OF_CLASSES = 0.0, 1.0
 
 
-def ramps_help(
+class Trial(NamedTuple):
+    """What a trial says."""
+
+    #: whether ramps help
+    ramps: bool
+    #: logarithms of the hyper-parameters of the kind that won, in units of its states, as least
+    #: squares trained them
+    logs: FloatArray
+
+
+class _Tried(NamedTuple):
+    """Losses (q,) of the predictions of left-out rows, and the logarithms before the steps."""
+
+    losses: FloatArray
+    logs: FloatArray
+
+
+def try_ramps(
     plain: Member,
     ramped: Member,
     rows: Rows,
@@ -42,7 +63,7 @@ def ramps_help(
     readout: GaussianProcessReadout,
     seed: int,
     mapper: OrderedMap,
-) -> bool:
+) -> Trial:
     """Whether a member on ramps predicts left-out rows better than one on the inputs themselves.
 
     Compared are absolute errors, and of classes squares.
@@ -64,11 +85,12 @@ def ramps_help(
     """
     observations, counts = flow_targets.observations(rows), counts_of(rows.weight)
     of_rows = observations, counts, flow_targets, readout, seed
-    before, after = mapper(_losses, [(plain, *of_rows), (ramped, *of_rows)])
+    before, after = mapper(_tried, [(plain, *of_rows), (ramped, *of_rows)])
     weight = observations.weight[_asked(len(counts), seed)]
     of_classes = isinstance(flow_targets.target, ClassificationTarget)
     errors = _ERRORS_OF_CLASSES if of_classes else _ERRORS
-    return significant_gain(before, after, weight, errors) > 0
+    helps = significant_gain(before.losses, after.losses, weight, errors) > 0
+    return Trial(helps, (after if helps else before).logs)
 
 
 def _asked(n: int, seed: int) -> IntArray:
@@ -76,22 +98,22 @@ def _asked(n: int, seed: int) -> IntArray:
     return some_rows(n, np.random.default_rng(seed), _MOST_LEFT_OUT)
 
 
-def _losses(
+def _tried(
     member: Member,
     observations: Rows,
     counts: FloatArray,
     flow_targets: FlowTargets,
     readout: GaussianProcessReadout,
     seed: int,
-) -> FloatArray:
-    """Losses (q,) of the predictions of left-out rows."""
+) -> _Tried:
+    """One member."""
     n, rng = len(counts), np.random.default_rng(seed)
     some = some_rows(n, rng, readout.n_evidence)
     evidence_rows = Rows(*(part[some] for part in observations))
     of_classes = isinstance(flow_targets.target, ClassificationTarget)
     smooth = may_be_smooth([member]) and not of_classes
-    logs = search_evidence(member, evidence_rows, smooth)
-    n_steps = steps_for(readout.n_steps, n)
+    found = logs = search_evidence(member, evidence_rows, smooth)
+    n_steps = min(steps_for(readout.n_steps, n), _MOST_STEPS)
     if n_steps:
         reached = ascend_member(member, observations, evidence_rows, logs, n_steps, smooth, rng)
         if reached.gain >= LEAST_GAIN:
@@ -108,4 +130,4 @@ def _losses(
     squares: FloatArray = ((left_out - outputs) ** 2).sum(axis=1)
     # of numbers a few rows have most of the squares; of indicators lengths are least for
     # predictions that are too sure
-    return squares if of_classes else np.sqrt(squares)
+    return _Tried(squares if of_classes else np.sqrt(squares), found)
