@@ -290,6 +290,15 @@ def test_controls_are_drawn_as_they_are(ensemble, kind):
         assert display.artists_[0].get_data().edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
 
 
+def test_controls_name_ramps_by_their_columns(moons):
+    X, y = moons
+    frame = pd.DataFrame(X, columns=["east", "north"]).assign(west=X[:, 0] > 0)
+    model = classifier(vector_fields=DiagonalFields(), n_fields=5, n_states=5, ramps=True)
+    display = ControlsDisplay.from_estimator(model.fit(frame, y))
+    ramps = ["east (1 of 2)", "east (2 of 2)", "north (1 of 2)", "north (2 of 2)", "west"]
+    assert display.labels == [f"diagonal[{name}]" for name in ramps]
+
+
 def test_controls_name_inputs_and_families(moons):
     X, y = moons
     frame = pd.DataFrame(X, columns=["east", "north"])

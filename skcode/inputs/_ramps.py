@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -53,6 +54,8 @@ class Ramps:
     array([[-1.28, -0.69],
            [ 0.69, -0.69],
            [ 0.69,  1.28]])
+    >>> ramps.names(["age"])
+    ['age (1 of 2)', 'age (2 of 2)']
     """
 
     columns: IntArray
@@ -97,6 +100,15 @@ class Ramps:
         starts = np.flatnonzero(np.diff(self.columns, prepend=-1))
         by_column: FloatArray = np.add.reduceat(gradient * slope, starts, axis=1)
         return by_column
+
+    def names(self, names: Sequence[str]) -> list[str]:
+        """Names of ramps from those of columns: ``age (2 of 8)`` is the second of eight."""
+        n_parts = np.bincount(self.columns)
+        number = np.arange(len(self)) - np.searchsorted(self.columns, self.columns)
+        return [
+            names[j] if n_parts[j] == 1 else f"{names[j]} ({k + 1} of {n_parts[j]})"
+            for j, k in zip(self.columns, number, strict=True)
+        ]
 
     def _scaled(self, x: FloatArray) -> FloatArray:
         parts: FloatArray = np.clip(x[:, self.columns], self.low, self.high)

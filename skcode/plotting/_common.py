@@ -70,10 +70,12 @@ def names_of_coordinates(model: Any) -> Sequence[str] | None:
     """Names of the coordinates that carry inputs; None where they are no columns of X."""
     names = getattr(model, "feature_names_in_", None)
     input_map = model.ensemble_.input_map
-    if names is None or not input_map.is_plain:
+    if names is None or input_map.projection is not None:
         return None
     # a table's columns may become several coordinates each
     encoder = getattr(model, "encoder_", None)
     if encoder is not None:
         names = encoder.get_feature_names_out()
+    if input_map.ramps is not None:
+        names = input_map.ramps.names(names)
     return names if len(names) == input_map.n_coordinates else None
