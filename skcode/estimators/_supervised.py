@@ -186,8 +186,7 @@ class SupervisedBase(ControlledODEBase):
             if isinstance(readout, GaussianProcessReadout) and flow_targets is not None:
                 rng = as_generator(random_state)
                 try:
-                    start = trial.logs if trial else None
-                    fit_heads(members, rows, flow_targets, readout, rng, mapper, start=start)
+                    fit_heads(members, rows, flow_targets, readout, rng, mapper, trial=trial)
                 except KeyboardInterrupt:
                     fit_provisional_heads(members, rows, flow_targets)
                     interrupt = (

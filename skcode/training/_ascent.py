@@ -35,7 +35,7 @@ _SHORT = 0.25
 _LEAST_SCALE = 0.02
 #: steps, from so many distinct rows on: with fewer they change little, and cost more than all the
 #: rest
-_STEPS, _ROWS_FOR_STEPS = 40, 700
+_STEPS, _ROWS_FOR_STEPS = 60, 700
 #: nats of evidence below which the steps of the first member gained nothing: where tables are noisy
 #: they gain -3 to 2, and elsewhere from 4 to some hundreds
 LEAST_GAIN = 3.0

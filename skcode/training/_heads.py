@@ -41,6 +41,7 @@ from skcode.training._hyperparameters import (
 from skcode.training._member import Member, as_reached, fitted_state, parted
 from skcode.training._pool import opinions, weigh
 from skcode.training._rows import Rows, counts_of
+from skcode.training._trial import Trial
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._typing import Array, FloatArray, IntArray
 
@@ -102,12 +103,12 @@ def fit_heads(
     rng: np.random.Generator,
     mapper: OrderedMap,
     refine: bool = True,
-    start: FloatArray | None = None,
+    trial: Trial | None = None,
 ) -> None:
     """Give every member a head, in place, and those that are pooled their share.
 
-    `refine` takes pains over the noise. Steps through the evidence begin at the logarithms `start`,
-    in units of the states, where something found them already.
+    `refine` takes pains over the noise. There are no steps through the evidence if they gained
+    nothing in a trial that went before.
     """
     members, pooled = parted(members)
     counts = counts_of(rows.weight)
@@ -120,30 +121,15 @@ def fit_heads(
     # waits until left-out rows have a say in it
     classes = isinstance(flow_targets.target, ClassificationTarget)
     smooth = may_be_smooth(members) and not classes
+    found = search_evidence(members[0], evidence_rows, smooth)
     n_steps = steps_for(readout.n_steps, len(outputs))
-    steps = n_steps > 0 and flow_targets.trains
-    found = start if steps else None
-    if steps:
-        if found is None:
-            found = search_evidence(members[0], evidence_rows, smooth)
+    gains = trial is None or trial.steps
+    if n_steps and flow_targets.trains and gains:
         reached = train_through_evidence(
-            members,
-            observations,
-            evidence_rows,
-            flow_targets,
-            found,
-            n_steps,
-            smooth,
-            rng,
-            mapper,
+            members, observations, evidence_rows, flow_targets, found, n_steps, smooth, rng, mapper
         )
         if reached is not None:
             found = search_evidence(members[0], evidence_rows, smooth, reached)
-        elif start is not None:
-            # it was good enough to begin at, if not to stay at
-            found = None
-    if found is None:
-        found = search_evidence(members[0], evidence_rows, smooth)
     hyperparameters = hyperparameters_of(members, evidence_rows, found, smooth)
     # of few rows, a part of which each flow left out, the evidence of all says as much
     if refine and flow_targets.folds is None:
