@@ -80,32 +80,45 @@ def known():
 
 def test_all_of_the_weight_goes_to_who_knows(known):
     truth, codes, nothing, target = known
-    own, share = weigh(nothing[None], truth, codes, np.ones(4000), target)
-    np.testing.assert_allclose([own, share], [0, 1], atol=0.08)
+    own, shares = weigh(nothing[None], truth[None], codes, np.ones(4000), target)
+    np.testing.assert_allclose([own, *shares], [0, 1], atol=0.08)
 
 
 def test_who_knows_nothing_is_left_out(known):
     truth, codes, nothing, target = known
-    assert weigh(truth[None], nothing, codes, np.ones(4000), target) == (1.0, 0.0)
+    for n_kinds in (1, 2):
+        opinions = np.stack([nothing, nothing[::-1]])[:n_kinds]
+        own, shares = weigh(truth[None], opinions, codes, np.ones(4000), target)
+        assert (own, shares.tolist()) == (1.0, [0.0] * n_kinds)
 
 
 def test_halves_of_the_truth_are_added(known):
     truth, codes, nothing, target = known
     scores = truth * np.array([1, 0, 0]), truth * np.array([0, 1, 1])
-    own, share = weigh(scores[0][None], scores[1], codes, np.ones(4000), target)
-    np.testing.assert_allclose([own, share], [1, 1], atol=0.1)
+    own, shares = weigh(scores[0][None], scores[1][None], codes, np.ones(4000), target)
+    np.testing.assert_allclose([own, *shares], [1, 1], atol=0.1)
+
+
+def test_each_kind_has_a_factor_of_its_own(known):
+    truth, codes, nothing, target = known
+    kinds = truth * np.array([0, 1, 0]), truth * np.array([0, 0, 0.5])
+    scores = truth * np.array([1, 0, 0])
+    own, shares = weigh(scores[None], np.stack(kinds), codes, np.ones(4000), target)
+    np.testing.assert_allclose([own, *shares], [1, 1, 2], atol=0.15)
 
 
 def test_rows_count_by_their_weights(known):
     truth, codes, nothing, target = known
     weight = np.random.default_rng(1).integers(1, 4, 4000)
     repeated = np.repeat(np.arange(4000), weight)
-    of_weights = weigh(truth[None] / 3, truth / 3 + nothing, codes, weight * 1.0, target)
+    opinion = truth / 3 + nothing
+    of_weights = weigh(truth[None] / 3, opinion[None], codes, weight * 1.0, target)
     of_copies = weigh(
-        truth[repeated][None] / 3, (truth / 3 + nothing)[repeated], codes[repeated],
+        truth[repeated][None] / 3, opinion[repeated][None], codes[repeated],
         np.ones(len(repeated)), target,
     )  # fmt: skip
-    np.testing.assert_allclose(of_weights, of_copies, atol=1e-3)
+    for one, other in zip(of_weights, of_copies, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 # -- what predicts ---------------------------------------------------------------------------------
@@ -115,7 +128,10 @@ def test_rows_count_by_their_weights(known):
 def test_pooled_scores_are_added_to_those_of_each_member(model, n_rows):
     ensemble = model.ensemble_
     assert len(ensemble) == 2
-    assert len(ensemble.pooled) == 2
+    # of 300 rows ramps are tried as well
+    assert [member.model.input_map.is_plain for member in ensemble.pooled] == [True] * 2 + [
+        False
+    ] * 2
     X = lattice(n_rows, seed=2)[0] + 0.3
     with OrderedMap(1) as serial:
         alone = [member.scores(X, serial) for member in ensemble.members]
@@ -138,17 +154,18 @@ def test_a_share_is_a_factor_on_what_the_member_says(model):
 def test_the_gradient_is_that_of_the_mean_scores(model):
     ensemble = model.ensemble_
     X = lattice(6, seed=4)[0] + 0.37
-    x0 = ensemble.input_map(X)
+    z = ensemble.input_map.scaled_columns(X)
     rng = np.random.default_rng(0)
     covector = rng.standard_normal((6, 3))
-    direction = rng.standard_normal(x0.shape)
+    direction = rng.standard_normal(z.shape)
+    np.testing.assert_allclose(ensemble.scores_of_scaled(z), ensemble.scores(X), rtol=1e-8)
 
     def value(step):
-        scores = mean_of(ensemble.block_scores(X, x0 + step * direction))
+        scores = mean_of(ensemble.scores_of_scaled(z + step * direction))
         return (covector * scores).sum(axis=1)
 
     numeric = (value(1e-6) - value(-1e-6)) / 2e-6
-    gradient = (ensemble.start_gradient(x0, covector) * direction).sum(axis=1)
+    gradient = (ensemble.column_gradient(z, covector) * direction).sum(axis=1)
     np.testing.assert_allclose(gradient, numeric, rtol=1e-4, atol=1e-4)
 
 
@@ -199,7 +216,7 @@ def test_numbers_and_labels_have_no_pool():
 def test_attributes_are_those_of_the_members_with_a_process(model):
     assert len(model.controls_) == len(model.kernel_) == len(model.loss_curve_) == 2
     every = model.ensemble_.every_member
-    assert len(every) == 4
+    assert len(every) == 6
     assert model.n_parameters_ == sum(member.n_parameters for member in every)
     assert np.isclose(model.feature_importances_.sum(), 1)
 
@@ -209,7 +226,7 @@ def test_two_classes_of_either_float_type(dtype):
     X, y = lattice(600)
     X = (X + 1e-3 * np.random.default_rng(1).standard_normal(X.shape)).astype(dtype)
     model = ControlledODEClassifier(readout=POOLED, **SMALL).fit(X, y == 0)
-    assert len(model.ensemble_.pooled) == 2
+    assert len(model.ensemble_.pooled) == 4
     p = model.predict_proba(X)
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
     assert model.score(X, y == 0) > 0.95
@@ -221,12 +238,14 @@ def test_a_training_that_goes_on_keeps_the_pool():
     X, y = lattice(300)
     X += 1e-3 * np.random.default_rng(1).standard_normal(X.shape)
     model = ControlledODEClassifier(readout=POOLED, warm_start=True, max_iter=15, **SMALL).fit(X, y)
-    before = [member.theta.copy() for member in model._members]
+    before = {id(member.model): member.theta.copy() for member in model._members}
+    assert len(before) == 6
     model.fit(X, y)
-    assert len(model._members) == 4
-    assert len(model.ensemble_.pooled) == 2
-    for member, theta in zip(model._members, before, strict=True):
-        assert not np.array_equal(member.theta, theta)
+    # a kind that is of no use any more may be gone
+    assert len(model.ensemble_) == 2
+    assert len(model.ensemble_.pooled) in (2, 4)
+    for member in model._members:
+        assert not np.array_equal(member.theta, before[id(member.model)])
 
 
 def test_the_flows_of_all_go_on_where_a_stream_begins(monkeypatch):
@@ -234,12 +253,32 @@ def test_the_flows_of_all_go_on_where_a_stream_begins(monkeypatch):
     X, y = lattice(300)
     X += 1e-3 * np.random.default_rng(1).standard_normal(X.shape)
     model = ControlledODEClassifier(n_fields=16, n_members=1, random_state=0).fit(X, y)
-    assert len(model.ensemble_.pooled) == 2
+    assert len(model.ensemble_.pooled) == 4
     model.partial_fit(X, y)
     assert model.readout_ == "linear"
+    # with the pooled ones of the same kind
     assert len(model.ensemble_) == 3
     assert model.ensemble_.pooled == ()
     assert model.predict_proba(X).shape == (300, 3)
+
+
+def test_members_of_either_kind_leave_out_the_same_rows():
+    rows = Rows(np.arange(300.0)[:, None], np.arange(300) % 2, np.ones(300))
+    target = ClassificationTarget.learn(np.array([0, 1]))
+    folds = FlowTargets.learn(target, rows, 4, n_pooled=4, n_kinds=2).pool_folds
+    assert sorted(folds) == [4, 5, 6, 7]
+    np.testing.assert_array_equal(folds[4], folds[6])
+    np.testing.assert_array_equal(folds[5], folds[7])
+    assert not np.isin(folds[4], folds[5]).any()
+
+
+@pytest.mark.parametrize("ramps", [True, False])
+def test_who_decides_on_ramps_decides_for_the_pool(ramps):
+    X, y = lattice(300)
+    X += 1e-3 * np.random.default_rng(1).standard_normal(X.shape)
+    model = ControlledODEClassifier(readout=POOLED, ramps=ramps, **SMALL).fit(X, y)
+    every = model.ensemble_.every_member
+    assert {member.model.input_map.is_plain for member in every} == {not ramps}
 
 
 def test_a_pool_that_is_interrupted_is_left_out(monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,6 +44,7 @@ from skcode.training import (
     fit_provisional_heads,
     helpful_members,
     interrupted,
+    kinds_of,
     outputs_of,
     parted,
     positive_rows,
@@ -60,6 +61,13 @@ from skcode.utils._typing import Array, FloatArray
 def _own_source(random_state: np.random.RandomState) -> np.random.RandomState:
     """Another source, which leaves this one as it is."""
     return np.random.RandomState(deepcopy(random_state).randint(2**31))
+
+
+class _Inputs(NamedTuple):
+    """Maps of the inputs: of members that have the readout, and the other of those in the pool."""
+
+    own: InputMap
+    other: InputMap | None = None
 
 
 def streams(estimator: SupervisedBase) -> bool:
@@ -169,8 +177,9 @@ class SupervisedBase(ControlledODEBase):
             flow_targets = None
             if isinstance(readout, GaussianProcessReadout):
                 alone, pooled = parted(members)
+                n_kinds = max(len(kinds_of(pooled)), 1)
                 flow_targets = FlowTargets.learn(
-                    target, rows, len(alone), self.train_controls, len(pooled)
+                    target, rows, len(alone), self.train_controls, len(pooled), n_kinds
                 )
             report = FitReport(self, len(members), X, y, sample_weight)
             if interrupt:
@@ -231,12 +240,13 @@ class SupervisedBase(ControlledODEBase):
     def _draw_all(
         self,
         rows: Rows,
-        input_map: InputMap,
+        inputs: _Inputs,
         target: Target,
         readout: str | GaussianProcessReadout,
         random_state: np.random.RandomState,
     ) -> list[Member]:
         """All members; those that get a head are trained on one output, by a linear readout."""
+        input_map = inputs.own
         process = isinstance(readout, GaussianProcessReadout)
         of_classes = not isinstance(target, RegressionTarget)
         n_members = choose_members(self.n_members, len(rows.X), process, of_classes)
@@ -244,7 +254,13 @@ class SupervisedBase(ControlledODEBase):
             return self._draw(rows, input_map, target, n_members, random_state, READOUTS[readout])
         members = self._draw_for_process(rows, input_map, target, n_members, random_state)
         n_pooled = choose_pooled(readout.n_pooled, len(rows.X), target)
-        pooled = self._draw(rows, input_map, target, n_pooled, _own_source(random_state))
+        source = _own_source(random_state)
+        pooled = [
+            member
+            for each in inputs
+            if n_pooled and each is not None
+            for member in self._draw(rows, each, target, n_pooled, source)
+        ]
         for member in pooled:
             member.share = 0.0
         return members + pooled
@@ -275,11 +291,12 @@ class SupervisedBase(ControlledODEBase):
         readout: str | GaussianProcessReadout,
         random_state: np.random.RandomState,
         mapper: OrderedMap,
-    ) -> tuple[InputMap, Trial | None, str]:
-        """The map of the inputs, the trial that chose it, and the message of an interrupt.
+    ) -> tuple[_Inputs, Trial | None, str]:
+        """The maps of the inputs, the trial that chose them, and the message of an interrupt.
 
-        It is to ramps if they are asked for, or if a trial on some of the rows says so. The trial
-        has a source of its own: all else is drawn as without.
+        They are to ramps if those are asked for, or if a trial on some of the rows says so. Then
+        some of the members that are pooled get the kind that lost. The trial has a source of its
+        own: all else is drawn as without.
         """
         plain = self._learn_inputs(rows, target)
         tries = (
@@ -294,16 +311,17 @@ class SupervisedBase(ControlledODEBase):
                 "Set ramps=False, or another readout."
             )
         if not (tries or self._asks_for_ramps):
-            return plain, None, ""
+            return _Inputs(plain), None, ""
         most = choose_ramps(self.ramps, self.n_states, plain.n_inputs, self.vector_fields)
         ramped = plain.with_ramps(rows.X, rows.weight, most, self._dimension) if most else None
         if ramped is None or not isinstance(readout, GaussianProcessReadout) or not tries:
-            return ramped or plain, None, ""
+            return _Inputs(ramped or plain), None, ""
         try:
             trial = self._try_ramps(plain, ramped, rows, target, readout, random_state, mapper)
         except KeyboardInterrupt:
-            return plain, None, interrupted(0)
-        return ramped if trial.ramps else plain, trial, ""
+            return _Inputs(plain), None, interrupted(0)
+        inputs = _Inputs(ramped, plain) if trial.ramps else _Inputs(plain, ramped)
+        return inputs, trial, ""
 
     def _try_ramps(
         self,
@@ -391,7 +409,13 @@ class SupervisedBase(ControlledODEBase):
                     readout = "linear"
                     rows = self._encoded(*batch, target, learns=False, later=True)
                     constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
-                    members = [with_linear_readout(member, constant) for member in members]
+                    # all members of a stream have one map of the inputs
+                    inputs = members[0].model.input_map
+                    members = [
+                        with_linear_readout(member, constant)
+                        for member in members
+                        if member.model.input_map.is_plain == inputs.is_plain
+                    ]
                 if not stream.begins:
                     coordinates = self.encoder_.encode(batch[0])
                     stream, target = stream.follow((coordinates, *batch[1:]), target, members)

@@ -44,8 +44,9 @@ class GaussianProcessReadout(DocLinkMixin, BaseEstimator):
     n_pooled : int or None
         Of classes alone: members beside the others whose flows are trained on the classes
         themselves, with a linear readout. What they say is added to the log-odds of the processes,
-        with a factor that suits rows they leave out, where it helps. None stands for two from
-        1,000 distinct rows on, where there are at most twenty classes, and none else.
+        with a factor that suits rows they leave out, where it helps. Where a trial chose between
+        inputs and ramps there are so many of either kind. None stands for two from 1,000 distinct
+        rows on, where there are at most twenty classes, and none else.
 
     References
     ----------

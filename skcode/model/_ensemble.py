@@ -110,6 +110,13 @@ class Ensemble:
         every = [member.block_scores(X, x0) for member in self.every_member]
         return self._with_pool(np.stack(every))
 
+    def scores_of_scaled(self, z: FloatArray) -> FloatArray:
+        """Scores (E, n, K) of the members at scaled columns (n, p), for one block."""
+        every = self.every_member
+        starts = [member.model.input_map.of_scaled(z) for member in every]
+        pairs = zip(every, starts, strict=True)
+        return self._with_pool(np.stack([member.block_scores(z, x0) for member, x0 in pairs]))
+
     def _with_pool(self, scores: FloatArray) -> FloatArray:
         """Scores of the members, from those of every member."""
         if not self.pooled:
@@ -149,10 +156,10 @@ class Ensemble:
 
         return of_readouts
 
-    def start_gradient(self, x0: FloatArray, covector: FloatArray) -> FloatArray:
-        """Derivative (n, m) in initial states of the mean scores, summed with weights (n, K)."""
+    def column_gradient(self, z: FloatArray, covector: FloatArray) -> FloatArray:
+        """Derivative (n, p) in scaled columns (n, p) of the mean scores, with weights (n, K)."""
         members, pooled = (
-            [member.start_gradient(x0, covector) for member in some]
+            [member.column_gradient(z, covector) for member in some]
             for some in (self.members, self.pooled)
         )
         gradient: FloatArray = mean_of(np.stack(members))

@@ -166,6 +166,13 @@ class FittedMember:
         blocks = block_slices(len(x0), self.model.n_block)
         return np.concatenate([self._block_gradient(x0[s], covector[s]) for s in blocks])
 
+    def column_gradient(self, z: FloatArray, covector: FloatArray) -> FloatArray:
+        """Derivative (n, p) in scaled columns (n, p) of the scores, summed with weights (n, K)."""
+        input_map = self.model.input_map
+        x0 = input_map.of_scaled(z)
+        gradient = self.start_gradient(x0, covector.astype(x0.dtype, copy=False))
+        return input_map.by_column(gradient[:, : input_map.n_coordinates], z)
+
     def _block_gradient(self, x0: FloatArray, covector: FloatArray) -> FloatArray:
         model, readout = self.model, self.model.readout
         with model.sweep(len(x0)) as sweep:

@@ -22,6 +22,7 @@ from skcode.training._member import (
     with_linear_readout,
 )
 from skcode.training._monitor import TrainingMonitor, Validation
+from skcode.training._pool import kinds_of
 from skcode.training._quantiles import calibrate_quantiles
 from skcode.training._rows import Rows, canonical, hold_out, positive_rows, relative_to_rows
 from skcode.training._stream import LateColumns, Stream, stream_epoch
@@ -67,6 +68,7 @@ __all__ = [
     "helpful_members",
     "hold_out",
     "interrupted",
+    "kinds_of",
     "outputs_of",
     "parted",
     "positive_rows",

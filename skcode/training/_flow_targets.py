@@ -58,9 +58,18 @@ class FlowTargets:
 
     @classmethod
     def learn(
-        cls, target: Target, rows: Rows, n_members: int, trains: bool = True, n_pooled: int = 0
+        cls,
+        target: Target,
+        rows: Rows,
+        n_members: int,
+        trains: bool = True,
+        n_pooled: int = 0,
+        n_kinds: int = 1,
     ) -> FlowTargets:
-        """From the training rows, which are in canonical order where they are few."""
+        """From the training rows, which are in canonical order where they are few.
+
+        Pooled members of a kind follow one another; those of each kind leave out the same folds.
+        """
         outputs, share = outputs_of(target, rows.y), rows.weight / rows.weight.sum()
         mean = share @ outputs
         # in units of the largest deviation: squares of large targets overflow
@@ -75,7 +84,8 @@ class FlowTargets:
             for stratum in np.unique(strata):
                 among = np.flatnonzero(strata == stratum)
                 folds[among] = np.arange(len(among)) % n_members
-        pool_folds = dict(enumerate(draw_folds(n, n_pooled), start=n_members))
+        folds_of_kinds = draw_folds(n, n_pooled // n_kinds) * n_kinds
+        pool_folds = dict(enumerate(folds_of_kinds, start=n_members))
         return cls(target, mean, scale if scale > 0 else 1.0, folds, trains, pool_folds)
 
     @property

@@ -39,7 +39,7 @@ from skcode.training._hyperparameters import (
     states_of,
 )
 from skcode.training._member import Member, as_reached, fitted_state, parted
-from skcode.training._pool import opinions, weigh
+from skcode.training._pool import kinds_of, opinions, weigh
 from skcode.training._rows import Rows, counts_of
 from skcode.training._trial import Trial
 from skcode.utils._blocks import OrderedMap
@@ -114,7 +114,8 @@ def fit_heads(
     counts = counts_of(rows.weight)
     observations = flow_targets.observations(rows)
     outputs, weight = observations.y, observations.weight
-    folds = [flow_targets.pool_folds[len(members) + k] for k in range(len(pooled))]
+    n_folds = max((len(kind) for kind in kinds_of(pooled)), default=0)
+    folds = [flow_targets.pool_folds[len(members) + k] for k in range(n_folds)]
     sample = _sample(len(outputs), readout, rng, np.concatenate([np.zeros(0, int), *folds]))
     evidence_rows = Rows(*(part[sample.evidence] for part in observations))
     # of classes the evidence is too sure, and a smooth kernel would make flows so: for them it
@@ -201,15 +202,17 @@ def _pool(
     assert isinstance(link, LogOddsLink)
     index = np.concatenate(folds)
     at = np.searchsorted(asked, index)
-    own, share = weigh(
+    kinds = kinds_of(pooled)
+    own, shares = weigh(
         np.stack([link(each) for each in left_out[:, at]]),
-        opinions(pooled, rows.X, folds, mapper),
+        np.stack([opinions(kind, rows.X, folds, mapper) for kind in kinds]),
         target.strata(rows.y[index]).astype(int),
         rows.weight[index],
         target,
     )
-    for member in pooled:
-        member.share = share / len(pooled)
+    for kind, share in zip(kinds, shares.tolist(), strict=True):
+        for member in kind:
+            member.share = share / len(kind)
     return link.scaled(own)
 
 

@@ -38,18 +38,15 @@ def feature_importances(ensemble: Ensemble, target: Target, rows: Rows) -> Float
     scaled = input_map.scaled_columns(X).astype(input_map.dtype, copy=False)
     between = rng.random((len(X), 1)).astype(scaled.dtype)
     z = scaled + between * (scaled[rng.permutation(len(X))] - scaled)
-    x0 = input_map.of_scaled(z)
     # explosions far out are told where somebody predicts, and a row of them does not count
     with np.errstate(all="ignore"):
-        scores = mean_of(ensemble.block_scores(X, x0))
+        scores = mean_of(ensemble.scores_of_scaled(z))
         curvature = target.loss.hessian(scores, rows.y[some])
         signs = rng.choice([-1.0, 1.0], scores.shape)
         covector = np.sqrt(curvature) * signs
         if target.loss.coupled:
             covector -= curvature * covector.sum(axis=1, keepdims=True)
-        covector = covector.astype(x0.dtype, copy=False)
-        gradient = ensemble.start_gradient(x0, covector)[:, : input_map.n_coordinates]
-        gradient = input_map.by_column(gradient, z)
+        gradient = ensemble.column_gradient(z, covector)
     finite = np.isfinite(gradient).all(axis=1)
     z = scaled[finite].astype(np.float64)
     weight = weight[finite]

@@ -2,14 +2,16 @@ r"""Members that say something of their own, beside those that get a Gaussian pr
 
 The flow of a pooled member is trained on the classes themselves, with a linear readout. Where
 classes follow rules and rows are many it finds what regression on indicators only comes near to;
-where they are noisy it errs elsewhere. What pooled members say together, l, joins the scores s_e of
-each process in a logarithmic pool of opinions [1]_
+where they are noisy it errs elsewhere. Where ramps of the inputs were tried there are two kinds:
+some carry the inputs and some their ramps, so that one kind knows what the processes cannot. What
+those of a kind say together, l_j, joins the scores s_e of each process in a logarithmic pool of
+opinions [1]_
 
-.. math:: \log p_e = a\, s_e + c\, l + \text{const}
+.. math:: \log p_e = a\, s_e + \sum_j c_j\, l_j + \text{const}
 
-with two numbers by the likelihood of rows that are left out: of the process in closed form, and of
-l since each pooled member is trained without a part of the rows of its own. Where that gains no
-more than chance would, all scores stay as they were.
+with a number each by the likelihood of rows that are left out: of the process in closed form, and
+of l_j since each pooled member is trained without a part of the rows, the same for one member of
+each kind. Where that gains no more than chance would, all scores stay as they were.
 
 References
 ----------
@@ -32,9 +34,9 @@ from skcode.utils._typing import Array, FloatArray, IntArray
 
 #: share of the rows that each pooled member leaves out, and how many they are at most
 _SHARE, _MOST_ROWS = 0.2, 1024
-#: what the pool has to gain: more nats than two numbers may by chance (Akaike's criterion), or one
-#: standard error, as where hardly any row is wrong and there are no nats to gain
-_LEAST_NATS, _ERRORS = 2.0, 1.0
+#: what the pool has to gain: more nats than its numbers may by chance, one each (Akaike's
+#: criterion), or one standard error, as where hardly any row is wrong and there are no nats to gain
+_LEAST_NATS, _ERRORS = 1.0, 1.0
 #: largest factor on scores
 _LARGEST = 10.0
 
@@ -46,11 +48,18 @@ def draw_folds(n: int, n_pooled: int) -> tuple[IntArray, ...]:
     return tuple(np.sort(fold) for fold in order.reshape(n_pooled, size))
 
 
+def kinds_of(pooled: Sequence[Member]) -> list[list[Member]]:
+    """Those that carry the inputs, and those that carry their ramps: as many of either kind."""
+    plain = [member for member in pooled if member.model.input_map.is_plain]
+    ramped = [member for member in pooled if not member.model.input_map.is_plain]
+    return [kind for kind in (plain, ramped) if kind]
+
+
 def opinions(
-    pooled: Sequence[Member], X: Array, folds: Sequence[IntArray], mapper: OrderedMap
+    kind: Sequence[Member], X: Array, folds: Sequence[IntArray], mapper: OrderedMap
 ) -> FloatArray:
     """Scores (q, K) of the rows of all folds, one after another, by members that left them out."""
-    pairs = zip(pooled, folds, strict=True)
+    pairs = zip(kind, folds, strict=True)
     return np.concatenate([member.fitted.scores(X[fold], mapper) for member, fold in pairs])
 
 
@@ -60,15 +69,15 @@ def weigh(
     codes: IntArray,
     weight: FloatArray,
     target: ClassificationTarget,
-) -> tuple[float, float]:
-    """Factors a on the scores and c on the opinion; one and zero where nothing is gained.
+) -> tuple[float, FloatArray]:
+    """Factors a on the scores and c (J,) on the opinions; one and zeros where nothing is gained.
 
     Parameters
     ----------
     scores : ndarray of shape (E, q, K)
         Left-out scores of the members that have a process.
-    opinion : ndarray of shape (q, K)
-        Left-out scores of those that are pooled.
+    opinion : ndarray of shape (J, q, K)
+        Left-out scores of each kind of those that are pooled.
     codes : ndarray of shape (q,)
         Indices of the classes.
     weight : ndarray of shape (q,)
@@ -76,25 +85,28 @@ def weigh(
     target : ClassificationTarget
         What makes probabilities of scores.
     """
+    before = np.zeros(1 + len(opinion))
+    before[0] = 1
     # of fewer than five rows none are left out
     if not len(codes):
-        return 1.0, 0.0
+        return 1.0, before[1:]
 
     def losses(factors: FloatArray) -> FloatArray:
-        p = target.mean_probabilities(factors[0] * scores + factors[1] * opinion)
+        p = target.mean_probabilities(
+            factors[0] * scores + np.tensordot(factors[1:], opinion, axes=1)
+        )
         loss: FloatArray = np.log(1 / p[np.arange(len(p)), codes])
         return loss
 
-    before = np.array([1.0, 0.0])
-    # half of each is a pool where both know as much
+    # half of the scores, and half of the opinions, is a pool where both know as much
     found = minimize(
         lambda factors: float(weight @ losses(factors)) / float(weight.sum()),
-        np.array([0.5, 0.5]),
+        np.array([0.5] + [0.5 / len(opinion)] * len(opinion)),
         method="L-BFGS-B",
-        bounds=[(0.0, _LARGEST)] * 2,
+        bounds=[(0.0, _LARGEST)] * len(before),
     ).x
     gain = losses(before) - losses(found)
     nats = float(weight / weight.mean() @ gain)
-    if nats > _LEAST_NATS or significant_gain(gain, 0 * gain, weight, _ERRORS) > 0:
-        return float(found[0]), float(found[1])
-    return 1.0, 0.0
+    if nats > len(before) * _LEAST_NATS or significant_gain(gain, 0 * gain, weight, _ERRORS) > 0:
+        return float(found[0]), found[1:]
+    return 1.0, before[1:]
