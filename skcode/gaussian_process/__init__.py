@@ -1,6 +1,6 @@
 """The readout by a Gaussian process on final states: kernel, evidence, regression, calibration."""
 
-from skcode.gaussian_process._calibration import calibrate_sigmoids, calibrate_softmax
+from skcode.gaussian_process._calibration import calibrate_sigmoids, calibrate_softmax, smoothed
 from skcode.gaussian_process._choice import choose_factors, scaled, significant_gain
 from skcode.gaussian_process._evidence import ROUGH_NOISE, Evidence, Hyperparameters
 from skcode.gaussian_process._fixed_point import FixedPoint
@@ -48,4 +48,5 @@ __all__ = [
     "fit_leaves",
     "scaled",
     "significant_gain",
+    "smoothed",
 ]

@@ -1,7 +1,9 @@
 """The link from regression on indicators to logarithms of odds, by the likelihood of left-out rows.
 
 Three numbers shape the link (`skcode.gaussian_process.LogOddsLink`), and each class has a bias. All
-have priors, so that few rows keep what the process says.
+have priors, so that few rows keep what the process says. Where no row is wrong, the likelihood has
+no maximum: the surer the better. So each row counts a little for the other classes, all rows
+together as a tenth of an error.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ class _Prior(NamedTuple):
 
 
 _PRIOR = _Prior()
+#: errors that all rows together are taken to have beside those that they have: one, as the rule of
+#: succession has it, is too many where rows are few and classes lie apart
+_MORE_ERRORS = 0.1
 _START = np.log([_PRIOR.temperature, _PRIOR.power, _PRIOR.sharpness])
 
 
@@ -70,14 +75,14 @@ def calibrate_softmax(
     True
     """
     p = mean + scale * left_out.mean(axis=0).astype(np.float64)
-    n, K = p.shape
-    indicators = np.arange(K) == codes[:, None]
+    K = p.shape[1]
+    shares = smoothed(np.eye(K)[codes], weight)
 
     def objective(parameters: FloatArray) -> tuple[float, FloatArray]:
         scores, by_logs = _scores(parameters[:3], p)
         log_p = log_softmax(scores + parameters[3:], axis=1)
-        residual = (np.exp(log_p) - indicators) * weight[:, None]
-        value = -float(weight @ log_p[np.arange(n), codes])
+        residual = (np.exp(log_p) - shares) * weight[:, None]
+        value = -float(weight @ np.einsum("ij,ij->i", shares, log_p))
         gradient = [*(np.vdot(residual, each) for each in by_logs), *residual.sum(axis=0)]
         return _with_priors(value, np.array(gradient), parameters)
 
@@ -122,7 +127,8 @@ def calibrate_sigmoids(
     K = p.shape[1]
     found = np.empty((K, 4))
     for k in range(K):
-        of_one, y = p[:, k], targets[:, k]
+        of_one = p[:, k]
+        y = smoothed(np.stack([1 - targets[:, k], targets[:, k]], axis=1), weight)[:, 1]
 
         def objective(
             parameters: FloatArray, of_one: FloatArray = of_one, y: FloatArray = y
@@ -139,6 +145,34 @@ def calibrate_sigmoids(
         found[k] = _minimum(objective, 1)
     temperature, power, sharpness = np.exp(found[:, :3]).T
     return LogOddsLink(mean, scale, temperature, power, sharpness, found[:, 3], binary=True)
+
+
+def smoothed(indicators: FloatArray, weight: FloatArray) -> FloatArray:
+    """Indicators (n, K) that leave a little for the other classes, so that none is impossible.
+
+    Parameters
+    ----------
+    indicators : ndarray of shape (n, K)
+        One for the class of a row, zero for the others.
+    weight : ndarray of shape (n,)
+        How many observations a row stands for.
+
+    Returns
+    -------
+    ndarray of shape (n, K)
+        Shares of each row, with a sum of one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.gaussian_process import smoothed
+    >>> smoothed(np.eye(2), np.ones(2)).round(3)
+    array([[0.967, 0.033],
+           [0.033, 0.967]])
+    """
+    error, K = _MORE_ERRORS / (float(weight.sum()) + 1), indicators.shape[1]
+    shares: FloatArray = (1 - error) * indicators + error / max(K - 1, 1) * (1 - indicators)
+    return shares
 
 
 def _scores(logs: FloatArray, p: FloatArray) -> tuple[FloatArray, list[FloatArray]]:

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import minimize
 
-from skcode.gaussian_process import significant_gain
+from skcode.gaussian_process import significant_gain, smoothed
 from skcode.model import ClassificationTarget
 from skcode.training._member import Member
 from skcode.utils._blocks import OrderedMap
@@ -37,6 +37,8 @@ _SHARE, _MOST_ROWS = 0.2, 1024
 #: what the pool has to gain: more nats than its numbers may by chance, one each (Akaike's
 #: criterion), or one standard error, as where hardly any row is wrong and there are no nats to gain
 _LEAST_NATS, _ERRORS = 1.0, 1.0
+#: least probability, whose logarithm is finite
+_LEAST = 1e-300
 #: largest factor on scores
 _LARGEST = 10.0
 
@@ -91,11 +93,14 @@ def weigh(
     if not len(codes):
         return 1.0, before[1:]
 
+    # where no row is wrong, the largest factors would be the best
+    shares = smoothed(np.eye(len(target.classes))[codes], weight)
+
     def losses(factors: FloatArray) -> FloatArray:
         p = target.mean_probabilities(
             factors[0] * scores + np.tensordot(factors[1:], opinion, axes=1)
         )
-        loss: FloatArray = np.log(1 / p[np.arange(len(p)), codes])
+        loss: FloatArray = -np.einsum("ij,ij->i", shares, np.log(np.maximum(p, _LEAST)))
         return loss
 
     # half of the scores, and half of the opinions, is a pool where both know as much
