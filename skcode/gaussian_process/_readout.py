@@ -39,8 +39,9 @@ class GaussianProcessReadout(DocLinkMixin, BaseEstimator):
         Rows that the evidence of kernel and noise is computed on.
     n_steps : int or None
         Steps of Adam, on minibatches of 256 rows, that train the controls on through the evidence
-        of the process; 0, as ``train_controls=False``, leaves them as they are. None
-        stands for 60 from 700 distinct rows on, and for 0 below, where they change little.
+        of the process; 0, as ``train_controls=False``, leaves them as they are, and so does
+        evidence that the first steps do not raise by three nats. None stands for 60 from 700
+        distinct rows on, and for 0 below, where they change little.
     n_pooled : int or None
         Of classes alone: members beside the others whose flows are trained on the classes
         themselves, with a linear readout. What they say is added to the log-odds of the processes,
