@@ -539,7 +539,7 @@ def test_single_precision_keeps_what_a_step_needs(data):
 def test_steps_with_much_noise_are_in_single_precision(data):
     objective = small_objective(*data)
     noisy = objective.start
-    noisy[-1] = np.log(2 * ROUGH_NOISE)
+    noisy[-1] = np.log(2 * ROUGH_NOISE * data[2].max())
     index = np.arange(40)
     value, _ = objective.batch_value_and_grad(noisy, index)
     prior, _ = Evidence.log_prior(noisy[-8:], objective.logs)
@@ -552,6 +552,20 @@ def test_steps_with_much_noise_are_in_single_precision(data):
     )
     assert value == single != exact
     assert value == pytest.approx(exact, rel=1e-5)
+
+
+def test_heavy_rows_have_little_noise_and_are_not_rounded(data):
+    x, y, weight = data
+    heavy = np.where(np.arange(len(x)) == 0, 1e6, weight)
+    objective = small_objective(x, y, heavy)
+    noisy = objective.start
+    noisy[-1] = np.log(10 * ROUGH_NOISE)
+    value, _ = objective.batch_value_and_grad(noisy, np.arange(40))
+    with objective.model.sweep(40) as sweep:
+        states = sweep_states(objective.controls, objective.model, x, sweep)
+    states -= states.mean(axis=0)
+    prior, _ = Evidence.log_prior(noisy[-8:], objective.logs)
+    assert value == (Evidence(states, y, heavy).with_states(noisy[-8:])[0] + prior) / 40
 
 
 @pytest.mark.parametrize("binary", [True, False])

@@ -61,7 +61,9 @@ def minus_log_evidence(states: FloatArray, logs: FloatArray, batch: _Batch) -> f
         if not np.isfinite(states).all():
             batch.by_logs, batch.by_states = np.zeros_like(logs), np.zeros_like(states)
             return np.inf
-        dtype = np.float32 if logs[-1] > np.log(ROUGH_NOISE) else np.float64
+        # the noise of a row is less the more the row weighs
+        rough = np.exp(logs[-1]) > ROUGH_NOISE * batch.weight.max()
+        dtype = np.float32 if rough else np.float64
         centred = states - states.mean(axis=0)
         evidence = Evidence(centred, batch.targets, batch.weight, batch.smooth, dtype)
         value, batch.by_logs, by_states = evidence.with_states(logs)
