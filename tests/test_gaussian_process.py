@@ -22,6 +22,7 @@ from skcode.gaussian_process import (
     Leaves,
     LogOddsLink,
     NoiseModel,
+    Observations,
     calibrate_sigmoids,
     calibrate_softmax,
     choose_factors,
@@ -306,6 +307,35 @@ def test_a_single_leaf_is_exact(data):
     predicted = [each.mean(KERNEL, x + 0.1) for each in (exact, fitted)]
     np.testing.assert_allclose(predicted[1], predicted[0], rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(fitted.left_out, exact.left_out, rtol=1e-6, atol=1e-8)
+
+
+def test_rows_that_come_in_blocks_are_as_good_as_held(data):
+    x, y, weight = data
+    n, counts = len(x), np.ones(len(x))
+    landmarks, local = np.arange(0, n // 2, 5), np.arange(0, n // 2, 2)
+    held = fit_leaves(x, y, weight, counts, HYPERPARAMETERS, landmarks, local, 6, local)
+    kept = slice(n // 2)
+    blocks = [
+        Observations(x[rows], y[rows], weight[rows])
+        for rows in (slice(n // 2, n // 2 + 7), slice(n // 2 + 7, n))
+    ]
+    of_kept = x[kept], y[kept], weight[kept], counts[kept], HYPERPARAMETERS
+    told = fit_leaves(*of_kept, landmarks, local, 6, local, blocks)
+    np.testing.assert_allclose(told.left_out, held.left_out, rtol=1e-7)
+    np.testing.assert_allclose(told.mean(KERNEL, x), held.mean(KERNEL, x), rtol=1e-7)
+    alone = fit_leaves(*of_kept, landmarks, local, 6, local)
+    assert np.abs(alone.mean(KERNEL, x) - held.mean(KERNEL, x)).max() > 1e-3
+
+
+def test_many_rows_with_hardly_any_noise_have_normal_equations_in_single_precision():
+    """Sums of 100,000 rows over a noise of 1e-6, to which a one is added."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (100_000, 2)).astype(np.float32)
+    y = (x[:, :1] + x[:, 1:] ** 2).astype(np.float64)
+    ones, some = np.ones(len(x)), np.arange(0, 2000, 10)
+    smooth = Hyperparameters(Kernel(0.5, 2.0, 0.5, 2.0, 0.5), 1e-6)
+    fitted = fit_leaves(x, y, ones, ones, smooth, some, some, 200, some)
+    assert np.abs(fitted.mean(smooth.kernel, x[:1000]) - y[:1000]).max() < 0.05
 
 
 def test_leaves_are_the_dense_formula_and_leave_out_what_refits_do(data):

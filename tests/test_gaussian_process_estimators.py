@@ -1,11 +1,13 @@
 """The Gaussian process behind the estimators: weights, intervals, choices by left-out rows."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import make_classification, make_friedman1
+from sklearn.exceptions import ConvergenceWarning
 
 from skcode import ControlledODEClassifier, ControlledODERegressor
 from skcode.estimators._defaults import choose_members
@@ -68,6 +70,31 @@ def test_the_parameters_of_the_readout_are_searched_and_checked(friedman):
         clone(model).set_params(readout__n_landmarks=0).fit(X, y)
     with pytest.raises(ValueError, match="first set readout"):
         ControlledODERegressor().set_params(readout__n_landmarks=20)
+
+
+def test_memory_does_not_grow_with_the_states_of_very_many_rows():
+    """Of all rows 256 are in leaves; 60,000 more have states of 61 MB in double precision."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (120_000, 4))
+    y = np.sin(3 * X[:, 0]) + X[:, 1]
+    readout = GaussianProcessReadout(
+        n_exact=256, n_leaf=128, n_landmarks=64, n_local=256, n_evidence=100, n_steps=0
+    )
+    model = ControlledODERegressor(
+        readout=readout, n_states=128, n_fields=4, n_intervals=1, n_members=1, max_iter=2,
+        ramps=False, random_state=0,
+    )  # fmt: skip
+    peaks = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X[:300], y[:300])
+        for n in (60_000, 120_000):
+            tracemalloc.start()
+            model.fit(X[:n], y[:n])
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert model.score(X, y) > 0.95
+    assert peaks[1] - peaks[0] < 60_000 * 128 * 8 / 4
 
 
 def test_leaves_come_close_to_all_rows(friedman):

@@ -10,7 +10,13 @@ from skcode.gaussian_process._leaves import Leaves
 from skcode.gaussian_process._links import AffineLink, Link, LogOddsLink
 from skcode.gaussian_process._noise import NoiseModel
 from skcode.gaussian_process._readout import GaussianProcessReadout
-from skcode.gaussian_process._regression import Mean, Regression, fit_exact, fit_leaves
+from skcode.gaussian_process._regression import (
+    Mean,
+    Observations,
+    Regression,
+    fit_exact,
+    fit_leaves,
+)
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
 TAGS: dict[str, type] = {
@@ -40,6 +46,7 @@ __all__ = [
     "LogOddsLink",
     "Mean",
     "NoiseModel",
+    "Observations",
     "Regression",
     "calibrate_sigmoids",
     "calibrate_softmax",

@@ -27,9 +27,10 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -151,6 +152,31 @@ class Mean:
         return [(np.flatnonzero(at == leaf), spans[leaf]) for leaf in np.unique(at)]
 
 
+class Observations(NamedTuple):
+    """Rows that a process is fitted to.
+
+    Parameters
+    ----------
+    states : ndarray of shape (n, m)
+        Centred states.
+    targets : ndarray of shape (n, K)
+        Centred targets.
+    weight : ndarray of shape (n,)
+        Weights, in units in which those of all rows have a mean of one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcode.gaussian_process import Observations
+    >>> len(Observations(np.zeros((5, 2)), np.zeros((5, 1)), np.ones(5)).states)
+    5
+    """
+
+    states: FloatArray
+    targets: FloatArray
+    weight: FloatArray
+
+
 @dataclass(frozen=True, eq=False)
 class Regression:
     """A fitted process, and what its rows say of each other.
@@ -244,10 +270,14 @@ def _precision(
     the float type of the states all the same: no rows of a batch depend on the others.
     """
     kernel, noise = hyperparameters
-    hidden = _HIDING_NOISE * float(np.mean(kernel.diagonal(states)))
-    if len(states) < _MANY_ROWS or not noise / weight.max() > hidden:
+    if len(states) < _MANY_ROWS or not _hides(kernel, states, noise / weight.max()):
         return states.dtype
     return np.dtype(np.float32)
+
+
+def _hides(kernel: Kernel, states: FloatArray, variance: float) -> bool:
+    """Whether noise of this variance hides what single precision rounds."""
+    return bool(variance > _HIDING_NOISE * np.mean(kernel.diagonal(states)))
 
 
 def _shift(variance: FloatArray, counts: FloatArray, diagonal: FloatArray) -> FloatArray:
@@ -300,6 +330,7 @@ def fit_leaves(
     local: IntArray,
     most: int,
     asked: IntArray,
+    others: Iterable[Observations] = (),
 ) -> Regression:
     """Regression by what landmarks explain, and by what leaves of near rows add.
 
@@ -323,6 +354,9 @@ def fit_leaves(
         Rows of a leaf at most.
     asked : ndarray of shape (q,)
         Local rows for which predictions without them are asked for, in ascending order.
+    others : iterable of Observations
+        Further rows that are in no leaf, in blocks: of very many rows the states of all would take
+        more memory than the rows themselves.
 
     Returns
     -------
@@ -332,7 +366,7 @@ def fit_leaves(
     Raises
     ------
     ValueError
-        If the normal equations are not positive, as where states overflow.
+        If the kernel of the states overflows.
 
     Examples
     --------
@@ -367,19 +401,21 @@ def fit_leaves(
         normal += leaf_normal
         moment += leaf_moment
         parts.append(part)
-    alone = np.ones(len(states), dtype=bool)
-    alone[local] = False
-    others = np.flatnonzero(alone)
-    for start in range(0, len(others), _BLOCK_ROWS):
-        rows = others[start : start + _BLOCK_ROWS]
-        features, unexplained = shared(states[rows])
-        precision = (1 / (variance[rows] + unexplained))[:, None].astype(states.dtype)
-        weighted = features * precision
-        normal += features.T @ weighted
-        moment += weighted.T @ targets[rows].astype(states.dtype)
-    if not factor_in_place(normal):
-        raise ValueError("The normal equations of the landmarks are not positive.")
-    back = inverse_factor(normal)
+    # sums over very many rows with little noise are so large that single precision would round off
+    # the one that is added to them
+    summed = states.dtype if _hides(kernel, states, noise / weight.max()) else np.dtype(np.float64)
+    alone = np.setdiff1d(np.arange(len(states)), local, assume_unique=True)
+    for block in chain([Observations(states[alone], targets[alone], weight[alone])], others):
+        for start in range(0, len(block.states), _BLOCK_ROWS):
+            x, y, s = (part[start : start + _BLOCK_ROWS] for part in block)
+            features, unexplained = shared(x.astype(states.dtype, copy=False))
+            features = features.astype(summed, copy=False)
+            precision = (1 / (noise / s + unexplained))[:, None].astype(summed)
+            weighted = features * precision
+            normal += features.T @ weighted
+            moment += weighted.T @ y.astype(summed)
+    L, _ = _factor(normal.copy, np.zeros(len(normal)))
+    back = inverse_factor(L)
     solution = back.T @ (back @ moment)
 
     points, coefficients = [], []

@@ -9,7 +9,7 @@ seen by anything: such predictions calibrate probabilities and intervals.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from skcode.gaussian_process import (
     Link,
     LogOddsLink,
     NoiseModel,
+    Observations,
     Regression,
     fit_exact,
     fit_leaves,
@@ -49,6 +50,8 @@ from skcode.utils._typing import Array, FloatArray, IntArray
 _MOST_LEFT_OUT = 2048
 #: anchors of the model of the noise: the cost of a standard deviation grows with their square
 _ANCHORS = 256
+#: rows whose states are computed at a time, where not all are held
+_BLOCK_ROWS = 2**14
 #: rows of heads that only stand in: for callbacks, which ask after each iteration, and after an
 #: interrupt
 _PROVISIONAL_ROWS, _PROVISIONAL_EVIDENCE = 400, 128
@@ -261,24 +264,50 @@ def _fit_member(
     sample: _Sample,
 ) -> tuple[FloatArray, Regression]:
     """Centre of the states, and the process on them."""
-    states = states_of(member, X)
+    # of very many rows the states of those are held whole that are kept as points
+    kept: IntArray | slice = slice(None)
+    local, landmarks, asked = sample.local, sample.landmarks, sample.asked
+    if landmarks is not None:
+        kept = np.union1d(local, landmarks)
+        local, landmarks, asked = (np.searchsorted(kept, a) for a in (local, landmarks, asked))
+    states = states_of(member, X[kept])
     center = states.mean(axis=0)
     states -= center
     # points are kept in two bytes each, and fitted as they are kept
-    kept = FixedPoint.of(states)
-    points = states.astype(np.float32) if kept is None else kept.values
+    fixed = FixedPoint.of(states)
+    points = states.astype(np.float32) if fixed is None else fixed.values
     states = points.astype(states.dtype, copy=False)
-    of_rows = states, outputs, weight, counts, hyperparameters
-    if sample.landmarks is None:
-        regression = fit_exact(*of_rows, sample.asked)
+    of_rows = states, outputs[kept], weight[kept], counts[kept], hyperparameters
+    if landmarks is None:
+        regression = fit_exact(*of_rows, asked)
     else:
-        some = sample.landmarks, sample.local, readout.n_leaf, sample.asked
-        regression = fit_leaves(*of_rows, *some)
+        others = _others(member, X, outputs, weight, center, kept)
+        some = landmarks, local, readout.n_leaf, asked
+        regression = fit_leaves(*of_rows, *some, others)
     mean = regression.mean
     stored: FloatArray | FixedPoint = mean.points.astype(np.float32)
-    if kept is not None:
-        stored = FixedPoint.with_step(mean.points, kept.step)
+    if fixed is not None:
+        stored = FixedPoint.with_step(mean.points, fixed.step)
     return center, Regression(replace(mean, stored=stored), regression.left_out)
+
+
+def _others(
+    member: Member,
+    X: Array,
+    outputs: FloatArray,
+    weight: FloatArray,
+    center: FloatArray,
+    kept: IntArray | slice,
+) -> Iterator[Observations]:
+    """What a process is told of the rows that are not kept, block by block."""
+    other = np.ones(len(X), dtype=bool)
+    other[kept] = False
+    for start in range(0, len(X), _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        among = other[block]
+        if among.any():
+            states = states_of(member, X[block][among]) - center
+            yield Observations(states, outputs[block][among], weight[block][among])
 
 
 def _fit_noise(
