@@ -93,6 +93,19 @@ def received_in(client, function):
     return np.sum(list(client.run(count_received).values()), axis=0) - before
 
 
+def sent_once(X, y, solver):
+    """Bytes of two members that every fit sends, and how many more it may."""
+    # rows and targets once for both members and all workers, weights once a member
+    once = X.nbytes + 3 * y.nbytes
+    if solver == "lbfgs":
+        return once, 0
+    # Gauss-Newton starts with a subset of the rows, of each member's own
+    once += 2 * (X.nbytes + 2 * y.nbytes) * 2**14 // len(X)
+    # the process takes standardised targets, weights and counts; choices look at some of the rows:
+    # a trial at 4,096, the noise of either member at 2,048
+    return once + 3 * y.nbytes, 2 * 4096 * (X.nbytes + 4 * y.nbytes) // len(X)
+
+
 @pytest.mark.parametrize("solver", ["gauss-newton", "lbfgs"])
 def test_dask_ships_the_rows_once_a_fit(dask_client, data, solver):
     X, y = data
@@ -104,11 +117,9 @@ def test_dask_ships_the_rows_once_a_fit(dask_client, data, solver):
         )
     rows = X.nbytes
     print(f"{solver}: rows {rows}, sent {few} and {many}; moved {moved} and {moved_by_many}")
-    # rows and targets once for both members and all workers, weights once a member
-    once = rows + 3 * y.nbytes
-    # Gauss-Newton starts with a subset of the rows, of each member's own
-    subsets = 2 * (rows + 2 * y.nbytes) * 2**14 // len(X) if solver == "gauss-newton" else 0
-    assert few == many == once + subsets
+    once, some = sent_once(X, y, solver)
+    assert few == many
+    assert once <= few <= once + some
 
 
 @pytest.mark.parametrize("solver", ["gauss-newton", "lbfgs"])
@@ -143,8 +154,9 @@ def test_ray_ships_the_rows_once_a_fit(ray_pool, data, solver, monkeypatch):
             sent.append(dict(sizes))
     few, many = sent
     print(f"{solver}: rows {X.nbytes}, sent {few} and {many}")
-    subsets = 2 * (X.nbytes + 2 * y.nbytes) * 2**14 // len(X) if solver == "gauss-newton" else 0
-    assert few["store"] == many["store"] == X.nbytes + 3 * y.nbytes + subsets
+    once, some = sent_once(X, y, solver)
+    assert few["store"] == many["store"]
+    assert once <= few["store"] <= once + some
     # calls carry parameters, and no rows
     assert many["calls"] < 0.5 * X.nbytes
 

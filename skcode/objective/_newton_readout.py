@@ -40,7 +40,7 @@ def newton_readout(objective: PenalisedRows, theta: FloatArray) -> FloatArray:
 
     All scores share one matrix: the mean of f f^T over the rows, times the mean curvature of the
     loss, plus the ridge. It is the least squares solution for the squared loss. Features f are held
-    for a bounded number of rows at a time.
+    for a bounded number of rows at a time. Where the step overflows the parameters stay.
     """
     model, loss = objective.model, objective.loss
     readout = model.readout
@@ -68,7 +68,11 @@ def newton_readout(objective: PenalisedRows, theta: FloatArray) -> FloatArray:
     floor = _LEAST_RIDGE * np.finfo(gram.dtype).eps * float(np.trace(gram)) / n_features
     gram[np.diag_indices(n_features)] += np.maximum(ridge, floor)
     gradient += ridge[:, None] * parameters[readout.index].T
-    step = cho_solve(cho_factor(gram, overwrite_a=True), gradient.astype(gram.dtype))
+    gradient = gradient.astype(gram.dtype)
+    if not (np.isfinite(gram).all() and np.isfinite(gradient).all()):
+        # squares of states overflow where the states themselves do not
+        return theta
+    step = cho_solve(cho_factor(gram, overwrite_a=True), gradient)
     theta = theta.copy()
     theta[model.n_controls + readout.index] -= step.T
     return theta

@@ -29,6 +29,7 @@ from skcode.objective._traced import sweep_scores, weighted_loss
 from skcode.utils._blocks import OrderedMap, block_slices, odd_block, ordered_sum, task_slices
 from skcode.utils._tracing import tracing
 from skcode.utils._typing import Array, FloatArray, IntArray, Traced
+from skcode.utils._views import entrywise
 
 #: penalty of solvers that do not find it from the data
 _DEFAULT_ALPHA = 1e-4
@@ -42,10 +43,8 @@ _ROW_SHARE = 4
 
 def _shares(weight: FloatArray) -> FloatArray:
     """Weights divided by their sum; a view of one number stays one."""
-    if len(weight) > 1 and weight.strides == (0,):
-        return np.broadcast_to(weight[0] / weight.sum(), weight.shape)
-    shares: FloatArray = weight / weight.sum()
-    return shares
+    total = weight.sum()
+    return entrywise(lambda each: each / total, weight)
 
 
 class Objective:

@@ -11,6 +11,7 @@ from skcode.model import ClassificationTarget, RegressionTarget, Target
 from skcode.training._pool import draw_folds
 from skcode.training._rows import Rows
 from skcode.utils._typing import Array, FloatArray, IntArray
+from skcode.utils._views import entrywise
 
 #: distinct rows below which every flow leaves out a part of its own: with more rows the few hundred
 #: controls hardly learn a row by heart
@@ -70,11 +71,15 @@ class FlowTargets:
 
         Pooled members of a kind follow one another; those of each kind leave out the same folds.
         """
-        outputs, share = outputs_of(target, rows.y), rows.weight / rows.weight.sum()
+        outputs, total = outputs_of(target, rows.y), rows.weight.sum()
+        share = entrywise(lambda each: each / total, rows.weight)
         mean = share @ outputs
         # in units of the largest deviation: squares of large targets overflow
-        largest = float(np.abs(outputs - mean).max()) or 1.0
-        scale = largest * float(np.sqrt(np.mean(share @ ((outputs - mean) / largest) ** 2)))
+        squares = outputs - mean
+        largest = max(float(squares.max()), -float(squares.min())) or 1.0
+        squares /= largest
+        squares *= squares
+        scale = largest * float(np.sqrt(np.mean(share @ squares)))
         n = len(outputs)
         folds = None
         if n_members > 1 and 2 * n_members <= n < _FEW_ROWS:
@@ -95,13 +100,14 @@ class FlowTargets:
 
     def standardised(self, targets: Array) -> FloatArray:
         """Outputs (n, K) of mean zero and mean square one."""
-        outputs: FloatArray = (outputs_of(self.target, targets) - self.mean) / self.scale
+        outputs: FloatArray = outputs_of(self.target, targets) - self.mean
+        outputs /= self.scale
         return outputs
 
     def observations(self, rows: Rows) -> Rows:
         """Rows with standardised outputs (n, K), and weights with a mean of one."""
-        weight = np.ascontiguousarray(rows.weight)
-        weight = np.maximum(weight / weight.mean(), _LEAST_WEIGHT)
+        mean = rows.weight.mean()
+        weight = entrywise(lambda each: np.maximum(each / mean, _LEAST_WEIGHT), rows.weight)
         return Rows(rows.X, self.standardised(rows.y), weight)
 
     def projected(self, rows: Rows, projection: FloatArray) -> Rows:

@@ -43,7 +43,7 @@ from skcode.training._member import Member, as_reached, fitted_state, parted
 from skcode.training._pool import kinds_of, opinions, weigh
 from skcode.training._rows import Rows, counts_of
 from skcode.training._trial import Trial
-from skcode.utils._blocks import OrderedMap
+from skcode.utils._blocks import OrderedMap, task_slices
 from skcode.utils._typing import Array, FloatArray, IntArray
 
 #: rows that calibration looks at, where there are more: each costs a prediction
@@ -150,8 +150,10 @@ def fit_heads(
             )
         else:
             hyperparameters = refine_numbers(members, observations, counts, hyperparameters, rng)
+    told = tuple(map(mapper.keep, (outputs, weight, counts)))
+    parts = _parts(rows.X, members[0].model.n_block, mapper)
     tasks = [
-        (member, rows.X, outputs, weight, counts, each, readout, sample)
+        (member, *told, each, readout, sample, *parts)
         for member, each in zip(members, hyperparameters, strict=True)
     ]
     fitted = list(mapper(_fit_member, tasks))
@@ -253,17 +255,25 @@ def snapshot_with_heads(
     return fitted_state(reached, flow_targets.target)
 
 
+def _parts(X: Array, n_block: int, mapper: OrderedMap) -> list[Array]:
+    """All rows; where they are sent to other machines, in the parts that flows were trained on."""
+    if not mapper.ships:
+        return [X]
+    return [mapper.keep(X[part]) for part in task_slices(len(X), n_block)]
+
+
 def _fit_member(
     member: Member,
-    X: Array,
     outputs: FloatArray,
     weight: FloatArray,
     counts: FloatArray,
     hyperparameters: Hyperparameters,
     readout: GaussianProcessReadout,
     sample: _Sample,
+    *parts: Array,
 ) -> tuple[FloatArray, Regression]:
     """Centre of the states, and the process on them."""
+    X = parts[0] if len(parts) == 1 else np.concatenate(parts)
     # of very many rows the states of those are held whole that are kept as points
     kept: IntArray | slice = slice(None)
     local, landmarks, asked = sample.local, sample.landmarks, sample.asked

@@ -12,6 +12,7 @@ from skcode.model import Target
 from skcode.utils._sklearn import check_sample_weight
 from skcode.utils._typing import Array, FloatArray
 from skcode.utils._unique_rows import row_keys, sparse_row_keys, unique_rows, validation_mask
+from skcode.utils._views import entrywise
 
 #: up to this many rows, equal rows are merged and sorted (see utils._unique_rows)
 _CANONICAL_ROWS = 50_000
@@ -68,8 +69,10 @@ def canonical(
 
 def relative_to_rows(weight: FloatArray) -> FloatArray:
     """Weights of which the sum is at least the number of rows, and finite with room to spare."""
-    weight = weight * min(1.0, _LARGEST_WEIGHT / float(weight.max()))
-    return weight * max(len(weight) / float(weight.sum()), 1.0)
+    least = min(1.0, _LARGEST_WEIGHT / float(weight.max()))
+    weight = entrywise(lambda each: each * least, weight)
+    raised = max(len(weight) / float(weight.sum()), 1.0)
+    return entrywise(lambda each: each * raised, weight)
 
 
 def hold_out(rows: Rows, target: Target, fraction: float, seed: int) -> tuple[Rows, Rows]:
@@ -89,9 +92,9 @@ def counts_of(weight: FloatArray) -> FloatArray:
     Weights that are all multiplied by a whole number are no more observations.
     """
     least = float(weight.min())
-    counts: FloatArray = weight / least
+    counts: FloatArray = entrywise(lambda each: each / least, weight)
     if least >= 1 and np.all(counts == np.rint(counts)):
         return counts
     if np.all(weight == np.rint(weight)):
         return weight
-    return np.ones_like(weight)
+    return np.broadcast_to(1.0, weight.shape)
