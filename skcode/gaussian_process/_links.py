@@ -26,8 +26,8 @@ from skcode.utils._typing import FloatArray
 #: below this the logarithm of the softplus function is its argument, to nine decimals; further down
 #: runtimes that have no log1p lose digits
 _LINEAR_BELOW = -20.0
-#: how far beyond 0 and 1 a prediction still counts: a tenth and three tenths are level on the tuning
-#: sets, and without a bound there are rows that cost a hundred nats
+#: how far beyond 0 and 1 a prediction still counts: a tenth and three tenths are level, and without
+#: a bound there are rows that cost a hundred nats
 _MARGIN = 0.1
 
 
