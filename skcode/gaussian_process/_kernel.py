@@ -103,14 +103,21 @@ class Kernel:
             K[rows, : rows.stop] -= features[rows] @ features[: rows.stop].T
         return K
 
-    def stationary(self, x: FloatArray, z: FloatArray) -> FloatArray:
-        """The same matrix of the stationary parts alone, without c <x, z> + 1."""
-        return self._matrix(x, z, linear=False)
+    def stationary(
+        self, x: FloatArray, z: FloatArray, squares: FloatArray | None = None
+    ) -> FloatArray:
+        """The same matrix of the stationary parts alone, without c <x, z> + 1.
 
-    def _matrix(self, x: FloatArray, z: FloatArray, linear: bool) -> FloatArray:
+        The squared norms (J,) of z may be given, where many calls share them.
+        """
+        return self._matrix(x, z, linear=False, squares=squares)
+
+    def _matrix(
+        self, x: FloatArray, z: FloatArray, linear: bool, squares: FloatArray | None = None
+    ) -> FloatArray:
         K = np.empty((len(x), len(z)), x.dtype)
         for rows in self._blocks(len(x), len(z)):
-            K[rows] = self._block(x[rows], z, linear)
+            K[rows] = self._block(x[rows], z, linear, squares)
         return K
 
     @staticmethod
@@ -118,7 +125,9 @@ class Kernel:
         n_rows = max(_BLOCK_ENTRIES // max(n_columns, 1), 1)
         return [slice(start, min(start + n_rows, n)) for start in range(0, n, n_rows)]
 
-    def _block(self, x: FloatArray, z: FloatArray, linear: bool) -> FloatArray:
+    def _block(
+        self, x: FloatArray, z: FloatArray, linear: bool, squares: FloatArray | None = None
+    ) -> FloatArray:
         one, two, three = self.amplitudes
         if linear:
             K: FloatArray = x @ z.T
@@ -129,7 +138,7 @@ class Kernel:
         if one:
             K += self._decay(distances_l1(x, z), one, self.length_l1)
         if two or three:
-            distance = distances_l2(x, z)
+            distance = distances_l2(x, z, squares)
             if three:
                 K += self._decay(distance * distance, three, 2 * self.length_gauss**2)
             if two:
@@ -191,17 +200,24 @@ def distances_l1(x: FloatArray, z: FloatArray) -> FloatArray:
     return distances
 
 
-def distances_l2(x: FloatArray, z: FloatArray) -> FloatArray:
+def squared_norms(x: FloatArray) -> FloatArray:
+    """Squared Euclidean norms (n,), in double precision."""
+    wide = x.astype(np.float64, copy=False)
+    squares: FloatArray = np.einsum("ij,ij->i", wide, wide)
+    return squares
+
+
+def distances_l2(x: FloatArray, z: FloatArray, squares: FloatArray | None = None) -> FloatArray:
     """Euclidean distances (n, J) by a product of matrices, in the float type of x.
 
     The squares of near states cancel: they are taken in double precision, and what cancels below
-    zero is zero.
+    zero is zero. Those of z may be given.
     """
     wide, other = (a.astype(np.float64, copy=False) for a in (x, z))
     # of few new rows and many points the rows are multiplied
     squared = (-2 * wide) @ other.T
-    squared += np.einsum("ij,ij->i", wide, wide)[:, None]
-    squared += np.einsum("ij,ij->i", other, other)
+    squared += squared_norms(wide)[:, None]
+    squared += squared_norms(other) if squares is None else squares
     np.maximum(squared, 0, out=squared)
     distances: FloatArray = np.sqrt(squared, out=squared).astype(x.dtype, copy=False)
     return distances

@@ -37,7 +37,7 @@ import numpy as np
 
 from skcode.gaussian_process._evidence import Hyperparameters
 from skcode.gaussian_process._fixed_point import FixedPoint
-from skcode.gaussian_process._kernel import Kernel
+from skcode.gaussian_process._kernel import Kernel, squared_norms
 from skcode.gaussian_process._leaves import Leaves
 from skcode.utils._cholesky import (
     factor_in_place,
@@ -102,13 +102,19 @@ class Mean:
 
     def __getstate__(self) -> dict[str, Any]:
         # what is made from what is stored neither travels nor persists
-        return {name: value for name, value in self.__dict__.items() if name != "points"}
+        made = {"points", "squares"}
+        return {name: value for name, value in self.__dict__.items() if name not in made}
 
     @cached_property
     def points(self) -> FloatArray:
         """The points (P, m), in the float type of the states: one row meets thousands of them."""
         stored = self.stored.values if isinstance(self.stored, FixedPoint) else self.stored
         return stored.astype(self.constant.dtype, copy=False)
+
+    @cached_property
+    def squares(self) -> FloatArray:
+        """The squared norms (P,) of the points, which would cost one row more than its own do."""
+        return squared_norms(self.points)
 
     @classmethod
     def of_points(cls, kernel: Kernel, points: FloatArray, coefficients: FloatArray) -> Mean:
@@ -132,7 +138,8 @@ class Mean:
         """Means (n, K) at centred states (n, m)."""
         f: FloatArray = x @ self.weights + self.constant
         for rows, points in self.routed(x):
-            f[rows] += kernel.stationary(x[rows], self.points[points]) @ self.coefficients[points]
+            K = kernel.stationary(x[rows], self.points[points], self.squares[points])
+            f[rows] += K @ self.coefficients[points]
         return f
 
     def gradient(self, kernel: Kernel, x: FloatArray, covector: FloatArray) -> FloatArray:
