@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skcode.fields import NeuralFields, UniversalFields
 from skcode.geometry.interpolation._batched_families import batched_fields
 from skcode.geometry.interpolation._continuation import Report, Solver, draw_start
-from skcode.geometry.interpolation._loops import LoopBuilder, LoopDesign
+from skcode.geometry.interpolation._loops import LoopBuilder
 from skcode.geometry.interpolation._shooting import (
     Iterate,
     Linearisation,
@@ -18,7 +18,7 @@ from skcode.geometry.interpolation._shooting import (
     propagate,
     there_and_back,
 )
-from skcode.geometry.interpolation._tuning import NEWTON
+from skcode.geometry.interpolation._tuning import NEWTON, LoopDesign
 
 
 def start(n_intervals=35, N=5):

@@ -22,6 +22,10 @@ from skcode.geometry.brackets._vector_field import (
 )
 from skcode.utils._typing import FloatArray, Traced
 
+#: machine epsilons that each entry of a column is off by, for each level of brackets: a few sums
+#: and products. Fewer count rounding as rank, many hide weak brackets
+_ROUNDINGS = 8
+
 
 @dataclass(frozen=True)
 class RankResult:
@@ -202,7 +206,7 @@ def hormander_rank(
             matrix = np.stack(columns, axis=1)
             values.append(svdvals(matrix))
             eps = np.finfo(float).eps
-            noise = 8 * (k + 1) * eps * np.sqrt(matrix.size)
+            noise = _ROUNDINGS * (k + 1) * eps * np.sqrt(matrix.size)
             tolerances.append(noise if tol is None else tol)
             ranks.append(int(np.sum(values[-1] > tolerances[-1])))
         else:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skcode.geometry.interpolation._batched_fields import ORDER, BatchedFields
-from skcode.geometry.interpolation._loops import LoopBuilder, LoopDesign
+from skcode.geometry.interpolation._loops import LoopBuilder
 from skcode.geometry.interpolation._shooting import (
     Iterate,
     Linearisation,
@@ -19,7 +19,7 @@ from skcode.geometry.interpolation._shooting import (
     products,
     there_and_back,
 )
-from skcode.geometry.interpolation._tuning import CLOSING, CONTINUATION, NEWTON
+from skcode.geometry.interpolation._tuning import CLOSING, CONTINUATION, NEWTON, LoopDesign
 from skcode.utils._typing import FloatArray, IntArray
 
 
@@ -58,7 +58,7 @@ class Solver:
         line: Linearisation,
         target: FloatArray,
         tol: float,
-        max_iter: int = 20,
+        max_iter: int = NEWTON.most_steps,
         slack: float = 0.0,
     ) -> tuple[Iterate, Linearisation, bool]:
         """Steps towards the target: (z, its linearisation, whether it arrived).
@@ -210,11 +210,12 @@ def follow(
     for _ in range(CONTINUATION.most_targets):
         while ds > CONTINUATION.smallest:
             t = min(s + ds, 1.0)
-            accuracy = tol if t == 1.0 else min(1e-3 * ds * spread, 1e-6)
-            trial, trial_line, arrived = solver.newton(z, line, path(t), accuracy, max_iter=8)
+            on_the_way = min(CONTINUATION.miss * ds * spread, CONTINUATION.largest_miss)
+            accuracy = tol if t == 1.0 else on_the_way
+            trial, trial_line, arrived = solver.newton(z, line, path(t), accuracy, NEWTON.few_steps)
             if arrived:
                 break
-            ds /= 3
+            ds /= CONTINUATION.cut
         else:
             break
         z, line, s, best = trial, trial_line, t, max(best, ds)
@@ -222,9 +223,9 @@ def follow(
         if renewed is None:
             break
         line = renewed
-        if s >= CONTINUATION.enough or ds < best / 9:
+        if s >= CONTINUATION.enough or ds < best / CONTINUATION.fades:
             break
-        ds *= 2
+        ds *= CONTINUATION.grow
     if s == 0:
         return None
     flows = [batched.flow(z.w, z.x[:-1], k * solver.n_steps) for k in (1, 2)]

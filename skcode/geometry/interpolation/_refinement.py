@@ -66,23 +66,21 @@ class Refinement:
             end = self._settle(steps)
             if not np.isfinite(end).all():
                 break
-            for _ in range(3):
-                if not np.max(abs(end - self.target)) > 0.1 * self.tol:
+            for _ in range(REFINEMENT.corrections):
+                if not np.max(abs(end - self.target)) > REFINEMENT.meets * self.tol:
                     break
                 line = line if line is not None else self._linearised(-1)
                 if line is None:
                     break
-                self._steer(-1, line, steps[-1], self.target, 0.03 * self.tol)
+                self._steer(-1, line, steps[-1], self.target, REFINEMENT.leaves * self.tol)
                 end = self._settle(steps, len(steps) - 1)
             coarse, self.steps = end, [n + (n + 3) // 4 for n in steps]
             end = self._settle(self.steps)
             before, change = change, np.max(abs(end - coarse))
-            # a scheme of order 8 that gains less than a factor of 2 meets rounding
-            if not change > 0.1 * self.tol or change > before / 2:
+            if not change > REFINEMENT.meets * self.tol or change > before / REFINEMENT.gains:
                 break
-            growth = np.clip(
-                (change / (0.1 * REFINEMENT.share * self.tol)) ** (1 / ORDER), 1.375, 2.5
-            )
+            wanted = REFINEMENT.meets * REFINEMENT.share * self.tol
+            growth = np.clip((change / wanted) ** (1 / ORDER), *REFINEMENT.growth)
             steps = [np.ceil(growth * n).astype(int) for n in steps]
         return end
 

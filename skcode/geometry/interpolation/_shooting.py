@@ -170,7 +170,7 @@ def settle(
     z: Iterate,
     A: FloatArray,
     n_steps: int | IntArray,
-    max_iter: int = 20,
+    max_iter: int = NEWTON.most_steps,
     enough: float = 0.0,
     ends: FloatArray | None = None,
 ) -> FloatArray:
@@ -186,7 +186,7 @@ def settle(
         defects = (batched.flow(z.w, x[:-1], n_steps) if ends is None else ends) - x[1:]
         ends = None
         size = np.max(abs(defects)) / np.max(abs(x))
-        stagnant = not size < 0.5 * smallest
+        stagnant = not size < NEWTON.stalls * smallest
         if size <= (NEWTON.stagnant if stagnant else NEWTON.settled):
             return x
         if stagnant:
