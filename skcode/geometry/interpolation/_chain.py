@@ -10,7 +10,7 @@ import numpy as np
 from skcode.geometry.interpolation._batched_fields import ORDER, BatchedFields
 from skcode.geometry.interpolation._continuation import Report, Segment, Start, draw_start
 from skcode.geometry.interpolation._paths import Path, plan_paths
-from skcode.geometry.interpolation._shooting import Iterate, Linearisation, composed, settle
+from skcode.geometry.interpolation._shooting import Linearisation, ShootingIterate, composed, settle
 from skcode.geometry.interpolation._tuning import CHAIN, CLOSING, NEWTON, PATHS, LoopDesign
 from skcode.utils._typing import FloatArray, IntArray
 
@@ -209,7 +209,7 @@ def _link(
         )
         if arrived:
             N = len(turned)
-            z = Iterate(z.w, z.x[:, :N])
+            z = ShootingIterate(z.w, z.x[:, :N])
             A = solver.batched.tangent_flow(z.w, z.x[:-1], solver.n_steps)
             whole = composed(A)
             steepness = _steepness(whole)
@@ -222,7 +222,9 @@ def _link(
     return None
 
 
-def _settled(start: Start, z: Iterate, A: FloatArray, line: Linearisation | None) -> Segment:
+def _settled(
+    start: Start, z: ShootingIterate, A: FloatArray, line: Linearisation | None
+) -> Segment:
     """The segment with states at finer steps, which tell what the errors of the scheme are."""
     solver = start.solver
     # twice as many at least: by the difference the errors are told
@@ -233,8 +235,10 @@ def _settled(start: Start, z: Iterate, A: FloatArray, line: Linearisation | None
     x = settle(start.quick.batched, z, A, solver.n_steps, enough=CHAIN.nearly)
     coarse, ends = (solver.batched.flow(z.w, x[:-1], each.n_steps) for each in (solver, finer))
     errors = abs(ends - coarse).max(axis=2) / refine[:, None] ** ORDER
-    x = settle(solver.batched, Iterate(z.w, x), A, finer.n_steps, enough=CHAIN.enough, ends=ends)
-    return Segment(finer, Iterate(z.w, x), A, errors, line)
+    x = settle(
+        solver.batched, ShootingIterate(z.w, x), A, finer.n_steps, enough=CHAIN.enough, ends=ends
+    )
+    return Segment(finer, ShootingIterate(z.w, x), A, errors, line)
 
 
 def _allowed(bearable: float, s: float) -> float:

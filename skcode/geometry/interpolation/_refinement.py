@@ -10,8 +10,8 @@ import numpy as np
 from skcode.geometry.interpolation._batched_fields import ORDER
 from skcode.geometry.interpolation._continuation import Segment, fine_steps
 from skcode.geometry.interpolation._shooting import (
-    Iterate,
     Linearisation,
+    ShootingIterate,
     carried,
     composed,
     settle,
@@ -38,7 +38,7 @@ class Refinement:
 
     Attributes
     ----------
-    parts : list of Iterate
+    parts : list of ShootingIterate
         Controls and states of the loops.
     A : list of ndarray of shape (M, N, m, m)
         Derivatives of the flows of their intervals.
@@ -100,8 +100,10 @@ class Refinement:
         if np.max(abs(start - z.x[0])) > REFINEMENT.moved * NEWTON.still / solver.mu:
             coarse = np.maximum(solver.n_steps // 2, 1)
             self.A[i] = solver.batched.single().tangent_flow(z.w, x[:-1], coarse)
-        x = settle(solver.batched, Iterate(z.w, x), self.A[i], n_steps, enough=REFINEMENT.settled)
-        self.parts[i] = Iterate(z.w, x)
+        x = settle(
+            solver.batched, ShootingIterate(z.w, x), self.A[i], n_steps, enough=REFINEMENT.settled
+        )
+        self.parts[i] = ShootingIterate(z.w, x)
 
     def _keep_to_plan(self, i: int, n_steps: IntArray) -> None:
         """Correct a loop whose end is further from the plan than later loops can take back."""
