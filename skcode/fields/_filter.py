@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 
 from skcode.fields._activations import ACTIVATIONS, Activation
-from skcode.fields._drawn import DrawnFields, Kernel
+from skcode.fields._drawn import DrawnFields, FieldKernel
 from skcode.fields._family import FieldFamily
 from skcode.utils._images import check_image_shape, position_grid, valid_patches, window_means
 from skcode.utils._sklearn import Interval, StrOptions
@@ -113,7 +113,7 @@ class FilterFields(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> DrawnFilters:
+    ) -> DrawnFilter:
         shape = check_image_shape(self.image_shape, n_inputs)
         low, high = self._sizes(shape)
         n_channels, rest = divmod(n_states - n_inputs, self.pooling**2)
@@ -143,7 +143,7 @@ class FilterFields(FieldFamily):
         deviation = np.sqrt(_second_moment(A, reference[:64, reads]))
         A /= np.where(deviation > 0, deviation, 1.0)[:, None]
         means = window_means(position_grid(shape, high, self.stride), self.pooling)
-        fields = DrawnFilters(
+        fields = DrawnFilter(
             np.hstack([A, b]),
             ACTIVATIONS[self.activation],
             reads,
@@ -180,7 +180,7 @@ def _second_moment(A: FloatArray, patches: FloatArray) -> FloatArray:
     return mean
 
 
-class DrawnFilters(DrawnFields):
+class DrawnFilter(DrawnFields):
     """Drawn filter fields.
 
     Parameters
@@ -208,7 +208,7 @@ class DrawnFilters(DrawnFields):
     >>> family = FilterFields((8, 8), kernel_size=3, pooling=2)
     >>> fields = family.draw(84, n_fields=10, rng=0, n_inputs=64)
     >>> type(fields).__name__, fields.A.shape, fields.n_channels
-    ('DrawnFilters', (10, 10), 5)
+    ('DrawnFilter', (10, 10), 5)
     """
 
     def __init__(
@@ -236,7 +236,7 @@ class DrawnFilters(DrawnFields):
         self.n_windows = len(means)
         self.n_channels = (n_states - n_inputs) // self.n_windows
 
-    def normalised(self, x: FloatArray) -> DrawnFilters:
+    def normalised(self, x: FloatArray) -> DrawnFilter:
         """The fields with mean zero in each window and size one, over images x (n, p)."""
         size = _NORMALISING_BLOCK
         kernel = _FilterKernel(self, size, x.dtype)
@@ -255,9 +255,9 @@ class DrawnFilters(DrawnFields):
 
     def _with(
         self, A: FloatArray, means: FloatArray, shift: FloatArray, gain: FloatArray
-    ) -> DrawnFilters:
+    ) -> DrawnFilter:
         """The same fields with other arrays of floats."""
-        return DrawnFilters(
+        return DrawnFilter(
             A,
             self.activation,
             self.reads,
@@ -299,7 +299,7 @@ class DrawnFilters(DrawnFields):
         pixels = anp.zeros((n, d, self.n_inputs), self.A.dtype)
         return anp.concatenate([pixels, anp.reshape(written, (n, d, -1))], axis=2)
 
-    def astype(self, dtype: DTypeLike) -> DrawnFilters:
+    def astype(self, dtype: DTypeLike) -> DrawnFilter:
         return self._with(
             self.A.astype(dtype),
             self.means.astype(dtype),
@@ -314,13 +314,13 @@ class DrawnFilters(DrawnFields):
         return _FilterKernel(self, n, dtype)
 
 
-class _FilterKernel(Kernel[FloatArray, FloatArray]):
+class _FilterKernel(FieldKernel[FloatArray, FloatArray]):
     """A group of filters at a time: responses at all places in one GEMM, pooled by another.
 
     The tape holds the pooled responses (d, windows, n), shifted and scaled.
     """
 
-    def __init__(self, fields: DrawnFilters, n: int, dtype: DTypeLike):
+    def __init__(self, fields: DrawnFilter, n: int, dtype: DTypeLike):
         self.fields = fields
         self.n = n
         self.dtype = np.dtype(dtype)

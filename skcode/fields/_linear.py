@@ -10,7 +10,7 @@ import autograd.numpy as anp
 import numpy as np
 from numpy.typing import DTypeLike
 
-from skcode.fields._drawn import Batched, DrawnFields, Kernel
+from skcode.fields._drawn import Batched, DrawnFields, FieldKernel
 from skcode.fields._family import FieldFamily
 from skcode.utils._sklearn import Interval
 from skcode.utils._typing import FloatArray, Traced, Velocities
@@ -144,7 +144,7 @@ class DrawnAffine(DrawnFields):
         return _AffineKernel(self)
 
 
-class _AffineKernel(Kernel[FloatArray, None]):
+class _AffineKernel(FieldKernel[FloatArray, None]):
     """One m x m matrix an interval, whatever the number of fields."""
 
     def __init__(self, fields: DrawnAffine):
@@ -285,7 +285,7 @@ class DrawnDiagonal(DrawnFields):
         return _DiagonalKernel(self.n_fields)
 
 
-class _DiagonalKernel(Kernel[FloatArray, None]):
+class _DiagonalKernel(FieldKernel[FloatArray, None]):
     def __init__(self, n_fields: int):
         self.d = n_fields
 

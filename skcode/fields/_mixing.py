@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 
 from skcode.fields._activations import ACTIVATIONS, Activation
-from skcode.fields._drawn import DrawnFields, Kernel
+from skcode.fields._drawn import DrawnFields, FieldKernel
 from skcode.fields._family import FieldFamily
 from skcode.fields._image import ImageLayout
 from skcode.utils._images import check_image_shape
@@ -336,7 +336,7 @@ class _Tape(NamedTuple):
     ds: FloatArray | None  # the same, sigma', where the activation keeps it
 
 
-class _MixingKernel(Kernel[_Mixing, _Tape]):
+class _MixingKernel(FieldKernel[_Mixing, _Tape]):
     """Small products for the filters of each channel, large ones that mix.
 
     In a block, colours are (cells, S, n), as pixels come, and channels (C, cells, n).

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from skcode.fields._activations import ACTIVATIONS, Activation, PolynomialActivation
-from skcode.fields._drawn import Batched, Bound, DrawnFields, Kernel
+from skcode.fields._drawn import Batched, Bound, DrawnFields, FieldKernel
 from skcode.fields._family import FieldFamily
 from skcode.utils._sklearn import Interval, StrOptions
 from skcode.utils._typing import FloatArray, Traced, Velocities
@@ -250,7 +250,7 @@ class _Tape(NamedTuple):
     ds: FloatArray | None  # (d r, n): sigma'(z), where the activation keeps it
 
 
-class _NeuralKernel(Kernel[Bound, _Tape]):
+class _NeuralKernel(FieldKernel[Bound, _Tape]):
     """What both kernels share: memory, activations and their slopes."""
 
     def __init__(self, fields: DrawnNeural, n: int, dtype: DTypeLike, lead: tuple[int, ...]):

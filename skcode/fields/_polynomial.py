@@ -13,7 +13,7 @@ import autograd.numpy as anp
 import numpy as np
 from numpy.typing import DTypeLike
 
-from skcode.fields._drawn import DrawnFields, Kernel
+from skcode.fields._drawn import DrawnFields, FieldKernel
 from skcode.fields._family import FieldFamily
 from skcode.utils._sklearn import Interval
 from skcode.utils._typing import FloatArray, Traced
@@ -177,7 +177,7 @@ class DrawnPolynomial(DrawnFields):
         return _PolynomialKernel(self, n, dtype, lead)
 
 
-class _PolynomialKernel(Kernel[FloatArray, FloatArray]):
+class _PolynomialKernel(FieldKernel[FloatArray, FloatArray]):
     def __init__(self, fields: DrawnPolynomial, n: int, dtype: DTypeLike, lead: tuple[int, ...]):
         self.fields = fields
         self.monomials = fields.monomials

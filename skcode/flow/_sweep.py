@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from skcode.fields import DrawnFields, Kernel
+from skcode.fields import DrawnFields, FieldKernel
 from skcode.flow._tableau import Tableau
 from skcode.utils._blocks import odd_block
 from skcode.utils._typing import FloatArray
@@ -343,7 +343,7 @@ class _Record:
     """Stage states and tapes of one step."""
 
     def __init__(
-        self, kernel: Kernel[Any, Any], n_stages: int, shape: tuple[int, int], dtype: DTypeLike
+        self, kernel: FieldKernel[Any, Any], n_stages: int, shape: tuple[int, int], dtype: DTypeLike
     ):
         self.tapes = [kernel.new_tape() for _ in range(n_stages)]
         # the first stage state is the state itself, which the step puts there
