@@ -281,6 +281,11 @@ class Sweep:
         self._sweep_back(p, pull, wants_start=False)
 
     def _sweep_back(self, p: FloatArray, pull: _Pull, wants_start: bool) -> FloatArray | None:
+        """Take adjoints p of X_1 back through all stages; those of X_0, if wanted.
+
+        `BatchedFields._adjoint_step` of the geometry does not share this: it keeps the adjoints of
+        all stages, as matrices, and this one hands each to `pull` and uses its memory again.
+        """
         shape = self.lead + self.shape
         p = np.asarray(p, dtype=self.dtype)
         tableau = self.tableau
