@@ -13,6 +13,8 @@ _CHUNK_ENTRIES = 2**18
 ROBUST_CLIP = 3.0
 #: a column is constant if it varies by no more than this share of its centre
 _CONSTANT = 1e-12
+#: interquartile range of the standard normal law: divided by it, that of data is in deviations
+NORMAL_IQR = 1.349
 #: what infinite scaled inputs become: finite, so that the smooth bound takes them to its limit
 HUGE = 1e100
 
@@ -117,8 +119,7 @@ def _two_valued(X: Array) -> BoolArray:
 def robust(X: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Median and interquartile range; mean and deviation where two values or one prevail."""
     low, median, high = weighted_quantiles(X, weight, [0.25, 0.5, 0.75])
-    # 1.349 is the interquartile range of the standard normal law
-    spread = (high - low) / 1.349
+    spread = (high - low) / NORMAL_IQR
     mean, deviation = weighted_moments(X, weight)
     narrow = (spread <= 1e-9 * deviation) | _two_valued(X)
     center = np.where(narrow, mean, median)
