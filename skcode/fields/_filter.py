@@ -350,20 +350,6 @@ class _FilterKernel(FieldKernel[FloatArray, FloatArray]):
         self.respond(x, tape)
         self._write(bound, tape, v)
 
-    def pullback(
-        self,
-        bound: FloatArray,
-        x: FloatArray,
-        tape: FloatArray,
-        p: FloatArray,
-        x_bar: FloatArray | None,
-        u_bar: FloatArray,
-    ) -> None:
-        for fields, channels, adjoint in self._rounds(p):
-            u_bar[fields] += np.einsum("cgn,cgn->c", tape[fields], adjoint[channels])
-        if x_bar is not None:
-            self._pull_state(bound, x, p, x_bar)
-
     def rows(
         self,
         bound: FloatArray,

@@ -128,19 +128,6 @@ class _FunctionKernel(FieldKernel[FloatArray, None]):
     def forward(self, bound: FloatArray, x: FloatArray, v: FloatArray, tape: None) -> None:
         v[...] = np.tensordot(bound, self._value(x), axes=1).T
 
-    def pullback(
-        self,
-        bound: FloatArray,
-        x: FloatArray,
-        tape: None,
-        p: FloatArray,
-        x_bar: FloatArray | None,
-        u_bar: FloatArray,
-    ) -> None:
-        u_bar += np.einsum("inm,mn->i", self._value(x), p)
-        if x_bar is not None:
-            self._pull_state(bound, x, p, x_bar)
-
     def rows(
         self,
         bound: FloatArray,
