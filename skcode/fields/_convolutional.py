@@ -290,8 +290,8 @@ class _ConvolutionalKernel(FieldKernel[FloatArray, _Tape]):
         x_bar: FloatArray | None,
         u_bar: FloatArray,
     ) -> None:
-        # 1.5 to 10 times as fast as the default, unless channels are far more than fields: it sums over
-        # samples and cells before the patterns come in
+        # 1.5 to 10 times as fast as the default, unless channels are far more than fields: the sum
+        # over samples and cells comes before the patterns
         fields = self.fields
         adjoint = self._spread(p)
         gradient = adjoint @ self._read(tape.z).T
