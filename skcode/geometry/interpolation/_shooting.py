@@ -12,7 +12,7 @@ one interval: sequential are only the products of small matrices.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from scipy.linalg import solve_triangular, svdvals
 from skcode.geometry.interpolation._batched_fields import BatchedFields
 from skcode.geometry.interpolation._tuning import NEWTON
 from skcode.utils._typing import FloatArray, IntArray
+
+#: what intervals have each: a number of steps, or a gap
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -240,7 +243,7 @@ def there_and_back(
     )
 
 
-def of_both_ways(forth: NDArray[Any], n_intervals: int, idle: float) -> NDArray[Any]:
+def of_both_ways(forth: NDArray[Number], n_intervals: int, idle: float) -> NDArray[Number]:
     """Numbers (E, half) of the ways out, as those of all intervals of the loop (M,)."""
     both = np.concatenate([forth, forth[:, ::-1]], axis=1).ravel()
     return np.pad(both, (0, n_intervals - both.size), constant_values=idle)
