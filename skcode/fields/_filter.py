@@ -22,6 +22,9 @@ from skcode.utils._typing import FloatArray, IntArray, Traced
 _GROUP_BYTES = 2 * 2**20
 #: images in a block while the means and sizes of fields are measured
 _NORMALISING_BLOCK = 64
+#: deviation up to which a filter counts as one that never responds, in units of the activation.
+#: Divided by less, rounding would become a field; far more leaves faint filters as they are
+_SILENT = 1e-6
 
 
 class FilterFields(FieldFamily):
@@ -250,7 +253,8 @@ class DrawnFilter(DrawnFields):
         mean, square = total / (size * n_blocks)
         deviation = np.sqrt(np.maximum((square - mean**2).mean(axis=1), 0))
         # a filter that never responds stays as it is
-        gain = np.where(deviation > 1e-6, 1 / np.where(deviation > 1e-6, deviation, 1), 1.0)
+        responds = deviation > _SILENT
+        gain = np.where(responds, 1 / np.where(responds, deviation, 1), 1.0)
         return self._with(self.A, self.means, mean, gain)
 
     def _with(

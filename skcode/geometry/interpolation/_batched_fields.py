@@ -18,8 +18,12 @@ from skcode.flow import runge_kutta
 from skcode.geometry.interpolation._tuning import CACHE
 from skcode.utils._typing import FloatArray, IntArray
 
-#: the scheme of Dormand and Prince of order 8
-_A, _B, ORDER = DOP853.A, DOP853.B, 8
+#: the matrix of the scheme of Dormand and Prince, twelve stages
+_A = DOP853.A
+#: its weights
+_B = DOP853.B
+#: its order: high, since the errors wanted are those of rounding
+ORDER = 8
 
 
 class Bound(Protocol):
