@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +14,7 @@ from skcode.geometry.brackets._bracket import lie_bracket
 from skcode.geometry.brackets._lyndon import Bracket, bracket_basis
 from skcode.geometry.brackets._vector_field import (
     BracketField,
+    FieldsLike,
     PolynomialField,
     VectorField,
     all_polynomial,
@@ -77,7 +77,7 @@ class RankResult:
 
 
 def lie_algebra_rank(
-    fields: Any, x: ArrayLike, depth: int, *, exact: bool = False, tol: float | None = None
+    fields: FieldsLike, x: ArrayLike, depth: int, *, exact: bool = False, tol: float | None = None
 ) -> RankResult:
     r"""Dimension of :math:`\mathrm{Lie}(V_1, \dots, V_d)|_x`, by depth of the brackets.
 
@@ -132,7 +132,7 @@ def lie_algebra_rank(
 
 
 def hormander_rank(
-    fields: Any, X: ArrayLike, depth: int, *, exact: bool = False, tol: float | None = None
+    fields: FieldsLike, X: ArrayLike, depth: int, *, exact: bool = False, tol: float | None = None
 ) -> RankResult:
     r"""Rank of the brackets of the stacked system at N points, by depth.
 

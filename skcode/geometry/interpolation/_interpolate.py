@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
 from skcode.fields import DrawnFields, FunctionFields
-from skcode.geometry.brackets import drawn_fields, vector_fields
+from skcode.geometry.brackets import FieldsLike, drawn_fields, vector_fields
 from skcode.geometry.interpolation._batched_families import batched_fields
 from skcode.geometry.interpolation._batched_fields import BatchedFields
 from skcode.geometry.interpolation._chain import Setting, chain, easiest_path
@@ -74,7 +74,7 @@ class InterpolationResult:
 
 
 def interpolate(
-    fields: Any,
+    fields: FieldsLike,
     X: ArrayLike,
     Y: ArrayLike,
     *,
@@ -325,7 +325,7 @@ def _spread(X: FloatArray) -> float:
     return spread if spread > 0 else max(float(np.max(abs(X))), 1.0)
 
 
-def _as_fields(fields: Any, X: FloatArray) -> DrawnFields:
+def _as_fields(fields: FieldsLike, X: FloatArray) -> DrawnFields:
     drawn = drawn_fields(fields)
     if isinstance(drawn, DrawnFields):
         return drawn
