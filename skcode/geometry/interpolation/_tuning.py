@@ -33,17 +33,17 @@ class CacheTuning:
 class LoopDesign:
     """How a loop is drawn; the defaults are those of the displacement readout."""
 
-    #: intervals of one way out and back. With the default legs 100 is good everywhere from 40 to
-    #: 400: 400 helps some draws and hurts others
+    #: intervals of one way out and back. 100 is good everywhere, shorter ones within chains alone;
+    #: 400 helps some draws and hurts others
     excursion: int = 100
     #: intervals on which the direction of the controls stays. 16 cost two digits of the condition
     #: number; shorter legs cost more choices among candidates
     leg: int = 4
-    #: smallest and largest displacement in an interval, in spreads. Twice as much gives better
-    #: conditioned and steeper loops, less leaves the points where they are
+    #: smallest and largest displacement in an interval, in spreads. Twice as much, with the bounds
+    #: below wider, gives better conditioned and steeper loops; 0.7 of it carries points less far
     sizes: tuple[float, float] = (0.15, 0.6)
-    #: how far from their centre the points may go, in spreads. At 10 loops are steeper, at 2 they
-    #: see too little and carry the points 3 to 10 times less far
+    #: how far from their centre the points may go, in spreads. At 10, with a stretch of 100, loops
+    #: are steeper; at 2, with 6, they see too little, and carry the points 3 to 10 times less far
     reach: float = 4.0
     #: largest singular value of the flow's derivative and of its inverse at the points, where the
     #: other ones are 1 (the bound is on Frobenius norms, which are cheap). 1,000 needs more steps
