@@ -8,6 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skcode.fields import DrawnFields, FieldKernel
+from skcode.losses import Loss
+from skcode.readouts import Readout
+from skcode.solvers import Solver
+
 ROOT = Path(__file__).parents[1]
 # names with a first underscore are parts that other pages include
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("[!_]*.md"))]
@@ -52,6 +57,17 @@ def test_links_lead_somewhere(page):
     )
     for target in re.findall(r"\]\(([^)#:]+)\)", prose):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("contract", [DrawnFields, FieldKernel, Solver, Readout, Loss])
+def test_tables_of_contracts_hold_all_public_names(contract):
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    heading = rf"^\| `{contract.__name__}` \| \|\n((?:\|.*\n)+)"
+    rows = "".join(re.findall(heading, page, re.MULTILINE)).splitlines()
+    # a call of the class itself is its constructor
+    named = {name for row in rows for name in re.findall(r"`(\w+)", row.split("|")[1])}
+    public = {name for name in [*vars(contract), *contract.__annotations__] if name[0] != "_"}
+    assert named - {contract.__name__} == public
 
 
 def test_every_page_is_in_a_table_of_contents():

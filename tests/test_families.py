@@ -8,10 +8,12 @@ from helpers import FAMILIES, N_FIELDS, N_STATES, draw, drift, pendulum
 from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
 
+from skcode import fields as public
 from skcode.fields import (
     AffineFields,
     ConvolutionalFields,
     DiagonalFields,
+    DrawnFields,
     DrawnStack,
     DrawnSum,
     FilterFields,
@@ -344,3 +346,14 @@ def test_slopes_are_the_coefficients_of_the_derivatives():
     np.testing.assert_allclose(
         monomials.slopes(c) @ low, ((ends[0] - ends[1]) / 2e-6).T, rtol=1e-7, atol=1e-9
     )
+
+
+def test_what_a_family_draws_has_its_name():
+    classes = [getattr(public, name) for name in public.__all__]
+    drawn = {
+        each.__name__
+        for each in classes
+        if isinstance(each, type) and issubclass(each, DrawnFields) and each is not DrawnFields
+    }
+    assert {name for name in public.__all__ if name.startswith("Drawn")} == drawn | {"DrawnFields"}
+    assert {f"{name.removeprefix('Drawn')}Fields" for name in drawn} <= set(public.__all__)

@@ -8,7 +8,7 @@ import pytest
 from autograd import make_jvp, make_vjp
 from helpers import EVERY_FAMILY, FAMILIES, N_STATES, combined, difference, draw, relative_error
 
-from skcode.fields import Kernel, homogeneous
+from skcode.fields import FieldKernel, homogeneous
 from skcode.flow import flow
 
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
@@ -96,7 +96,7 @@ def test_a_pullback_of_its_own_is_what_follows_from_the_rows(name):
     kernel, bound, block = fields.kernel(len(x), x.dtype), fields.bind(u), homogeneous(x)
     tape, u_bar, x_bar = kernel.new_tape(), np.ones(fields.n_fields), np.empty((N_STATES, len(x)))
     kernel.forward(bound, block, np.empty_like(x_bar), tape)
-    Kernel.pullback(kernel, bound, block, tape, np.ascontiguousarray(p.T), x_bar, u_bar)
+    FieldKernel.pullback(kernel, bound, block, tape, np.ascontiguousarray(p.T), x_bar, u_bar)
     own_x_bar, own_u_bar = fields.pullback(x, u, p)
     np.testing.assert_allclose(x_bar.T, own_x_bar, atol=1e-13)
     np.testing.assert_allclose(u_bar, 1 + own_u_bar, atol=1e-12)

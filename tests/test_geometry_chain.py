@@ -17,10 +17,9 @@ from skcode.geometry.interpolation._chain import (
     easiest_path,
 )
 from skcode.geometry.interpolation._continuation import Report, fine_steps
-from skcode.geometry.interpolation._loops import LoopDesign
 from skcode.geometry.interpolation._paths import _energy, plan_paths
 from skcode.geometry.interpolation._shooting import composed, propagate
-from skcode.geometry.interpolation._tuning import CHAIN
+from skcode.geometry.interpolation._tuning import CHAIN, LoopDesign
 
 
 def setting(N, n_intervals):

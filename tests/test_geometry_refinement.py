@@ -12,7 +12,7 @@ from skcode.geometry.interpolation._chain import Setting, chain
 from skcode.geometry.interpolation._continuation import Report
 from skcode.geometry.interpolation._paths import plan_paths
 from skcode.geometry.interpolation._refinement import Refinement
-from skcode.geometry.interpolation._shooting import Iterate, propagate
+from skcode.geometry.interpolation._shooting import ShootingIterate, propagate
 from skcode.geometry.interpolation._tuning import REFINEMENT
 
 SPREAD = 0.5
@@ -34,7 +34,7 @@ def pushed(segment, size):
     """The loop with controls that are not quite its own."""
     noise = np.random.default_rng(2).standard_normal(segment.z.w.shape)
     w = segment.z.w * (1 + size * noise)
-    return replace(segment, z=Iterate(w, segment.z.x))
+    return replace(segment, z=ShootingIterate(w, segment.z.x))
 
 
 def ends(segments, parts, steps):

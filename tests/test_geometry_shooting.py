@@ -9,23 +9,23 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from skcode.fields import NeuralFields, UniversalFields
 from skcode.geometry.interpolation._batched_families import batched_fields
-from skcode.geometry.interpolation._continuation import Report, Solver, draw_start
-from skcode.geometry.interpolation._loops import LoopBuilder, LoopDesign
+from skcode.geometry.interpolation._continuation import NewtonMethod, Report, draw_start
+from skcode.geometry.interpolation._loops import LoopBuilder
 from skcode.geometry.interpolation._shooting import (
-    Iterate,
     Linearisation,
+    ShootingIterate,
     carried,
     propagate,
     there_and_back,
 )
-from skcode.geometry.interpolation._tuning import NEWTON
+from skcode.geometry.interpolation._tuning import NEWTON, LoopDesign
 
 
 def start(n_intervals=35, N=5):
     many = batched_fields(UniversalFields().draw(2, rng=0))
     rng = np.random.default_rng(0)
     X, w = rng.random((N, 2)), 0.03 * rng.standard_normal((n_intervals, 5))
-    return many, Iterate(w, propagate(many, w[None], X, 1)[0])
+    return many, ShootingIterate(w, propagate(many, w[None], X, 1)[0])
 
 
 @pytest.mark.parametrize("mu", [0.0, 0.7])
@@ -61,7 +61,7 @@ def test_defects_arrive_where_the_linear_system_takes_them():
 def test_newton_is_quadratic_where_the_derivative_is_renewed():
     many, z = start()
     report = Report()
-    solver = Solver(many, 1, 0.3, report)
+    solver = NewtonMethod(many, 1, 0.3, report)
     line = solver.linearise(z)
     target = z.x[-1] + 1e-3
     reached, _, arrived = solver.newton(z, line, target, 1e-12)
@@ -75,7 +75,7 @@ def test_newton_may_stop_where_its_steps_are_small():
     target = z.x[-1] + 1e-3
     misses, iterations = [], []
     for slack in (0.0, 0.3):
-        solver = Solver(many, 1, 0.3, Report())
+        solver = NewtonMethod(many, 1, 0.3, Report())
         reached, _, arrived = solver.newton(z, solver.linearise(z), target, 1e-12, slack=slack)
         assert arrived
         end = propagate(many, reached.w[None], z.x[0], 1)[0, -1]
@@ -84,7 +84,7 @@ def test_newton_may_stop_where_its_steps_are_small():
     assert iterations[1] < iterations[0]
     assert misses[0] < 1e-11 < misses[1] < 1e-4
     # where Newton's method fails it says so, whatever the slack
-    solver = Solver(many, 1, 0.3, Report())
+    solver = NewtonMethod(many, 1, 0.3, Report())
     with np.errstate(all="ignore"):
         assert not solver.newton(z, solver.linearise(z), z.x[-1] + 30.0, 1e-12, slack=0.3)[2]
 

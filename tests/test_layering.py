@@ -11,6 +11,7 @@ import skcode
 
 ROOT = Path(skcode.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
+EXAMPLES = Path(__file__).parents[1] / "examples"
 #: packages of skcode from low to high; those in a row do not see each other
 LAYERS = [
     {"utils"},
@@ -56,6 +57,9 @@ CORE = {"numpy", "scipy", "sklearn", "autograd", "joblib", "threadpoolctl", "skc
 #: modules that stand between skcode and the private names of other packages
 BEHIND = {"utils/_sklearn.py", "utils/_joblib.py", "export/_skl2onnx.py"}
 EXTRA = {"plotting": {"matplotlib"}, "export": {"onnx", "skl2onnx"}}
+#: examples that measure what has no public name: the sweeps of an objective on given threads, and
+#: the first one puts compiled code in place of NumPy's
+INTERNALS = {"benchmarks/compiled.py", "benchmarks/flow.py", "benchmarks/scaling.py"}
 every_module = pytest.mark.parametrize(
     "path", MODULES, ids=[str(path.relative_to(ROOT)) for path in MODULES]
 )
@@ -99,36 +103,58 @@ def test_imports_point_down(path, rank):
     assert ours - {"__version__"} <= allowed
 
 
-def private_imports(package, tree):
-    """What a module imports of private modules, or by private names, of other packages."""
+def private_imports(home, tree):
+    """What a file in the package `home`, "" outside of skcode, imports that is private elsewhere.
+
+    A name with an underscore belongs to the package that holds it, and to the packages therein.
+    """
     for name, node in imports_of(tree):
-        parts = name.split(".")
-        if parts[0] != "skcode" or len(parts) < 2 or parts[1] in {package, SHARED, "__version__"}:
-            continue
-        names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
-        if any(re.match("_[^_]", part) for part in [*parts[1:], *names]):
-            yield name
+        names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else [""]
+        for parts in (f"{name}.{each}".split(".") for each in names):
+            private = [k for k, part in enumerate(parts) if re.match("_[^_]", part)]
+            if parts[0] != "skcode" or not private:
+                continue
+            owner = "skcode" if parts[1] == SHARED else ".".join(parts[: private[0]])
+            if not f"{home}.".startswith(f"{owner}."):
+                yield name
 
 
 @every_module
 def test_nothing_private_of_another_package_is_imported(path):
-    assert list(private_imports(package_of(path), parse(path))) == []
+    home = ".".join(path.relative_to(ROOT.parent).parent.parts)
+    assert list(private_imports(home, parse(path))) == []
 
 
 @pytest.mark.parametrize(
-    ("line", "found"),
+    ("home", "line", "found"),
     [
-        ("from skcode.fields._linear import DrawnAffine", ["skcode.fields._linear"]),
-        ("import skcode.fields._linear", ["skcode.fields._linear"]),
-        ("from skcode.fields import _linear", ["skcode.fields"]),
-        ("from skcode.fields import DrawnFields", []),
-        ("from skcode.utils._typing import Array", []),
-        ("from skcode.solvers._base import Solver", []),
-        ("from skcode import __version__, fields", []),
+        ("solvers", "from skcode.fields._linear import DrawnAffine", ["skcode.fields._linear"]),
+        ("solvers", "import skcode.fields._linear", ["skcode.fields._linear"]),
+        ("solvers", "from skcode.fields import _linear", ["skcode.fields"]),
+        ("solvers", "from skcode.fields import DrawnFields", []),
+        ("solvers", "from skcode.utils._typing import Array", []),
+        ("solvers", "from skcode.solvers._base import Solver", []),
+        ("solvers", "from skcode import __version__, fields", []),
+        (
+            "geometry.interpolation",
+            "from skcode.geometry.brackets._rank import lie_algebra_rank",
+            ["skcode.geometry.brackets._rank"],
+        ),
+        ("geometry.interpolation", "from skcode.geometry.brackets import vector_fields", []),
+        ("geometry.interpolation", "from skcode.geometry.interpolation._paths import Path", []),
     ],
 )
-def test_private_imports_are_seen(line, found):
-    assert list(private_imports("solvers", ast.parse(line))) == found
+def test_private_imports_are_seen(home, line, found):
+    assert list(private_imports(f"skcode.{home}", ast.parse(line))) == found
+
+
+def test_examples_import_public_names_alone():
+    private = {
+        path.relative_to(EXAMPLES).as_posix()
+        for path in EXAMPLES.rglob("*.py")
+        if list(private_imports("", parse(path)))
+    }
+    assert private == INTERNALS
 
 
 @every_module

@@ -15,7 +15,7 @@ import numpy as np
 
 from skcode.columns._raw import RawColumn
 from skcode.columns._statistic import cross_fitted, statistic
-from skcode.inputs import weighted_quantiles
+from skcode.inputs import NORMAL_IQR, weighted_quantiles
 from skcode.utils._typing import Array, FloatArray, IntArray
 
 #: indicators of levels in all columns together, and the least that a column may have: levels that
@@ -173,8 +173,7 @@ class NumberColumn(Column):
         if len(knots) <= _LEAST_VALUES:
             return self
         low, high = weighted_quantiles(values[:, None], weight, [0.25, 0.75])[:, 0]
-        # 1.349 is the interquartile range of the standard normal law
-        far = np.abs(knots - self.median) > _FAR * (high - low) / 1.349
+        far = np.abs(knots - self.median) > _FAR * (high - low) / NORMAL_IQR
         if total[far].sum() <= _FAR_SHARE * total.sum():
             return self
         ranks = (np.cumsum(total) - total / 2) / total.sum()

@@ -15,8 +15,8 @@ from skcode.fields import (
     DrawnConvolutional,
     DrawnDiagonal,
     DrawnFields,
-    DrawnFilters,
-    DrawnFunctions,
+    DrawnFilter,
+    DrawnFunction,
     DrawnMixing,
     DrawnNeural,
     DrawnPolynomial,
@@ -76,7 +76,7 @@ def field_nodes(fields: DrawnFields, graph: Graph, x: str, u: FloatArray) -> str
 
 
 @field_nodes.register
-def _(fields: DrawnFunctions, graph: Graph, x: str, u: FloatArray) -> str:
+def _(fields: DrawnFunction, graph: Graph, x: str, u: FloatArray) -> str:
     raise TypeError(
         "FunctionFields hold Python functions, which ONNX cannot run. Save the model with pickle "
         "or joblib, or make the functions fields of your own, with a translation in "
@@ -143,7 +143,7 @@ def _(fields: DrawnConvolutional, graph: Graph, x: str, u: FloatArray) -> str:
 
 
 @field_nodes.register
-def _(fields: DrawnFilters, graph: Graph, x: str, u: FloatArray) -> str:
+def _(fields: DrawnFilter, graph: Graph, x: str, u: FloatArray) -> str:
     patches = graph.add("Gather", x, graph.constant(fields.reads), axis=1)
     responses = _filtered(graph, fields.A.astype(u.dtype), patches)
     responses = activation_nodes(fields.activation, graph, responses, u.dtype)

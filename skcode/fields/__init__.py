@@ -12,10 +12,10 @@ from skcode.fields._activations import (
     Tanh,
 )
 from skcode.fields._convolutional import ConvolutionalFields, DrawnConvolutional
-from skcode.fields._drawn import DrawnFields, Kernel, homogeneous
+from skcode.fields._drawn import DrawnFields, FieldKernel, homogeneous
 from skcode.fields._family import DrawnStack, DrawnSum, FieldFamily, StackFields, SumFields
-from skcode.fields._filter import DrawnFilters, FilterFields
-from skcode.fields._function import DrawnFunctions, FunctionFields
+from skcode.fields._filter import DrawnFilter, FilterFields
+from skcode.fields._function import DrawnFunction, FunctionFields
 from skcode.fields._linear import (
     AffineFields,
     DiagonalFields,
@@ -42,18 +42,18 @@ __all__ = [
     "DrawnConvolutional",
     "DrawnDiagonal",
     "DrawnFields",
-    "DrawnFilters",
-    "DrawnFunctions",
+    "DrawnFilter",
+    "DrawnFunction",
     "DrawnMixing",
     "DrawnNeural",
     "DrawnPolynomial",
     "DrawnStack",
     "DrawnSum",
     "FieldFamily",
+    "FieldKernel",
     "FilterFields",
     "FunctionFields",
     "Identity",
-    "Kernel",
     "LinearFields",
     "LocalFields",
     "MixingFields",

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 
 from skcode.fields._activations import ACTIVATIONS, Activation
-from skcode.fields._drawn import DrawnFields, Kernel
+from skcode.fields._drawn import DrawnFields, FieldKernel
 from skcode.fields._family import FieldFamily
 from skcode.fields._image import ImageLayout
 from skcode.utils._images import check_image_shape
@@ -254,7 +254,7 @@ class _Tape(NamedTuple):
     ds: FloatArray | None  # (m - p, n): sigma', where the activation keeps it
 
 
-class _ConvolutionalKernel(Kernel[FloatArray, _Tape]):
+class _ConvolutionalKernel(FieldKernel[FloatArray, _Tape]):
     """Patches of all cells and samples as one matrix: one GEMM forward, two back."""
 
     def __init__(self, fields: DrawnConvolutional, n: int, dtype: DTypeLike):
@@ -290,6 +290,8 @@ class _ConvolutionalKernel(Kernel[FloatArray, _Tape]):
         x_bar: FloatArray | None,
         u_bar: FloatArray,
     ) -> None:
+        # 1.5 to 10 times as fast as the default, unless channels are far more than fields: the sum
+        # over samples and cells comes before the patterns
         fields = self.fields
         adjoint = self._spread(p)
         gradient = adjoint @ self._read(tape.z).T

@@ -14,7 +14,7 @@ from skcode.utils._typing import BoolArray, FloatArray, Traced, Velocities
 
 #: what `DrawnFields.bind` makes of one row of controls; the kernel alone looks inside
 Bound = TypeVar("Bound")
-#: what `Kernel.new_tape` makes, for the derivatives; the kernel alone looks inside
+#: what `FieldKernel.new_tape` makes, for the derivatives; the kernel alone looks inside
 Tape = TypeVar("Tape")
 #: what `DrawnFields.batched` makes: takes what `bind` made of the controls of each
 Batched: TypeAlias = Callable[[Sequence[Any]], Velocities]
@@ -50,7 +50,7 @@ def homogeneous(x: FloatArray, dtype: DTypeLike | None = None) -> FloatArray:
     return block
 
 
-class Kernel(ABC, Generic[Bound, Tape]):
+class FieldKernel(ABC, Generic[Bound, Tape]):
     """The fields on one block of n samples: V_u = sum_i u^i V_i and its derivatives.
 
     A kernel writes `forward`, `rows` and `pushforward`; `pullback` follows from `rows`, and is
@@ -198,7 +198,7 @@ class DrawnFields(ABC):
         return self.bind(u)
 
     @abstractmethod
-    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> Kernel[Any, Any]:
+    def kernel(self, n: int, dtype: DTypeLike, lead: tuple[int, ...] = ()) -> FieldKernel[Any, Any]:
         """A kernel for blocks of n samples."""
 
     @classmethod
@@ -257,12 +257,17 @@ class DrawnFields(ABC):
             raise ValueError(f"u must have shape ({self.n_fields},); got {u.shape}.")
         return x, u
 
-    def _block(self, x: FloatArray) -> tuple[Kernel[Any, Any], FloatArray, FloatArray]:
+    def _block(self, x: FloatArray) -> tuple[FieldKernel[Any, Any], FloatArray, FloatArray]:
         block = homogeneous(x)
         return self.kernel(len(x), x.dtype), np.empty((self.n_states, len(x)), x.dtype), block
 
     def _forward(
-        self, kernel: Kernel[Bound, Tape], bound: Bound, x: FloatArray, v: FloatArray, tape: Tape
+        self,
+        kernel: FieldKernel[Bound, Tape],
+        bound: Bound,
+        x: FloatArray,
+        v: FloatArray,
+        tape: Tape,
     ) -> None:
         # saturated activations overflow on the way to their limit
         with np.errstate(over="ignore"):

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
-from skcode.fields._drawn import Batched, DrawnFields, Kernel
+from skcode.fields._drawn import Batched, DrawnFields, FieldKernel
 from skcode.utils._doc_link import DocLinkMixin
 from skcode.utils._random import RandomSource, as_generator
 from skcode.utils._sklearn import validate_parameters
@@ -387,12 +387,12 @@ class DrawnStack(_DrawnComposite):
         return anp.concatenate([part.value(x) for part in self.parts], axis=1)
 
 
-class _CompositeKernel(Kernel[list[Any], list[Any]]):
+class _CompositeKernel(FieldKernel[list[Any], list[Any]]):
     """Sum of the values of several kernels; `slices` says which controls each of them reads."""
 
     def __init__(
         self,
-        kernels: list[Kernel[Any, Any]],
+        kernels: list[FieldKernel[Any, Any]],
         slices: list[slice],
         shape: tuple[int, ...],
         dtype: DTypeLike,
@@ -438,6 +438,7 @@ class _CompositeKernel(Kernel[list[Any], list[Any]]):
         x_bar: FloatArray | None,
         u_bar: FloatArray,
     ) -> None:
+        # the default would not call the pullbacks of the parts, which are faster than their rows
         for i, share in self._shares(x_bar):
             self.kernels[i].pullback(bound[i], x, tape[i], p, share, u_bar[self.slices[i]])
 

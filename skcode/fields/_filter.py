@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 
 from skcode.fields._activations import ACTIVATIONS, Activation
-from skcode.fields._drawn import DrawnFields, Kernel
+from skcode.fields._drawn import DrawnFields, FieldKernel
 from skcode.fields._family import FieldFamily
 from skcode.utils._images import check_image_shape, position_grid, valid_patches, window_means
 from skcode.utils._sklearn import Interval, StrOptions
@@ -22,6 +22,9 @@ from skcode.utils._typing import FloatArray, IntArray, Traced
 _GROUP_BYTES = 2 * 2**20
 #: images in a block while the means and sizes of fields are measured
 _NORMALISING_BLOCK = 64
+#: deviation up to which a filter counts as one that never responds, in units of the activation.
+#: Divided by less, rounding would become a field; far more leaves faint filters as they are
+_SILENT = 1e-6
 
 
 class FilterFields(FieldFamily):
@@ -113,7 +116,7 @@ class FilterFields(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> DrawnFilters:
+    ) -> DrawnFilter:
         shape = check_image_shape(self.image_shape, n_inputs)
         low, high = self._sizes(shape)
         n_channels, rest = divmod(n_states - n_inputs, self.pooling**2)
@@ -143,7 +146,7 @@ class FilterFields(FieldFamily):
         deviation = np.sqrt(_second_moment(A, reference[:64, reads]))
         A /= np.where(deviation > 0, deviation, 1.0)[:, None]
         means = window_means(position_grid(shape, high, self.stride), self.pooling)
-        fields = DrawnFilters(
+        fields = DrawnFilter(
             np.hstack([A, b]),
             ACTIVATIONS[self.activation],
             reads,
@@ -180,7 +183,7 @@ def _second_moment(A: FloatArray, patches: FloatArray) -> FloatArray:
     return mean
 
 
-class DrawnFilters(DrawnFields):
+class DrawnFilter(DrawnFields):
     """Drawn filter fields.
 
     Parameters
@@ -208,7 +211,7 @@ class DrawnFilters(DrawnFields):
     >>> family = FilterFields((8, 8), kernel_size=3, pooling=2)
     >>> fields = family.draw(84, n_fields=10, rng=0, n_inputs=64)
     >>> type(fields).__name__, fields.A.shape, fields.n_channels
-    ('DrawnFilters', (10, 10), 5)
+    ('DrawnFilter', (10, 10), 5)
     """
 
     def __init__(
@@ -236,7 +239,7 @@ class DrawnFilters(DrawnFields):
         self.n_windows = len(means)
         self.n_channels = (n_states - n_inputs) // self.n_windows
 
-    def normalised(self, x: FloatArray) -> DrawnFilters:
+    def normalised(self, x: FloatArray) -> DrawnFilter:
         """The fields with mean zero in each window and size one, over images x (n, p)."""
         size = _NORMALISING_BLOCK
         kernel = _FilterKernel(self, size, x.dtype)
@@ -250,14 +253,15 @@ class DrawnFilters(DrawnFields):
         mean, square = total / (size * n_blocks)
         deviation = np.sqrt(np.maximum((square - mean**2).mean(axis=1), 0))
         # a filter that never responds stays as it is
-        gain = np.where(deviation > 1e-6, 1 / np.where(deviation > 1e-6, deviation, 1), 1.0)
+        responds = deviation > _SILENT
+        gain = np.where(responds, 1 / np.where(responds, deviation, 1), 1.0)
         return self._with(self.A, self.means, mean, gain)
 
     def _with(
         self, A: FloatArray, means: FloatArray, shift: FloatArray, gain: FloatArray
-    ) -> DrawnFilters:
+    ) -> DrawnFilter:
         """The same fields with other arrays of floats."""
-        return DrawnFilters(
+        return DrawnFilter(
             A,
             self.activation,
             self.reads,
@@ -299,7 +303,7 @@ class DrawnFilters(DrawnFields):
         pixels = anp.zeros((n, d, self.n_inputs), self.A.dtype)
         return anp.concatenate([pixels, anp.reshape(written, (n, d, -1))], axis=2)
 
-    def astype(self, dtype: DTypeLike) -> DrawnFilters:
+    def astype(self, dtype: DTypeLike) -> DrawnFilter:
         return self._with(
             self.A.astype(dtype),
             self.means.astype(dtype),
@@ -314,13 +318,13 @@ class DrawnFilters(DrawnFields):
         return _FilterKernel(self, n, dtype)
 
 
-class _FilterKernel(Kernel[FloatArray, FloatArray]):
+class _FilterKernel(FieldKernel[FloatArray, FloatArray]):
     """A group of filters at a time: responses at all places in one GEMM, pooled by another.
 
     The tape holds the pooled responses (d, windows, n), shifted and scaled.
     """
 
-    def __init__(self, fields: DrawnFilters, n: int, dtype: DTypeLike):
+    def __init__(self, fields: DrawnFilter, n: int, dtype: DTypeLike):
         self.fields = fields
         self.n = n
         self.dtype = np.dtype(dtype)
@@ -349,20 +353,6 @@ class _FilterKernel(Kernel[FloatArray, FloatArray]):
     def forward(self, bound: FloatArray, x: FloatArray, v: FloatArray, tape: FloatArray) -> None:
         self.respond(x, tape)
         self._write(bound, tape, v)
-
-    def pullback(
-        self,
-        bound: FloatArray,
-        x: FloatArray,
-        tape: FloatArray,
-        p: FloatArray,
-        x_bar: FloatArray | None,
-        u_bar: FloatArray,
-    ) -> None:
-        for fields, channels, adjoint in self._rounds(p):
-            u_bar[fields] += np.einsum("cgn,cgn->c", tape[fields], adjoint[channels])
-        if x_bar is not None:
-            self._pull_state(bound, x, p, x_bar)
 
     def rows(
         self,

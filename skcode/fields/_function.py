@@ -9,7 +9,7 @@ import numpy as np
 from autograd import make_jvp, make_vjp
 from numpy.typing import DTypeLike
 
-from skcode.fields._drawn import DrawnFields, Kernel
+from skcode.fields._drawn import DrawnFields, FieldKernel
 from skcode.fields._family import FieldFamily
 from skcode.utils._tracing import tracing
 from skcode.utils._typing import FloatArray, Traced
@@ -53,10 +53,10 @@ class FunctionFields(FieldFamily):
         rng: np.random.Generator,
         n_inputs: int,
         reference: FloatArray | None,
-    ) -> DrawnFunctions:
+    ) -> DrawnFunction:
         if not n_fields:
             raise ValueError("functions must hold at least one callable.")
-        drawn = DrawnFunctions(tuple(self.functions), n_states)
+        drawn = DrawnFunction(tuple(self.functions), n_states)
         probe = np.full((2, n_states), 0.5)
         for i, function in enumerate(drawn.functions):
             if not callable(function):
@@ -70,7 +70,7 @@ class FunctionFields(FieldFamily):
         return drawn
 
 
-class DrawnFunctions(DrawnFields):
+class DrawnFunction(DrawnFields):
     """Fields that are functions, V_i = functions[i].
 
     Parameters
@@ -83,8 +83,8 @@ class DrawnFunctions(DrawnFields):
     Examples
     --------
     >>> import numpy as np
-    >>> from skcode.fields import DrawnFunctions
-    >>> DrawnFunctions((np.negative,), n_states=2).value(np.array([[1.0, 2.0]]))
+    >>> from skcode.fields import DrawnFunction
+    >>> DrawnFunction((np.negative,), n_states=2).value(np.array([[1.0, 2.0]]))
     array([[[-1., -2.]]])
     """
 
@@ -104,7 +104,7 @@ class DrawnFunctions(DrawnFields):
     def value(self, x: Traced) -> Traced:
         return anp.stack([function(x) for function in self.functions], axis=1)
 
-    def astype(self, dtype: DTypeLike) -> DrawnFunctions:
+    def astype(self, dtype: DTypeLike) -> DrawnFunction:
         return self
 
     def bind(self, u: FloatArray) -> FloatArray:
@@ -114,8 +114,8 @@ class DrawnFunctions(DrawnFields):
         return _FunctionKernel(self)
 
 
-class _FunctionKernel(Kernel[FloatArray, None]):
-    def __init__(self, fields: DrawnFunctions):
+class _FunctionKernel(FieldKernel[FloatArray, None]):
+    def __init__(self, fields: DrawnFunction):
         self.fields = fields
 
     def new_tape(self) -> None:
@@ -127,19 +127,6 @@ class _FunctionKernel(Kernel[FloatArray, None]):
 
     def forward(self, bound: FloatArray, x: FloatArray, v: FloatArray, tape: None) -> None:
         v[...] = np.tensordot(bound, self._value(x), axes=1).T
-
-    def pullback(
-        self,
-        bound: FloatArray,
-        x: FloatArray,
-        tape: None,
-        p: FloatArray,
-        x_bar: FloatArray | None,
-        u_bar: FloatArray,
-    ) -> None:
-        u_bar += np.einsum("inm,mn->i", self._value(x), p)
-        if x_bar is not None:
-            self._pull_state(bound, x, p, x_bar)
 
     def rows(
         self,

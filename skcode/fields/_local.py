@@ -13,6 +13,10 @@ from skcode.utils._images import check_image_shape
 from skcode.utils._sklearn import Interval, StrOptions
 from skcode.utils._typing import FloatArray
 
+#: deviation over the images, in units of scaled pixels, up to which a patch counts as the same in
+#: all. Divided by less, rounding would become data; far more leaves faint patches as they are
+_SAME = 1e-6
+
 
 class LocalFields(FieldFamily):
     r"""Random neural fields :math:`V_i(x) = B_i\, \sigma(A_i x + b_i)` that look at patches.
@@ -102,8 +106,7 @@ class LocalFields(FieldFamily):
             patch[...] = rng.standard_normal(patch.shape) / np.sqrt(patch.size)
         if reference is not None:
             deviation = (reference @ A[:, :n_inputs].T).std(axis=0)
-            # a patch that is the same in all images cannot be divided by its deviation, 0
-            A /= np.where(deviation > 1e-6, deviation, 1.0)[:, None]
+            A /= np.where(deviation > _SAME, deviation, 1.0)[:, None]
         hidden = rng.standard_normal((d * r, m - n_inputs))
         A[:, n_inputs:m] = hidden / np.sqrt(max(m - n_inputs, 1))
         A[:, :m] *= self.scale

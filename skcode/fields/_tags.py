@@ -14,8 +14,8 @@ from skcode.fields._activations import (
 )
 from skcode.fields._convolutional import ConvolutionalFields, DrawnConvolutional
 from skcode.fields._family import DrawnStack, DrawnSum, StackFields, SumFields
-from skcode.fields._filter import DrawnFilters, FilterFields
-from skcode.fields._function import DrawnFunctions, FunctionFields
+from skcode.fields._filter import DrawnFilter, FilterFields
+from skcode.fields._function import DrawnFunction, FunctionFields
 from skcode.fields._image import ImageLayout
 from skcode.fields._linear import (
     AffineFields,
@@ -54,8 +54,8 @@ TAGS: dict[str, type] = {
     "skcode/drawn/polynomial": DrawnPolynomial,
     "skcode/drawn/affine": DrawnAffine,
     "skcode/drawn/diagonal": DrawnDiagonal,
-    "skcode/drawn/functions": DrawnFunctions,
-    "skcode/drawn/filters": DrawnFilters,
+    "skcode/drawn/functions": DrawnFunction,
+    "skcode/drawn/filters": DrawnFilter,
     "skcode/drawn/convolutional": DrawnConvolutional,
     "skcode/drawn/mixing": DrawnMixing,
     "skcode/drawn/sum": DrawnSum,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 from autograd.extend import defjvp_argnums, defvjp_argnums
@@ -146,7 +145,7 @@ def _vjp_maker(
     argnums: Sequence[int],
     ans: FloatArray,
     args: tuple[Traced, Traced, Sweep],
-    kwargs: dict[str, Any],
+    kwargs: dict[str, object],
 ) -> Callable[[Traced], tuple[FloatArray, ...]]:
     controls, x, sweep = args
 
@@ -171,7 +170,7 @@ def _jvp_maker(
     tangents: Sequence[Traced],
     ans: FloatArray,
     args: tuple[Traced, Traced, Sweep],
-    kwargs: dict[str, Any],
+    kwargs: dict[str, object],
 ) -> FloatArray:
     controls, x, sweep = args
     given = dict(zip(argnums, tangents, strict=True))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from skcode.fields import DrawnFields, Kernel
+from skcode.fields import DrawnFields, FieldKernel
 from skcode.flow._tableau import Tableau
 from skcode.utils._blocks import odd_block
 from skcode.utils._typing import FloatArray
@@ -281,6 +281,11 @@ class Sweep:
         self._sweep_back(p, pull, wants_start=False)
 
     def _sweep_back(self, p: FloatArray, pull: _Pull, wants_start: bool) -> FloatArray | None:
+        """Take adjoints p of X_1 back through all stages; those of X_0, if wanted.
+
+        `BatchedFields._adjoint_step` of the geometry does not share this: it keeps the adjoints of
+        all stages, as matrices, and this one hands each to `pull` and uses its memory again.
+        """
         shape = self.lead + self.shape
         p = np.asarray(p, dtype=self.dtype)
         tableau = self.tableau
@@ -343,7 +348,7 @@ class _Record:
     """Stage states and tapes of one step."""
 
     def __init__(
-        self, kernel: Kernel[Any, Any], n_stages: int, shape: tuple[int, int], dtype: DTypeLike
+        self, kernel: FieldKernel[Any, Any], n_stages: int, shape: tuple[int, int], dtype: DTypeLike
     ):
         self.tapes = [kernel.new_tape() for _ in range(n_stages)]
         # the first stage state is the state itself, which the step puts there

@@ -161,7 +161,9 @@ def runge_kutta(
 
     .. math:: k_i = h V\Big(x + \sum_{j < i} a_{ij} k_j\Big), \qquad \sum_i b_i k_i
 
-    The one place where stages are combined, but for `Sweep`, which does it in buffers of its own.
+    The one place where stages are combined, but for `Sweep`, which does it in buffers of its own,
+    and the export to ONNX, which writes the same sums as nodes of a graph (`_combined` in
+    ``export/_estimators.py``).
     A state in parts is, for instance, points together with derivatives of the flow at them.
 
     Parameters

@@ -53,7 +53,7 @@ class Leaves:
         Rows are halved along their first principal direction, again and again.
         """
         directions: list[FloatArray] = []
-        thresholds: list[Any] = []
+        thresholds: list[np.floating[Any]] = []
         children: list[list[int]] = []
         rows: list[IntArray] = []
 

@@ -4,6 +4,7 @@ from skcode.inputs._input_map import InputMap
 from skcode.inputs._ramps import Ramps
 from skcode.inputs._scaling import (
     HUGE,
+    NORMAL_IQR,
     ROBUST_CLIP,
     SCALINGS,
     is_constant,
@@ -17,6 +18,7 @@ TAGS: dict[str, type] = {"skcode/input-map": InputMap, "skcode/ramps": Ramps}
 
 __all__ = [
     "HUGE",
+    "NORMAL_IQR",
     "ROBUST_CLIP",
     "SCALINGS",
     "TAGS",

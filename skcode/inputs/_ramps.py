@@ -8,10 +8,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from skcode.inputs._scaling import HUGE, ROBUST_CLIP, bounded, bounded_slope, robust
+from skcode.inputs._scaling import (
+    HUGE,
+    ROBUST_CLIP,
+    ROUNDING_OF_SUMS,
+    bounded,
+    bounded_slope,
+    robust,
+)
 from skcode.utils._typing import FloatArray, IntArray
 
-#: parts of a column, where there is room for so many
+#: parts of a column, where there is room for so many. More leave few rows to a part, and have
+#: controls each; with one, a ramp is the column itself
 _MOST_PARTS = 8
 
 
@@ -125,8 +133,7 @@ def _inner_ends(column: FloatArray, weight: FloatArray, n_parts: int) -> FloatAr
     values, of_value = np.unique(column, return_inverse=True)
     if len(values) > n_parts + 1:
         reached = np.cumsum(np.bincount(of_value, weight))
-        # sums of weights have rounding errors: a share that is missed by one counts as reached
-        levels = np.arange(1, n_parts) / n_parts * (1 - 1e-12) * reached[-1]
+        levels = np.arange(1, n_parts) / n_parts * (1 - ROUNDING_OF_SUMS) * reached[-1]
         values = np.unique(values[[0, *np.searchsorted(reached, levels), -1]])
     inner: FloatArray = values[1:-1]
     return inner

@@ -11,8 +11,17 @@ from skcode.utils._typing import Array, BoolArray, FloatArray
 _CHUNK_ENTRIES = 2**18
 #: bound of robustly scaled inputs, in robust standard deviations
 ROBUST_CLIP = 3.0
+#: share by which sums of weights may be off, as each addition rounds: a level that is missed by
+#: less counts as reached. At 0 weights and copies of rows would give different quantiles, far above
+#: it levels count as reached that are not
+ROUNDING_OF_SUMS = 1e-12
+#: share of the deviation up to which quartiles count as equal, but for rounding: most rows then
+#: hold one value, and divided by such a range the others would be huge
+_NO_RANGE = 1e-9
 #: a column is constant if it varies by no more than this share of its centre
 _CONSTANT = 1e-12
+#: interquartile range of the standard normal law: divided by it, that of data is in deviations
+NORMAL_IQR = 1.349
 #: what infinite scaled inputs become: finite, so that the smooth bound takes them to its limit
 HUGE = 1e100
 
@@ -62,8 +71,7 @@ def weighted_moments(X: Array, weight: FloatArray) -> tuple[FloatArray, FloatArr
 def weighted_quantiles(X: Array, weight: FloatArray, levels: list[float]) -> FloatArray:
     """Weighted quantiles (len(levels), p): the least x with at least that share of the weight."""
     result = np.empty((len(levels), X.shape[1]))
-    # sums of weights have rounding errors: a share that is missed by one counts as reached
-    shares = np.array(levels) * (1 - 1e-12)
+    shares = np.array(levels) * (1 - ROUNDING_OF_SUMS)
     if weight.min() == weight.max():
         # equal weights: a partial sort finds the entries, and one column at a time is copied
         index = np.maximum(np.ceil(shares * len(X)).astype(int) - 1, 0)
@@ -117,10 +125,9 @@ def _two_valued(X: Array) -> BoolArray:
 def robust(X: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Median and interquartile range; mean and deviation where two values or one prevail."""
     low, median, high = weighted_quantiles(X, weight, [0.25, 0.5, 0.75])
-    # 1.349 is the interquartile range of the standard normal law
-    spread = (high - low) / 1.349
+    spread = (high - low) / NORMAL_IQR
     mean, deviation = weighted_moments(X, weight)
-    narrow = (spread <= 1e-9 * deviation) | _two_valued(X)
+    narrow = (spread <= _NO_RANGE * deviation) | _two_valued(X)
     center = np.where(narrow, mean, median)
     return center, _inverse(np.where(narrow, deviation, spread), center)
 

@@ -7,9 +7,15 @@ from sklearn.ensemble import ExtraTreesRegressor
 
 from skcode.utils._typing import FloatArray, IntArray
 
-#: trees that look at the columns, the share of the columns that a split chooses from, and the
-#: least rows of a leaf: shallow trees, since columns are compared and nothing is predicted
-_TREES, _COLUMNS_OF_A_SPLIT, _LEAF_ROWS = 50, 1 / 3, 20
+#: trees that look at the columns. Fewer leave importances to chance, more take time that the fit of
+#: a wide table feels
+_TREES = 50
+#: share of the columns that a split chooses from. All would show one of several alike, few let
+#: splits fall to columns that tell nothing
+_COLUMNS_OF_A_SPLIT = 1 / 3
+#: least rows of a leaf: shallow trees, since columns are compared and nothing is predicted. Smaller
+#: leaves take time and split noise, much larger ones miss columns that act together with others
+_LEAF_ROWS = 20
 #: a leaf has no more than this share of the rows, where rows are few
 _LEAF_SHARE = 0.02
 #: times the median importance that a column needs: columns without a part in the outputs, which

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import logit
 from sklearn.metrics import r2_score
 
-from skcode.inputs import is_constant, weighted_moments, weighted_quantiles
+from skcode.inputs import NORMAL_IQR, is_constant, weighted_moments, weighted_quantiles
 from skcode.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from skcode.utils._typing import Array, FloatArray, IntArray
 
@@ -152,7 +152,7 @@ def _quartiles(Y: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Median and interquartile range, in deviations of a normal law; no outlier moves them."""
     low, median, high = weighted_quantiles(Y, weight, [0.25, 0.5, 0.75])
     _, deviation = _moments(Y, weight)
-    spread = (high - low) / 1.349
+    spread = (high - low) / NORMAL_IQR
     # half of the targets may be equal
     return median, np.where(is_constant(spread, median), deviation, spread)
 

@@ -91,11 +91,11 @@ def validation_mask(
     strata = np.zeros(len(keys), dtype=int) if strata is None else strata
     mask = np.zeros(len(keys), dtype=bool)
     for stratum in np.unique(strata):
-        members = np.flatnonzero(strata == stratum)
-        distinct = np.unique(shuffled[members])
+        among = np.flatnonzero(strata == stratum)
+        distinct = np.unique(shuffled[among])
         count = min(round(fraction * len(distinct)), len(distinct) - 1)
         if count > 0:
-            mask[members] = shuffled[members] <= distinct[count - 1]
+            mask[among] = shuffled[among] <= distinct[count - 1]
     if not mask.any():
         # no stratum has rows enough to give its share: the largest one gives one row
         counts = {s: len(np.unique(shuffled[strata == s])) for s in np.unique(strata)}

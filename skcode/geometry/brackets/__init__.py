@@ -10,6 +10,7 @@ from skcode.geometry.brackets._lyndon import bracket_basis
 from skcode.geometry.brackets._rank import RankResult, hormander_rank, lie_algebra_rank
 from skcode.geometry.brackets._vector_field import (
     Exponent,
+    FieldsLike,
     PolynomialField,
     VectorField,
     all_polynomial,
@@ -19,6 +20,7 @@ from skcode.geometry.brackets._vector_field import (
 
 __all__ = [
     "Exponent",
+    "FieldsLike",
     "GenerationResult",
     "PolynomialField",
     "RankResult",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import overload
 
 from skcode.geometry.brackets._vector_field import (
     BracketField,
+    FieldLike,
     PolynomialField,
     VectorField,
     as_vector_field,
@@ -15,8 +16,8 @@ from skcode.geometry.brackets._vector_field import (
 @overload
 def lie_bracket(V: PolynomialField, W: PolynomialField) -> PolynomialField: ...
 @overload
-def lie_bracket(V: Any, W: Any) -> VectorField: ...
-def lie_bracket(V: Any, W: Any) -> VectorField:
+def lie_bracket(V: FieldLike, W: FieldLike) -> VectorField: ...
+def lie_bracket(V: FieldLike, W: FieldLike) -> VectorField:
     r"""Lie bracket :math:`[V, W](x) = DW(x)\,V(x) - DV(x)\,W(x)` of two vector fields.
 
     Two polynomial fields (constant, linear, affine, of any degree) give a polynomial field, exact

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations_with_replacement
-from typing import Any
 
 import numpy as np
 
 from skcode.fields import DrawnFields, UniversalFields
 from skcode.geometry.brackets._bracket import lie_bracket
-from skcode.geometry.brackets._vector_field import PolynomialField, vector_fields
+from skcode.geometry.brackets._vector_field import (
+    FieldsLike,
+    PolynomialField,
+    VectorField,
+    vector_fields,
+)
 from skcode.utils._random import RandomSource
 from skcode.utils._typing import IntArray
 
@@ -46,7 +50,7 @@ class GenerationResult:
         return self.dimensions == self.expected
 
 
-def generates_polynomials(fields: Any, degree: int) -> GenerationResult:
+def generates_polynomials(fields: FieldsLike, degree: int) -> GenerationResult:
     r"""Check that :math:`\mathrm{Lie}(V_1, \dots, V_d)` contains all polynomials up to a degree.
 
     The fields are homogeneous, as the five of `UniversalFields` are; so is their Lie algebra, and
@@ -162,7 +166,7 @@ def universal_fields(
     return fields
 
 
-def _residues(V: Any, i: int) -> PolynomialField:
+def _residues(V: VectorField, i: int) -> PolynomialField:
     if not isinstance(V, PolynomialField) or len({len(alpha) for alpha in V.terms}) > 1:
         raise ValueError(f"Field {i} is not a homogeneous polynomial.")
     terms = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,12 +14,17 @@ from skcode.geometry.brackets._bracket import lie_bracket
 from skcode.geometry.brackets._lyndon import Bracket, bracket_basis
 from skcode.geometry.brackets._vector_field import (
     BracketField,
+    FieldsLike,
     PolynomialField,
     VectorField,
     all_polynomial,
     vector_fields,
 )
 from skcode.utils._typing import FloatArray, Traced
+
+#: machine epsilons that each entry of a column is off by, for each level of brackets: a few sums
+#: and products. Fewer count rounding as rank, many hide weak brackets
+_ROUNDINGS = 8
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class RankResult:
 
 
 def lie_algebra_rank(
-    fields: Any, x: ArrayLike, depth: int, *, exact: bool = False, tol: float | None = None
+    fields: FieldsLike, x: ArrayLike, depth: int, *, exact: bool = False, tol: float | None = None
 ) -> RankResult:
     r"""Dimension of :math:`\mathrm{Lie}(V_1, \dots, V_d)|_x`, by depth of the brackets.
 
@@ -128,7 +132,7 @@ def lie_algebra_rank(
 
 
 def hormander_rank(
-    fields: Any, X: ArrayLike, depth: int, *, exact: bool = False, tol: float | None = None
+    fields: FieldsLike, X: ArrayLike, depth: int, *, exact: bool = False, tol: float | None = None
 ) -> RankResult:
     r"""Rank of the brackets of the stacked system at N points, by depth.
 
@@ -202,7 +206,7 @@ def hormander_rank(
             matrix = np.stack(columns, axis=1)
             values.append(svdvals(matrix))
             eps = np.finfo(float).eps
-            noise = 8 * (k + 1) * eps * np.sqrt(matrix.size)
+            noise = _ROUNDINGS * (k + 1) * eps * np.sqrt(matrix.size)
             tolerances.append(noise if tol is None else tol)
             ranks.append(int(np.sum(values[-1] > tolerances[-1])))
         else:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import singledispatch
-from typing import Any, TypeGuard
+from typing import Protocol, TypeAlias, TypeGuard
 
 import autograd.numpy as anp
 import numpy as np
@@ -162,7 +162,20 @@ class _Component:
         return self.fields.value(x)[:, self.i, :]
 
 
-def as_vector_field(V: Any) -> VectorField:
+class Fitted(Protocol):
+    """An estimator after its fit."""
+
+    @property
+    def vector_fields_(self) -> DrawnFields | Sequence[DrawnFields]: ...
+
+
+#: one vector field: itself, a square matrix, a callable of rows, or drawn fields with d = 1
+FieldLike: TypeAlias = VectorField | Array | Callable[[Traced], Traced] | DrawnFields
+#: several: drawn fields, those of a fitted estimator, or fields one by one
+FieldsLike: TypeAlias = FieldLike | Fitted | Iterable[FieldLike]
+
+
+def as_vector_field(V: FieldLike) -> VectorField:
     """One vector field from a VectorField, a matrix, a callable, or drawn fields with d = 1.
 
     Raises
@@ -189,7 +202,7 @@ def as_vector_field(V: Any) -> VectorField:
     raise TypeError(f"Expected a vector field or a callable; got {type(V).__name__}.")
 
 
-def drawn_fields(fields: Any) -> Any:
+def drawn_fields(fields: FieldsLike) -> FieldsLike:
     """The fields of a fitted estimator; anything else as it is."""
     drawn = getattr(fields, "vector_fields_", fields)
     if drawn is not fields and isinstance(drawn, Sequence):
@@ -200,7 +213,7 @@ def drawn_fields(fields: Any) -> Any:
     return drawn
 
 
-def vector_fields(fields: Any) -> list[VectorField]:
+def vector_fields(fields: FieldsLike) -> list[VectorField]:
     """The single fields V_1..V_d of drawn fields, a fitted estimator or a sequence.
 
     Linear, affine and polynomial fields come with their coefficients, others as functions.

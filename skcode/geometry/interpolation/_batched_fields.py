@@ -18,8 +18,12 @@ from skcode.flow import runge_kutta
 from skcode.geometry.interpolation._tuning import CACHE
 from skcode.utils._typing import FloatArray, IntArray
 
-#: the scheme of Dormand and Prince of order 8
-_A, _B, ORDER = DOP853.A, DOP853.B, 8
+#: the matrix of the scheme of Dormand and Prince, twelve stages
+_A = DOP853.A
+#: its weights
+_B = DOP853.B
+#: its order: high, since the errors wanted are those of rounding
+ORDER = 8
 
 
 class Bound(Protocol):
@@ -148,25 +152,31 @@ class BatchedFields(ABC, Generic[B]):
         They are those of the discrete adjoint: with the derivative L_i = dx_1 / dk_i of the step
         in stage i, they are 1 + sum_i L_i DV_w(x_i) in x and sum_i L_i V(x_i) in w. That takes
         products of m x m matrices, where tangents would carry m + d columns through all stages.
+
+        `Sweep` has the other adjoint of a scheme: there adjoints are vectors, and each stage adds
+        to the controls at once. Here they are matrices, and those of all stages are kept, so that
+        one product with all V gives the derivative in w.
         """
         m, stages, one = self.n_states, len(_B), np.eye(self.n_states)
-        k, LD = np.empty((stages, x.size)), np.empty((stages, x.size * m))
+        LD = np.empty((stages, x.size * m))
         # stage i takes the columns of L and the rows of V from i m to (i + 1) m
         L = np.empty((*x.shape, stages * m), self.dtype)
         V = np.empty((*x.shape[:2], stages * m, self.n_fields), self.dtype)
         at = [slice(i * m, (i + 1) * m) for i in range(stages)]
         Ds: list[FloatArray] = []
-        for i, row in enumerate(_A):
-            point = x + (row[:i] @ k[:i]).reshape(x.shape)
-            velocity, D, V[..., at[i], :] = self.local(bound, point)
-            k[i] = velocity.ravel()
+
+        def slopes(point: FloatArray) -> tuple[FloatArray]:
+            velocity, D, V[..., at[len(Ds)], :] = self.local(bound, point)
             Ds.append(D)
+            return (velocity,)
+
+        (dx,) = runge_kutta(_A, _B, slopes, x)
         for i in range(stages - 1, -1, -1):
             # b_i + sum_{j > i} a_ji L_j D_j
             Li = (_A[i + 1 :, i] @ LD[i + 1 :]).reshape(*x.shape, m) + _B[i] * one
             L[..., at[i]] = Li
             LD[i] = (Li @ Ds[i]).ravel()
-        return (_B @ k).reshape(x.shape), one + LD.sum(axis=0).reshape(*x.shape, m), L @ V
+        return dx, one + LD.sum(axis=0).reshape(*x.shape, m), L @ V
 
 
 def _going(n_steps: IntArray) -> list[int]:

@@ -9,23 +9,10 @@ import numpy as np
 
 from skcode.geometry.interpolation._batched_fields import ORDER, BatchedFields
 from skcode.geometry.interpolation._continuation import Report, Segment, Start, draw_start
-from skcode.geometry.interpolation._loops import LoopDesign
 from skcode.geometry.interpolation._paths import Path, plan_paths
-from skcode.geometry.interpolation._shooting import Iterate, Linearisation, composed, settle
-from skcode.geometry.interpolation._tuning import CHAIN, CLOSING, NEWTON, PATHS
+from skcode.geometry.interpolation._shooting import Linearisation, ShootingIterate, composed, settle
+from skcode.geometry.interpolation._tuning import CHAIN, CLOSING, NEWTON, PATHS, LoopDesign
 from skcode.utils._typing import FloatArray, IntArray
-
-#: designs of loops, and which part of the intervals each has. Many fields that vary from point to
-#: point do best with short excursions and few candidates (the first design; the second in ten
-#: dimensions), five or seven fields with long legs and many candidates (the last two)
-_DESIGNS = (
-    (LoopDesign(excursion=10, leg=1, n_candidates=8), 0.15),
-    (LoopDesign(excursion=20, leg=2, n_candidates=8), 0.4),
-    (LoopDesign(excursion=50, leg=3, n_candidates=32), 1.0),
-    (LoopDesign(excursion=100, leg=5, n_candidates=32), 1.0),
-)
-#: the loops that are tried in order to compare paths
-_PROBED = LoopDesign(excursion=50)
 
 
 class Setting(NamedTuple):
@@ -64,7 +51,7 @@ def _hardness(setting: Setting, path: Path) -> float:
     """How much the controls of loops have to change for the velocities along the path."""
     total = 0.0
     for s in PATHS.probes:
-        start = setting.start(path(s), _PROBED)
+        start = setting.start(path(s), PATHS.probed)
         total += np.inf if start is None else _response(start, path(s, 1))[0]
     return total
 
@@ -94,7 +81,7 @@ class _Option:
         rate = ds / self.cost
         known = self.rate if np.isfinite(self.rate) else rate
         self.rate = CHAIN.fresh * rate + (1 - CHAIN.fresh) * known
-        self.far = CHAIN.grow * ds * travel if ds > 0 else self.far / 2
+        self.far = CHAIN.grow * ds * travel if ds > 0 else self.far / CHAIN.shrink
         if ds < CHAIN.small_part:
             self.times = min(2 * self.times, CHAIN.most_times)
         elif ds > CHAIN.large_part:
@@ -132,12 +119,13 @@ def chain(
     segments: list[Segment] = []
     s, x, misses = 0.0, X, 0
     options = [
-        _Option(design, max(1, int(share * setting.n_intervals))) for design, share in _DESIGNS
+        _Option(design, max(1, int(share * setting.n_intervals))) for design, share in CHAIN.designs
     ]
     turned = np.tile(np.eye(X.shape[1]), (len(X), 1, 1))
     bearable = max(tol / CHAIN.rounding, CHAIN.bearable)
     report = setting.report
-    while s < 1 and misses < 3 * len(options) and report.n_loops < max_loops:
+    most_misses = CHAIN.most_failures * len(options)
+    while s < 1 and misses < most_misses and report.n_loops < max_loops:
         option = max(options, key=lambda option: option.rate)
         guarded = _guard(path, s, turned, bearable, setting.spread)
         shared = setting._replace(n_intervals=option.size())
@@ -215,13 +203,13 @@ def _link(
             start.z,
             start.line,
             path(t),
-            0.1 * tol if last else 0.0,
-            8,
+            NEWTON.share * tol if last else 0.0,
+            NEWTON.few_steps,
             0.0 if last else CHAIN.slack,
         )
         if arrived:
             N = len(turned)
-            z = Iterate(z.w, z.x[:, :N])
+            z = ShootingIterate(z.w, z.x[:, :N])
             A = solver.batched.tangent_flow(z.w, z.x[:-1], solver.n_steps)
             whole = composed(A)
             steepness = _steepness(whole)
@@ -234,9 +222,12 @@ def _link(
     return None
 
 
-def _settled(start: Start, z: Iterate, A: FloatArray, line: Linearisation | None) -> Segment:
+def _settled(
+    start: Start, z: ShootingIterate, A: FloatArray, line: Linearisation | None
+) -> Segment:
     """The segment with states at finer steps, which tell what the errors of the scheme are."""
     solver = start.solver
+    # twice as many at least: by the difference the errors are told
     gaps = start.gaps * solver.mu / NEWTON.still / CHAIN.converged
     refine = np.maximum(2, np.ceil(gaps ** (1 / ORDER))).astype(int)
     finer = replace(solver, n_steps=refine * solver.n_steps)
@@ -244,16 +235,19 @@ def _settled(start: Start, z: Iterate, A: FloatArray, line: Linearisation | None
     x = settle(start.quick.batched, z, A, solver.n_steps, enough=CHAIN.nearly)
     coarse, ends = (solver.batched.flow(z.w, x[:-1], each.n_steps) for each in (solver, finer))
     errors = abs(ends - coarse).max(axis=2) / refine[:, None] ** ORDER
-    x = settle(solver.batched, Iterate(z.w, x), A, finer.n_steps, enough=CHAIN.enough, ends=ends)
-    return Segment(finer, Iterate(z.w, x), A, errors, line)
+    x = settle(
+        solver.batched, ShootingIterate(z.w, x), A, finer.n_steps, enough=CHAIN.enough, ends=ends
+    )
+    return Segment(finer, ShootingIterate(z.w, x), A, errors, line)
 
 
 def _allowed(bearable: float, s: float) -> float:
     """The largest stretch that a chain may have at s.
 
-    Half of what is bearable, in digits, from the start, and the rest in proportion to the way.
+    A share of what is bearable, in digits, from the start, the rest in proportion to the way.
     """
-    return float(CHAIN.steep * bearable ** (0.5 + 0.5 * s))
+    share = CHAIN.at_once + (1 - CHAIN.at_once) * s
+    return float(CHAIN.steep * bearable**share)
 
 
 def _steepness(D: FloatArray) -> float:

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from skcode.geometry.interpolation._batched_fields import ORDER, BatchedFields
-from skcode.geometry.interpolation._loops import LoopBuilder, LoopDesign
+from skcode.geometry.interpolation._loops import LoopBuilder
 from skcode.geometry.interpolation._shooting import (
-    Iterate,
     Linearisation,
+    ShootingIterate,
     closed_excursions,
     composed,
     of_both_ways,
     products,
     there_and_back,
 )
-from skcode.geometry.interpolation._tuning import CLOSING, CONTINUATION, NEWTON
+from skcode.geometry.interpolation._tuning import CLOSING, CONTINUATION, NEWTON, LoopDesign
 from skcode.utils._typing import FloatArray, IntArray
 
 
@@ -35,7 +35,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Solver:
+class NewtonMethod:
     """Newton's method for given fields at given numbers of steps in each interval (M,)."""
 
     batched: BatchedFields[Any]
@@ -43,7 +43,7 @@ class Solver:
     mu: float
     report: Report
 
-    def linearise(self, z: Iterate) -> Linearisation | None:
+    def linearise(self, z: ShootingIterate) -> Linearisation | None:
         """The equations linearised at z; None on explosion or where they are singular."""
         line = Linearisation(self.batched, z, self.n_steps, self.mu)
         if not line.finite:
@@ -54,13 +54,13 @@ class Solver:
 
     def newton(
         self,
-        z: Iterate,
+        z: ShootingIterate,
         line: Linearisation,
         target: FloatArray,
         tol: float,
-        max_iter: int = 20,
+        max_iter: int = NEWTON.most_steps,
         slack: float = 0.0,
-    ) -> tuple[Iterate, Linearisation, bool]:
+    ) -> tuple[ShootingIterate, Linearisation, bool]:
         """Steps towards the target: (z, its linearisation, whether it arrived).
 
         It arrives where the largest miss is at most tol, or where a step is at most `slack` times
@@ -99,7 +99,7 @@ class Solver:
         return z, line, error <= tol
 
     def _errors(
-        self, z: Iterate, line: Linearisation, target: FloatArray
+        self, z: ShootingIterate, line: Linearisation, target: FloatArray
     ) -> tuple[FloatArray, FloatArray, float]:
         """Defects, what misses at the end in all, and its largest entry; inf on explosion."""
         defects = self.batched.flow(z.w, z.x[:-1], self.n_steps) - z.x[1:]
@@ -115,9 +115,9 @@ class Start:
     `quick` solves in single precision, for targets within a chain that need few digits.
     """
 
-    solver: Solver
-    quick: Solver
-    z: Iterate
+    solver: NewtonMethod
+    quick: NewtonMethod
+    z: ShootingIterate
     line: Linearisation
     gaps: FloatArray
 
@@ -143,7 +143,7 @@ def draw_start(
     out, steps, misses = closed_excursions(batched, forth, X, closed * spread, CLOSING.doublings)
     z = there_and_back(out, forth, X, n_intervals)
     n_steps = of_both_ways(steps, n_intervals, 1)
-    solver = Solver(batched, n_steps, NEWTON.still / spread, report)
+    solver = NewtonMethod(batched, n_steps, NEWTON.still / spread, report)
     sketch = replace(solver, batched=quick or batched)
     line = sketch.linearise(z)
     if sketch.batched is not batched and not (
@@ -164,8 +164,8 @@ class Segment:
     scheme; the linearisation need not be kept.
     """
 
-    solver: Solver
-    z: Iterate
+    solver: NewtonMethod
+    z: ShootingIterate
     A: FloatArray
     errors: FloatArray
     line: Linearisation | None = None
@@ -210,11 +210,12 @@ def follow(
     for _ in range(CONTINUATION.most_targets):
         while ds > CONTINUATION.smallest:
             t = min(s + ds, 1.0)
-            accuracy = tol if t == 1.0 else min(1e-3 * ds * spread, 1e-6)
-            trial, trial_line, arrived = solver.newton(z, line, path(t), accuracy, max_iter=8)
+            on_the_way = min(CONTINUATION.miss * ds * spread, CONTINUATION.largest_miss)
+            accuracy = tol if t == 1.0 else on_the_way
+            trial, trial_line, arrived = solver.newton(z, line, path(t), accuracy, NEWTON.few_steps)
             if arrived:
                 break
-            ds /= 3
+            ds /= CONTINUATION.cut
         else:
             break
         z, line, s, best = trial, trial_line, t, max(best, ds)
@@ -222,9 +223,9 @@ def follow(
         if renewed is None:
             break
         line = renewed
-        if s >= CONTINUATION.enough or ds < best / 9:
+        if s >= CONTINUATION.enough or ds < best / CONTINUATION.fades:
             break
-        ds *= 2
+        ds *= CONTINUATION.grow
     if s == 0:
         return None
     flows = [batched.flow(z.w, z.x[:-1], k * solver.n_steps) for k in (1, 2)]

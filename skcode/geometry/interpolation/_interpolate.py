@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
 from skcode.fields import DrawnFields, FunctionFields
-from skcode.geometry.brackets import drawn_fields, vector_fields
+from skcode.geometry.brackets import FieldsLike, drawn_fields, vector_fields
 from skcode.geometry.interpolation._batched_families import batched_fields
 from skcode.geometry.interpolation._batched_fields import BatchedFields
 from skcode.geometry.interpolation._chain import Setting, chain, easiest_path
 from skcode.geometry.interpolation._continuation import Report, Segment, follow
 from skcode.geometry.interpolation._refinement import Refinement
-from skcode.geometry.interpolation._tuning import ATTEMPTS
+from skcode.geometry.interpolation._tuning import ATTEMPTS, INTERVALS, NEWTON
 from skcode.utils._memory import keep_freed_memory
 from skcode.utils._random import RandomSource, as_generator
 from skcode.utils._typing import FloatArray
@@ -74,7 +74,7 @@ class InterpolationResult:
 
 
 def interpolate(
-    fields: Any,
+    fields: FieldsLike,
     X: ArrayLike,
     Y: ArrayLike,
     *,
@@ -157,7 +157,7 @@ def interpolate(
     rng = as_generator(random_state)
     attempts = [
         n_intervals * k if n_intervals is not None else k * _least_intervals(fields, X, readout)
-        for k in ((1, 1, 1) if n_intervals is not None else ATTEMPTS.growth)
+        for k in ((1,) * ATTEMPTS.repeats if n_intervals is not None else ATTEMPTS.growth)
     ]
     best = None
     with np.errstate(all="ignore"):
@@ -187,12 +187,13 @@ def _displacement(
     """One loop, followed along the ray X + Y / lambda as far as it goes."""
     spread = _spread(X)
     unit = np.max(abs(Y), initial=1e-300) / spread
-    least = unit * np.clip(ATTEMPTS.digits * tol / np.max(abs(Y), initial=1e-300), 1.0, 1e3)
+    bearable = ATTEMPTS.digits * tol / np.max(abs(Y), initial=1e-300)
+    least = unit * np.clip(bearable, 1.0, ATTEMPTS.largest_scale)
 
     def path(s: float) -> FloatArray:
         return X + (s / least) * Y
 
-    found = follow(batched, path, X, spread, M, float(0.1 * tol / least), rng, report)
+    found = follow(batched, path, X, spread, M, float(NEWTON.share * tol / least), rng, report)
     if found is None:
         return None
     segment, s = found
@@ -272,7 +273,7 @@ def _failure(
         why = f"n_intervals * n_fields = {M * fields.n_fields} controls for {X.size} equations"
     elif report.explosions == report.n_loops:
         why = "explosion: every loop left the floating range"
-    elif report.condition > 1e14:
+    elif report.condition > NEWTON.singular:
         why = (
             "rank: the linearisation is singular "
             f"(condition number {report.condition:.1e}); see hormander_rank"
@@ -310,10 +311,13 @@ def _order_failure(fields: DrawnFields, X: FloatArray, Y: FloatArray) -> Interpo
 
 def _least_intervals(fields: DrawnFields, X: FloatArray, readout: str) -> int:
     """By experience: what solves the equations at the least cost."""
-    (N, m), d = X.shape, fields.n_fields
+    (N, m), d, least = X.shape, fields.n_fields, INTERVALS
     if readout == "identity" and N > 1:
-        return 50 * max(2, int(np.ceil(max(N * N / m, 0.4 * N * m) / (3 * d))))
-    return 100 * max(1, int(np.ceil(max(0.4 * N, 0.04 * N * m) / d)))
+        pairs = max(N * N / m, least.equation_in_pairs * N * m)
+        multiple = max(least.least_in_chain, int(np.ceil(pairs / (least.pairs * d))))
+        return least.in_chain * multiple
+    needed = max(least.a_point * N, least.an_equation * N * m)
+    return least.alone * max(1, int(np.ceil(needed / d)))
 
 
 def _spread(X: FloatArray) -> float:
@@ -321,7 +325,7 @@ def _spread(X: FloatArray) -> float:
     return spread if spread > 0 else max(float(np.max(abs(X))), 1.0)
 
 
-def _as_fields(fields: Any, X: FloatArray) -> DrawnFields:
+def _as_fields(fields: FieldsLike, X: FloatArray) -> DrawnFields:
     drawn = drawn_fields(fields)
     if isinstance(drawn, DrawnFields):
         return drawn

@@ -11,7 +11,6 @@ Control Signals Systems 5, 1992.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,38 +18,10 @@ from scipy.linalg import cholesky, solve_triangular
 
 from skcode.flow import get_tableau, runge_kutta
 from skcode.geometry.interpolation._batched_fields import BatchedFields
+from skcode.geometry.interpolation._tuning import LOOPS, LoopDesign
 from skcode.utils._typing import BoolArray, FloatArray
 
 _RK4 = get_tableau("rk4")
-
-
-@dataclass(frozen=True)
-class LoopDesign:
-    """How a loop is drawn.
-
-    Attributes
-    ----------
-    excursion : int
-        Intervals of one way out and back.
-    leg : int
-        Intervals on which the direction of the controls stays.
-    sizes : tuple of float
-        Smallest and largest displacement in an interval, in units of the points' spread.
-    reach : float
-        How far from their centre the points may go, in units of their spread.
-    stretch : float
-        Largest singular value of the flow's derivative and of its inverse at the points, where the
-        other ones are 1 (the bound is on Frobenius norms, which are cheap).
-    n_candidates : int
-        Legs that are drawn at once; the best admissible one is taken.
-    """
-
-    excursion: int = 100
-    leg: int = 4
-    sizes: tuple[float, float] = (0.15, 0.6)
-    reach: float = 4.0
-    stretch: float = 20.0
-    n_candidates: int = 16
 
 
 class LoopBuilder:
@@ -78,7 +49,7 @@ class LoopBuilder:
         self.design = design
         size = np.sqrt(np.mean(np.sum(batched.values(X[None])[0] ** 2, axis=1), axis=0))
         #: controls in these units displace the points by about one
-        self.units = 1 / np.maximum(size, 1e-3 * max(size.max(), 1e-300))
+        self.units = 1 / np.maximum(size, LOOPS.weakest * max(size.max(), 1e-300))
         self.gramian = np.zeros((X.size, X.size))
 
     def draw(self, n_intervals: int, rng: np.random.Generator) -> FloatArray:
@@ -111,10 +82,10 @@ class LoopBuilder:
         return np.repeat(legs, self.design.leg, axis=0)[:half]
 
     def _directions(self, rng: np.random.Generator) -> FloatArray:
-        """Controls (c, d) of candidates: half of them use one field alone, half use all of them."""
+        """Controls (c, d) of candidates: some use one field alone, the others use all of them."""
         c, d = self.design.n_candidates, self.batched.n_fields
         w = rng.standard_normal((c, d))
-        alone = rng.random(c) < 0.5
+        alone = rng.random(c) < LOOPS.alone
         w[alone] *= np.arange(d) == rng.integers(d, size=c)[alone, None]
         low, high = np.log(self.design.sizes)
         sizes = self.spread * np.exp(rng.uniform(low, high, (c, 1)))
@@ -166,7 +137,8 @@ class LoopBuilder:
         V = self.batched.values(xs.reshape(-1, *self.X.shape)) * self.units
         pulled = inverses @ V.reshape(*xs.shape, -1)  # (c, leg, N, m, d)
         P = np.moveaxis(pulled, 1, 3).reshape(len(xs), self.X.size, -1)
-        floor = 1e-13 * (np.trace(self.gramian) + np.mean(np.sum(P**2, axis=(1, 2)))) / self.X.size
+        trace = np.trace(self.gramian) + np.mean(np.sum(P**2, axis=(1, 2)))
+        floor = LOOPS.ridge * trace / self.X.size
         L = cholesky(self.gramian + floor * np.eye(self.X.size), lower=True)
         W = solve_triangular(L, np.eye(self.X.size), lower=True) @ P
         # 1 + W^T W and 1 + W W^T have the same determinant: take the smaller matrix

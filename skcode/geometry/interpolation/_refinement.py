@@ -10,8 +10,8 @@ import numpy as np
 from skcode.geometry.interpolation._batched_fields import ORDER
 from skcode.geometry.interpolation._continuation import Segment, fine_steps
 from skcode.geometry.interpolation._shooting import (
-    Iterate,
     Linearisation,
+    ShootingIterate,
     carried,
     composed,
     settle,
@@ -38,7 +38,7 @@ class Refinement:
 
     Attributes
     ----------
-    parts : list of Iterate
+    parts : list of ShootingIterate
         Controls and states of the loops.
     A : list of ndarray of shape (M, N, m, m)
         Derivatives of the flows of their intervals.
@@ -66,23 +66,21 @@ class Refinement:
             end = self._settle(steps)
             if not np.isfinite(end).all():
                 break
-            for _ in range(3):
-                if not np.max(abs(end - self.target)) > 0.1 * self.tol:
+            for _ in range(REFINEMENT.corrections):
+                if not np.max(abs(end - self.target)) > REFINEMENT.meets * self.tol:
                     break
                 line = line if line is not None else self._linearised(-1)
                 if line is None:
                     break
-                self._steer(-1, line, steps[-1], self.target, 0.03 * self.tol)
+                self._steer(-1, line, steps[-1], self.target, REFINEMENT.leaves * self.tol)
                 end = self._settle(steps, len(steps) - 1)
             coarse, self.steps = end, [n + (n + 3) // 4 for n in steps]
             end = self._settle(self.steps)
             before, change = change, np.max(abs(end - coarse))
-            # a scheme of order 8 that gains less than a factor of 2 meets rounding
-            if not change > 0.1 * self.tol or change > before / 2:
+            if not change > REFINEMENT.meets * self.tol or change > before / REFINEMENT.gains:
                 break
-            growth = np.clip(
-                (change / (0.1 * REFINEMENT.share * self.tol)) ** (1 / ORDER), 1.375, 2.5
-            )
+            wanted = REFINEMENT.meets * REFINEMENT.share * self.tol
+            growth = np.clip((change / wanted) ** (1 / ORDER), *REFINEMENT.growth)
             steps = [np.ceil(growth * n).astype(int) for n in steps]
         return end
 
@@ -102,8 +100,10 @@ class Refinement:
         if np.max(abs(start - z.x[0])) > REFINEMENT.moved * NEWTON.still / solver.mu:
             coarse = np.maximum(solver.n_steps // 2, 1)
             self.A[i] = solver.batched.single().tangent_flow(z.w, x[:-1], coarse)
-        x = settle(solver.batched, Iterate(z.w, x), self.A[i], n_steps, enough=REFINEMENT.settled)
-        self.parts[i] = Iterate(z.w, x)
+        x = settle(
+            solver.batched, ShootingIterate(z.w, x), self.A[i], n_steps, enough=REFINEMENT.settled
+        )
+        self.parts[i] = ShootingIterate(z.w, x)
 
     def _keep_to_plan(self, i: int, n_steps: IntArray) -> None:
         """Correct a loop whose end is further from the plan than later loops can take back."""

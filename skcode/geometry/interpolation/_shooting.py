@@ -12,7 +12,7 @@ one interval: sequential are only the products of small matrices.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +22,20 @@ from skcode.geometry.interpolation._batched_fields import BatchedFields
 from skcode.geometry.interpolation._tuning import NEWTON
 from skcode.utils._typing import FloatArray, IntArray
 
+#: what intervals have each: a number of steps, or a gap
+Number = TypeVar("Number", bound=np.generic)
+
 
 @dataclass(frozen=True)
-class Iterate:
+class ShootingIterate:
     """Controls w (M, d) and states x (M + 1, N, m), whose first are the inputs."""
 
     w: FloatArray
     x: FloatArray
 
-    def plus(self, dw: FloatArray, dx: FloatArray) -> Iterate:
+    def plus(self, dw: FloatArray, dx: FloatArray) -> ShootingIterate:
         """The iterate after a step dw (M, d), dx_1..dx_M."""
-        return Iterate(self.w + dw, np.concatenate([self.x[:1], self.x[1:] + dx]))
+        return ShootingIterate(self.w + dw, np.concatenate([self.x[:1], self.x[1:] + dx]))
 
 
 class Linearisation:
@@ -52,7 +55,7 @@ class Linearisation:
     ----------
     batched : BatchedFields
         The fields.
-    z : Iterate
+    z : ShootingIterate
         Where to linearise.
     n_steps : int or ndarray of shape (M,)
         Steps of the scheme in an interval.
@@ -60,7 +63,9 @@ class Linearisation:
         The weight of the states.
     """
 
-    def __init__(self, batched: BatchedFields[Any], z: Iterate, n_steps: int | IntArray, mu: float):
+    def __init__(
+        self, batched: BatchedFields[Any], z: ShootingIterate, n_steps: int | IntArray, mu: float
+    ):
         self.A, self.B = batched.linearised_flow(z.w, z.x[:-1], n_steps)
         M, N, m, d = self.B.shape
         self.P = products(self.A)
@@ -167,10 +172,10 @@ def propagate(
 
 def settle(
     batched: BatchedFields[Any],
-    z: Iterate,
+    z: ShootingIterate,
     A: FloatArray,
     n_steps: int | IntArray,
-    max_iter: int = 20,
+    max_iter: int = NEWTON.most_steps,
     enough: float = 0.0,
     ends: FloatArray | None = None,
 ) -> FloatArray:
@@ -186,7 +191,7 @@ def settle(
         defects = (batched.flow(z.w, x[:-1], n_steps) if ends is None else ends) - x[1:]
         ends = None
         size = np.max(abs(defects)) / np.max(abs(x))
-        stagnant = not size < 0.5 * smallest
+        stagnant = not size < NEWTON.stalls * smallest
         if size <= (NEWTON.stagnant if stagnant else NEWTON.settled):
             return x
         if stagnant:
@@ -225,18 +230,20 @@ def closed_excursions(
     return out, steps, misses
 
 
-def there_and_back(out: FloatArray, forth: FloatArray, X: FloatArray, n_intervals: int) -> Iterate:
+def there_and_back(
+    out: FloatArray, forth: FloatArray, X: FloatArray, n_intervals: int
+) -> ShootingIterate:
     """The loop of excursions with states out (E, half + 1, N, m) under forth (E, half, d)."""
     x = np.concatenate([out[:, 1:], out[:, -2::-1]], axis=1).reshape(-1, *X.shape)
     w = np.concatenate([forth, -forth[:, ::-1]], axis=1).reshape(-1, forth.shape[-1])
     idle = n_intervals - len(w)
-    return Iterate(
+    return ShootingIterate(
         np.concatenate([w, np.zeros((idle, w.shape[1]))]),
         np.concatenate([X[None], x, np.tile(X, (idle, 1, 1))]),
     )
 
 
-def of_both_ways(forth: NDArray[Any], n_intervals: int, idle: float) -> NDArray[Any]:
+def of_both_ways(forth: NDArray[Number], n_intervals: int, idle: float) -> NDArray[Number]:
     """Numbers (E, half) of the ways out, as those of all intervals of the loop (M,)."""
     both = np.concatenate([forth, forth[:, ::-1]], axis=1).ravel()
     return np.pad(both, (0, n_intervals - both.size), constant_values=idle)

@@ -30,6 +30,47 @@ class CacheTuning:
 
 
 @dataclass(frozen=True)
+class LoopDesign:
+    """How a loop is drawn; the defaults are those of the displacement readout."""
+
+    #: intervals of one way out and back. 100 is good everywhere, shorter ones within chains alone;
+    #: 400 helps some draws and hurts others
+    excursion: int = 100
+    #: intervals on which the direction of the controls stays. 16 cost two digits of the condition
+    #: number; shorter legs cost more choices among candidates
+    leg: int = 4
+    #: smallest and largest displacement in an interval, in spreads. Twice as much, with the bounds
+    #: below wider, gives better conditioned and steeper loops; 0.7 of it carries points less far
+    sizes: tuple[float, float] = (0.15, 0.6)
+    #: how far from their centre the points may go, in spreads. At 10, with a stretch of 100, loops
+    #: are steeper; at 2, with 6, they see too little, and carry the points 3 to 10 times less far
+    reach: float = 4.0
+    #: largest singular value of the flow's derivative and of its inverse at the points, where the
+    #: other ones are 1 (the bound is on Frobenius norms, which are cheap). 1,000 needs more steps
+    #: of the scheme and a larger lambda; 5 is close to 20
+    stretch: float = 20.0
+    #: legs that are drawn at once; the best admissible one is taken. 64 gain up to one digit of the
+    #: condition number, at four times the price
+    n_candidates: int = 16
+
+
+@dataclass(frozen=True)
+class LoopTuning:
+    """The draw of a loop, whatever its design."""
+
+    #: share of the candidates that use one field alone. At 0 directions of single fields are hardly
+    #: ever drawn where fields are many, at 1 mixtures never are
+    alone: float = 0.5
+    #: smallest size of a field, as a share of the largest, in the units of the controls. Without a
+    #: bound fields that nearly vanish get huge controls, far above it weak fields hardly count
+    weakest: float = 1e-3
+    #: added to the diagonal of the Gramian, in units of its mean entry there with what a candidate
+    #: adds. At less the Cholesky factorisation of the first legs fails, as they leave the Gramian
+    #: singular; more hides directions that are hard to reach, which are those to look for
+    ridge: float = 1e-13
+
+
+@dataclass(frozen=True)
 class NewtonTuning:
     """Newton's method on all intervals at once."""
 
@@ -51,6 +92,18 @@ class NewtonTuning:
     #: condition number up to which the equations may be linearised in single precision. Beyond,
     #: its seven digits no longer give a direction in which Newton's method converges
     single_precision: float = 1e5
+    #: steps at most, of Newton's method and of the settling of states. Both end earlier, where they
+    #: arrive or no longer shrink: the bound ends what shrinks forever, fewer cut off slow successes
+    most_steps: int = 20
+    #: steps at most towards a target that a nearer one can replace. Nearer targets are cheaper than
+    #: slow convergence; with very few, targets are cut that would have been reached
+    few_steps: int = 8
+    #: share of the tolerance that Newton's method may leave at the end of a loop. The rest is for
+    #: errors of the scheme; a smaller share costs steps that rounding may defeat
+    share: float = 0.1
+    #: ratio of a defect to the smallest one before from which it has stopped to shrink. Smaller
+    #: ones send slow cases to the sweep interval by interval, larger ones take more rounds first
+    stalls: float = 0.5
     #: largest defect, in units of the largest state, that counts as rounding at once. At less the
     #: states are swept through interval by interval although nothing can improve
     settled: float = 4 * _EPS
@@ -86,12 +139,39 @@ class ContinuationTuning:
     most_targets: int = 12
     #: the smallest part of the path that is tried. A loop that cannot do even this is replaced
     smallest: float = 1e-6
+    #: largest miss of a target on the way, as a share of the move to it. It only has to show that
+    #: the move was made: less costs steps, much more lets the next target start beside the path
+    miss: float = 1e-3
+    #: the same in units of the states, for moves that are long
+    largest_miss: float = 1e-6
+    #: factor by which a part is cut that Newton's method does not reach. A factor near 1 takes more
+    #: failing attempts, a large one leaves part of the reach unused
+    cut: float = 3.0
+    #: how much larger the part is that is tried after a success. Without it parts never grow again,
+    #: with more most first attempts fail
+    grow: float = 2.0
+    #: a loop is at its end where a part is this factor smaller than the largest one before it (two
+    #: cuts). Waiting longer spends targets on little, giving up sooner leaves a larger lambda
+    fades: float = 9.0
 
 
 @dataclass(frozen=True)
 class ChainTuning:
     """A chain of loops along paths (the identity readout)."""
 
+    #: designs of loops, and which share of the intervals each has. Many fields that vary from point
+    #: to point do best with short excursions and few candidates (the first design; the second in
+    #: ten dimensions), five or seven fields with long legs and many candidates (the last two). With
+    #: fewer designs some kinds of fields stand still, each further one costs trials
+    designs: tuple[tuple[LoopDesign, float], ...] = (
+        (LoopDesign(excursion=10, leg=1, n_candidates=8), 0.15),
+        (LoopDesign(excursion=20, leg=2, n_candidates=8), 0.4),
+        (LoopDesign(excursion=50, leg=3, n_candidates=32), 1.0),
+        (LoopDesign(excursion=100, leg=5, n_candidates=32), 1.0),
+    )
+    #: failures in a row, for each design, that end the chain. Loops are random, so that one failure
+    #: says little; more only spend time where nothing goes on
+    most_failures: int = 3
     #: the smallest part of the path that a loop is to carry the points. Larger bounds give up loops
     #: that are slow but arrive; smaller ones spend hours on loops that never do
     smallest_part: float = 2e-5
@@ -101,6 +181,9 @@ class ChainTuning:
     #: how much further than the last loop's points the next one's may move on the way. With 1 parts
     #: never grow again, with 2 most first attempts fail
     grow: float = 1.4
+    #: factor by which points may move less on the way after a loop that carried them nowhere. At 1
+    #: the same is tried again, a large one takes many loops to recover from one bad draw
+    shrink: float = 2.0
     #: how far points may move on the way in the first loop, in spreads. Beyond one spread most
     #: first attempts fail, far below it parts have to grow first
     first_reach: float = 0.7
@@ -128,6 +211,10 @@ class ChainTuning:
     #: what the chain may amplify in any case, however small the tolerance. With less no chain gets
     #: through, with more it misses tolerances near rounding
     bearable: float = 50.0
+    #: share, in digits, of the bearable stretch that the chain may use from the start; the rest
+    #: comes in proportion to the way. At 0 parts near the start were 0.001 and the chain did
+    #: not arrive; at 1 the first loops may use up what the later ones need
+    at_once: float = 0.5
     #: share of the points, at most, that get a companion. With none chains fall short; half and all
     #: of them differ by less than seeds do, and each companion costs as much as a point
     guarded: float = 0.25
@@ -189,6 +276,9 @@ class PathTuning:
     bends: tuple[float, ...] = (0.0, 0.25, 0.25, 0.5)
     #: parts of the path at which loops are tried in order to compare paths. Five say no more
     probes: tuple[float, ...] = (0.1, 0.5, 0.9)
+    #: the loops that are tried there. Excursions are those of the middle designs of a chain: what
+    #: counts is only how the paths compare
+    probed: LoopDesign = LoopDesign(excursion=50)
 
 
 @dataclass(frozen=True)
@@ -215,6 +305,22 @@ class RefinementTuning:
     #: where loops begin further than this, in spreads, from where they did, their derivatives are
     #: renewed. Less renews all, more makes the settling take additional sweeps
     moved: float = 1e-5
+    #: corrections of the last loop in a round, at most. One is enough where Newton's method
+    #: arrives; where it does not, each further one costs a pass over that loop
+    corrections: int = 3
+    #: share of the tolerance that the last loop may miss its target by, and by which the end may
+    #: still change at finer steps. Less costs rounds, and at 1 both together exceed the tolerance
+    meets: float = 0.1
+    #: share of the tolerance that a correction of the last loop leaves: below `meets`, so that it
+    #: still holds after the steps have changed. Less costs Newton steps
+    leaves: float = 0.03
+    #: factor by which the end has to change less from one round to the next. A scheme of order 8
+    #: gains more than ten from 1.375 times the steps: what gains less than two meets rounding
+    gains: float = 2.0
+    #: smallest and largest factor by which a round has more steps than the one before. Below 1.25
+    #: it would repeat what has been computed to see the change; beyond 2.5 steps are spent on
+    #: estimates of the error that hold only near by
+    growth: tuple[float, float] = (1.375, 2.5)
     #: machine epsilons of the states that the flow amplifies, by which no residual can be smaller.
     #: Fewer ask for what rounding forbids, many would stop above tolerances that can be met
     roundings: int = 8
@@ -228,12 +334,43 @@ class AttemptTuning:
     #: that lambda need not fall below tol times this. Less keeps Newton's method busy for nothing,
     #: more counts on digits that are not there
     digits: float = 1e10
+    #: bound on lambda where the tolerance would bear more, in units of the largest entry of Y by
+    #: the spread. More leaves lambda large without need, less lowers it further than success needs
+    largest_scale: float = 1e3
+    #: attempts with a number of intervals that was given, each with loops of its own. Draws differ,
+    #: but where three fail it is the number that does not suffice
+    repeats: int = 3
     #: multiples of the smallest sensible number of intervals that are tried in turn. Beyond eight
     #: times, what failed before fails again
     growth: tuple[int, ...] = (1, 2, 4, 8)
 
 
+@dataclass(frozen=True)
+class IntervalsTuning:
+    """How many intervals the first attempt has, by experience (N points in m dimensions, d fields).
+
+    Fewer let the attempt fail, and the next one has twice as many; more cost time in proportion.
+    """
+
+    #: intervals of a loop that serves alone are a multiple of this: whole excursions
+    alone: int = 100
+    #: such multiples that a loop alone needs, for each point and by the number of fields
+    a_point: float = 0.4
+    #: the same for each of the N m equations; in ten dimensions and beyond they are what counts
+    an_equation: float = 0.04
+    #: intervals of a loop in a chain are a multiple of this: half of the longest excursion
+    in_chain: int = 50
+    #: the smallest such multiple: with two the longest excursion still fits in
+    least_in_chain: int = 2
+    #: one multiple of `in_chain`, for each field, serves so many of the N^2 pairs of points by m,
+    #: which have to be kept apart: the fewer dimensions the more they are in each other's way
+    pairs: int = 3
+    #: how much one of the N m equations counts against such a pair; few points have few pairs
+    equation_in_pairs: float = 0.4
+
+
 CACHE = CacheTuning()
+LOOPS = LoopTuning()
 NEWTON = NewtonTuning()
 CLOSING = ClosingTuning()
 CONTINUATION = ContinuationTuning()
@@ -241,3 +378,4 @@ CHAIN = ChainTuning()
 PATHS = PathTuning()
 REFINEMENT = RefinementTuning()
 ATTEMPTS = AttemptTuning()
+INTERVALS = IntervalsTuning()
