@@ -18,6 +18,7 @@ from skcode.fields import (
 from skcode.gaussian_process import GaussianProcessReadout
 from skcode.model import ClassificationTarget, Target
 from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver
+from skcode.utils._sklearn import validate_parameters
 
 #: entries of its matrix up to which "auto" takes Gauss-Newton: 72 MB in double precision
 _MOST_ENTRIES = 9_000_000
@@ -101,6 +102,7 @@ def choose_readout(
     """
     if isinstance(readout, GaussianProcessReadout):
         own: GaussianProcessReadout = clone(readout)
+        validate_parameters(own)
         return own
     if readout == "gaussian_process":
         return GaussianProcessReadout()

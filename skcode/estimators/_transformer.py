@@ -17,7 +17,15 @@ from skcode.fields import FieldFamily
 from skcode.model import ClassificationTarget, MultilabelTarget, RegressionTarget, Target
 from skcode.readouts import READOUTS
 from skcode.solvers import Solver
-from skcode.training import FitReport, Rows, canonical, positive_rows
+from skcode.training import (
+    FitReport,
+    Rows,
+    Start,
+    canonical,
+    draw_members,
+    fit_members,
+    positive_rows,
+)
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._sklearn import StrOptions, fit_context
 from skcode.utils._typing import Array, FloatArray
@@ -237,15 +245,18 @@ class ControlledODETransformer(
             rows, target = self._prepare(X, y, sample_weight, known, reset=not goes_on)
             random_state = check_random_state(self.random_state)
             if goes_on:
-                members = self._copies()
+                start = Start(self._copies(), goes_on=True)
             else:
                 inputs = self._learn_inputs(rows, target)
-                members = self._draw(rows, inputs, target, 1, random_state, READOUTS[self.readout])
-            report = FitReport(self, 1, X, y, sample_weight)
-            outcome = self._train(members, target, rows, None, random_state, report, mapper)
-        self._adopt(members, target, outcome.solver)
+                design = self._design(READOUTS[self.readout])
+                start = Start(draw_members(design, rows, inputs, target, 1, random_state))
+            training, report = self._training(target), FitReport(self, 1, X, y, sample_weight)
+            end = fit_members(
+                start, self.readout, training, rows, None, random_state, report, mapper
+            )
+        self._adopt(end.members, target, end.solver)
         report.end()
-        self._interrupt(outcome.interrupt)
+        self._interrupt(end.interrupt)
         return self
 
     def _fit_random(
@@ -262,8 +273,8 @@ class ControlledODETransformer(
             self._learn_columns(checked, None, zeros, weight)
             rows = Rows(self._encode(checked, None, zeros, weight), zeros, weight)
             random_state = check_random_state(self.random_state)
-            inputs = self._learn_inputs(rows, None)
-            members = self._draw(rows, inputs, None, 1, random_state, READOUTS[self.readout])
+            inputs, design = self._learn_inputs(rows, None), self._design(READOUTS[self.readout])
+            members = draw_members(design, rows, inputs, None, 1, random_state)
         self._adopt(members, None, None)
         report.end()
         return self

@@ -42,7 +42,6 @@ from skcode.training._hyperparameters import (
 from skcode.training._member import Member, as_reached, fitted_state, parted
 from skcode.training._pool import kinds_of, opinions, weigh
 from skcode.training._rows import Rows, counts_of
-from skcode.training._trial import Trial
 from skcode.utils._blocks import OrderedMap, task_slices
 from skcode.utils._typing import Array, FloatArray, IntArray
 
@@ -106,12 +105,12 @@ def fit_heads(
     rng: np.random.Generator,
     mapper: OrderedMap,
     refine: bool = True,
-    trial: Trial | None = None,
+    steps: bool = True,
 ) -> None:
     """Give every member a head, in place, and those that are pooled their share.
 
-    `refine` takes pains over the noise. There are no steps through the evidence if they gained
-    nothing in a trial that went before.
+    `refine` takes pains over the noise; `steps` allows steps through the evidence, which are
+    spared where they gained nothing in a trial that went before.
     """
     members, pooled = parted(members)
     counts = counts_of(rows.weight)
@@ -127,8 +126,7 @@ def fit_heads(
     smooth = may_be_smooth(members) and not classes
     found = search_evidence(members[0], evidence_rows, smooth)
     n_steps = steps_for(readout.n_steps, len(outputs))
-    gains = trial is None or trial.steps
-    if n_steps and flow_targets.trains and gains:
+    if steps and n_steps and flow_targets.trains:
         reached = train_through_evidence(
             members, observations, evidence_rows, flow_targets, found, n_steps, smooth, rng, mapper
         )
