@@ -8,6 +8,7 @@ column that predicts, whose `encode` makes one or several coordinates of the num
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -421,7 +422,7 @@ def _year_phase(days: FloatArray) -> FloatArray:
 
 
 #: the place of a day in a cycle, from 0 to 1; 1970 began on a Thursday, and weeks begin on Monday
-_PHASES: dict[str, Any] = {
+_PHASES: dict[str, Callable[[FloatArray], FloatArray]] = {
     "year": _year_phase,
     "week": lambda days: np.floor(days + 3) % _DAYS_OF_WEEK / _DAYS_OF_WEEK,
     "day": lambda days: days % 1,

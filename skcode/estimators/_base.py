@@ -65,6 +65,8 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
     ensemble_: Ensemble
     #: what becomes of the columns of X
     encoder_: ColumnEncoder
+    #: number of columns of X
+    n_features_in_: int
     #: members and their courses, from which a training goes on
     _members: list[Member]
     #: parameters that the members were drawn from

@@ -261,8 +261,8 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         self.loss = loss
         self.quantile = quantile
 
-    def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        X, y = check_table(
+    def _check_Xy(self, X: ArrayLike, y: ArrayLike, reset: bool) -> tuple[Array, Array]:
+        checked, targets = check_table(
             self,
             X,
             y,
@@ -271,9 +271,9 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
             y_numeric=True,
             dtype=[np.float64, np.float32],
         )
-        if self._positive and y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y
+        if self._positive and targets.ndim == 2 and targets.shape[1] == 1:
+            targets = column_or_1d(targets, warn=True)
+        return checked, targets
 
     @property
     def _positive(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -279,11 +279,12 @@ class ControlledODETransformer(
         report.end()
         return self
 
-    def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        X, y = check_table(
+    def _check_Xy(self, X: ArrayLike, y: ArrayLike, reset: bool) -> tuple[Array, Array]:
+        checked, targets = check_table(
             self, X, y, reset=reset, multi_output=True, dtype=[np.float64, np.float32]
         )
-        return X, y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+        one_column = targets.ndim == 2 and targets.shape[1] == 1
+        return checked, targets.ravel() if one_column else targets
 
     def _learn_target(self, y: Array, weight: FloatArray) -> Target:
         kind = type_of_target(y)

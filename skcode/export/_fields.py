@@ -200,7 +200,7 @@ def _filtered(graph: Graph, filters: FloatArray, patches: str) -> str:
 
 @field_nodes.register(DrawnStack)
 @field_nodes.register(DrawnSum)
-def _(fields: Any, graph: Graph, x: str, u: FloatArray) -> str:
+def _(fields: DrawnStack | DrawnSum, graph: Graph, x: str, u: FloatArray) -> str:
     return graph.total(
         [
             field_nodes(part, graph, x, u[s])
