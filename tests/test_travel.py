@@ -226,7 +226,7 @@ def test_buffers_stay_at_home(data, use):
     size = len(pickle.dumps(model))
     if use == "predict":
         model.predict(many)
-        assert any(member.model._buffers.n_idle for member in model.ensemble_.members)
+        assert any(member.model._buffers._idle for member in model.ensemble_.members)
         assert len(pickle.dumps(model)) == size
     else:
         noisy = many + np.random.default_rng(0).normal(size=many.shape)
