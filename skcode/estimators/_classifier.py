@@ -193,8 +193,6 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
     True
     """
 
-    # what files and trust lists name: the file that the class is written in may move
-    __module__ = "skcode"
     _parameter_constraints = {
         **SupervisedBase._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],

@@ -198,9 +198,6 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
     True
     """
 
-    # what files and trust lists name: the file that the class is written in may move
-    __module__ = "skcode"
-
     _parameter_constraints: dict[str, list[Any]] = {
         **SupervisedBase._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES))],

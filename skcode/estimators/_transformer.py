@@ -166,8 +166,6 @@ class ControlledODETransformer(
         **ControlledODEBase._parameter_constraints,
         "readout": [StrOptions(set(READOUTS))],
     }
-    # what files and trust lists name: the file that the class is written in may move
-    __module__ = "skcode"
 
     def __init__(
         self,

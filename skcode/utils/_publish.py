@@ -15,5 +15,5 @@ def publish(package: str) -> None:
     module = sys.modules[package]
     for name in module.__all__:
         thing = getattr(module, name)
-        if isinstance(thing, type) and thing.__module__.startswith(f"{package}._"):
+        if isinstance(thing, type) and thing.__module__.startswith(f"{package}."):
             thing.__module__ = package
