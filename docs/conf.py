@@ -293,8 +293,20 @@ def icons_from_the_theme(app, docname, content):
         content[0] = re.sub(link, "", content[0])
 
 
+def module_of_source(app, module, attribute):
+    """The private module that a public class is written in, for its link to the source.
+
+    A class says that its package is its module; the functions in it name the one they are in.
+    """
+    kind = getattr(import_module(module), attribute, None)
+    functions = filter(inspect.isfunction, vars(kind).values()) if inspect.isclass(kind) else ()
+    written_in = {function.__module__ for function in functions}
+    return written_in.pop() if len(written_in) == 1 else None
+
+
 def setup(app):
     app.connect("builder-inited", copy_mathjax)
+    app.connect("viewcode-follow-imported", module_of_source)
     # after the gallery has run
     app.connect("builder-inited", one_panel_thumbnails, priority=900)
     app.connect("source-read", icons_from_the_theme)

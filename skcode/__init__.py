@@ -8,6 +8,7 @@ from skcode.estimators import (
     ControlledODERegressor,
     ControlledODETransformer,
 )
+from skcode.utils._publish import publish
 
 __all__ = [
     "ControlledODEClassifier",
@@ -15,3 +16,5 @@ __all__ = [
     "ControlledODETransformer",
     "__version__",
 ]
+
+publish(__name__)

@@ -159,8 +159,8 @@ def test_the_html_view_of_a_fitted_model_holds_the_link(monkeypatch):
         model._repr_html_()
     )
     for part in (NeuralFields(), Adam()):
-        module = type(part).__module__.split("._")[0]
-        assert f"file:///pages/generated/{module}" in part._repr_html_()
+        module = type(part).__module__
+        assert f"file:///pages/generated/{module}." in part._repr_html_()
 
 
 def test_classes_of_others_have_no_page():

@@ -315,9 +315,9 @@ def test_the_normal_equations_of_frozen_controls_are_those_of_the_readout(loss, 
 def test_models_travel_without_their_buffers():
     objective, theta = problem()
     objective.value_and_grad(theta)
-    assert objective.model._buffers.n_idle
+    assert objective.model._buffers._idle
     again = pickle.loads(pickle.dumps(objective.model))
-    assert not again._buffers.n_idle
+    assert not again._buffers._idle
     mapper = OrderedMap()
     np.testing.assert_array_equal(
         again.scores(theta, objective.X, mapper), objective.model.scores(theta, objective.X, mapper)

@@ -4,6 +4,7 @@ import inspect
 import sys
 import warnings
 from numbers import Real
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,13 @@ from joblib import Parallel, parallel_config
 from joblib.externals.loky import process_executor
 from sklearn.base import BaseEstimator
 
-from skcode.utils._joblib import backend_of, runs_in_threads, runs_on_dask, runs_on_ray
+from skcode.utils._joblib import (
+    backend_of,
+    runs_in_threads,
+    runs_on_dask,
+    runs_on_ray,
+    set_default_ray_options,
+)
 from skcode.utils._sklearn import (
     Interval,
     StrOptions,
@@ -115,6 +122,20 @@ def test_clusters_are_told_by_the_modules_of_their_backends():
     pool._backend = object.__new__(type("Backend", (), {"__module__": "ray.util.joblib"}))
     assert runs_on_ray(pool)
     assert not runs_on_dask(pool)
+
+
+def test_backends_of_clusters_have_what_scattering_reads():
+    dask = pytest.importorskip("joblib._dask").DaskDistributedBackend
+    source = inspect.getsource(dask)
+    assert "self.client =" in source
+    assert "self.data_futures =" in source
+
+
+def test_options_of_ray_are_those_of_the_user_where_there_are_some():
+    backend = SimpleNamespace(ray_remote_args=None)
+    set_default_ray_options(backend, {"max_restarts": -1})
+    set_default_ray_options(backend, {"max_restarts": 3})
+    assert backend.ray_remote_args == {"max_restarts": -1}
 
 
 def test_skl2onnx_makes_a_type_of_an_element_type_and_a_shape():

@@ -10,6 +10,7 @@ from sklearn.datasets import make_friedman1
 from skcode import ControlledODEClassifier, ControlledODERegressor
 from skcode.estimators import _supervised
 from skcode.inputs import InputMap, Ramps
+from skcode.training import _trial
 
 RNG = np.random.default_rng(0)
 SMALL = {"n_members": 1, "n_fields": 8, "random_state": 0}
@@ -190,7 +191,7 @@ def test_an_interrupt_of_the_trial_leaves_a_model(monkeypatch):
     def pressed(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_supervised, "try_ramps", pressed)
+    monkeypatch.setattr(_trial, "_compare", pressed)
     X, y = steps(300)
     model = ControlledODERegressor(**SMALL)
     with pytest.raises(KeyboardInterrupt, match="interrupted"):

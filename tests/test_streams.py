@@ -156,17 +156,20 @@ def test_what_cannot_follow_is_told(linear):
     wide = np.random.default_rng(0).standard_normal((120, 150))
     wide[:100, 7] = 1.0
     model = regressor(n_fields=2).partial_fit(wide[:100], y[:100])
-    with pytest.warns(UserWarning, match=r"Columns \[7\] of X were constant"):
+    with pytest.warns(UserWarning, match=r"Columns \[7\] of X were constant") as told:
         model.partial_fit(wide[100:], y[100:120])
+    assert told[0].filename == __file__
     # the displacement readout has no intercept, and holds rows until the target varies
     X = np.random.default_rng(0).standard_normal((1100, 2))
     model = regressor(n_fields=4, readout="displacement").partial_fit(X[:1000], np.ones(1000))
-    with pytest.warns(UserWarning, match="y has held one value in the first 1100 rows"):
+    with pytest.warns(UserWarning, match="y has held one value in the first 1100 rows") as told:
         model.partial_fit(X[1000:], np.ones(100))
+    assert told[0].filename == __file__
     # a fit keeps the scales that it took
     model = regressor(n_fields=4).fit(X[:100], np.ones(100))
-    with pytest.warns(UserWarning, match="y was constant when the model was drawn"):
+    with pytest.warns(UserWarning, match="y was constant when the model was drawn") as told:
         model.partial_fit(X[100:200], X[100:200, 0])
+    assert told[0].filename == __file__
 
 
 def test_a_displacement_waits_for_a_target_that_varies(linear):

@@ -8,6 +8,7 @@ column that predicts, whose `encode` makes one or several coordinates of the num
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,18 +19,23 @@ from skcode.columns._statistic import cross_fitted, statistic
 from skcode.inputs import NORMAL_IQR, weighted_quantiles
 from skcode.utils._typing import Array, FloatArray, IntArray
 
-#: indicators of levels in all columns together, and the least that a column may have: levels that
-#: act on what other columns do need them, but the time of a fit grows with them
-INDICATORS, LEAST_INDICATORS = 64, 20
+#: indicators of levels in all columns together: the time of a fit grows with them
+INDICATORS = 64
+#: indicators that each column may have all the same: levels that change what other columns do need
+#: them, and a statistic of the target does not tell
+LEAST_INDICATORS = 20
 #: weight of the rows from which a level has an indicator of its own
 RARE_WEIGHT = 3.0
 #: code of a level that was not there in the fit
 _UNSEEN = -1.0
 _DAYS_OF_WEEK = 7
-#: a number is heavy-tailed if more than this share of its rows lie so many robust deviations from
-#: its median, where the bound of scaled inputs makes nearly one of them, and if it has more values
-#: than that
-_FAR_SHARE, _FAR, _LEAST_VALUES = 0.05, 6.0, 20
+#: robust deviations from the median beyond which a value is far: scaled inputs are bounded, and the
+#: bound makes nearly one value of all that lie so far out
+_FAR = 6.0
+#: a number is heavy-tailed if more than this share of its rows is far
+_FAR_SHARE = 0.05
+#: and if it has more distinct values than this
+_LEAST_VALUES = 20
 #: share of the rows from which one value of a heavy-tailed number has an indicator
 _ATOM_SHARE = 0.1
 #: values between which ranks are linear
@@ -420,7 +426,7 @@ def _year_phase(days: FloatArray) -> FloatArray:
 
 
 #: the place of a day in a cycle, from 0 to 1; 1970 began on a Thursday, and weeks begin on Monday
-_PHASES: dict[str, Any] = {
+_PHASES: dict[str, Callable[[FloatArray], FloatArray]] = {
     "year": _year_phase,
     "week": lambda days: np.floor(days + 3) % _DAYS_OF_WEEK / _DAYS_OF_WEEK,
     "day": lambda days: days % 1,

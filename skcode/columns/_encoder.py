@@ -16,7 +16,7 @@ from skcode.columns._columns import (
     most_indicators,
 )
 from skcode.columns._raw import RawColumn
-from skcode.columns._sparse import Matrix, SparseProjection
+from skcode.columns._sparse import SparseProjection, SparseRows
 from skcode.inputs import weighted_quantiles
 from skcode.utils._typing import Array, BoolArray, FloatArray
 
@@ -277,7 +277,7 @@ def _mixed(outputs: FloatArray | None) -> FloatArray | None:
     return outputs @ directions
 
 
-def check_sparse(X: Matrix, names: Sequence[str]) -> None:
+def check_sparse(X: SparseRows, names: Sequence[str]) -> None:
     """Check that the numbers of a sparse matrix are finite.
 
     Parameters

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from skcode.utils._typing import FloatArray, IntArray
+from skcode.utils._typing import Array, FloatArray, IntArray
 
-#: a sparse matrix of scipy, or a dense one that is read in its place
-Matrix: TypeAlias = Any
+#: compressed rows; scipy has no annotations, and mypy takes any value for one
+SparseRows: TypeAlias = sparse.csr_array | sparse.csr_matrix
 #: columns up to which a sparse matrix is made dense: each is a coordinate then, as in a dense table
 MOST_DENSE_COLUMNS = 128
 #: directions that stand for more columns
@@ -58,7 +58,7 @@ class SparseProjection:
     coordinate_sizes: FloatArray
 
     @classmethod
-    def learn(cls, X: Matrix, weight: FloatArray, n_coordinates: int) -> SparseProjection:
+    def learn(cls, X: SparseRows, weight: FloatArray, n_coordinates: int) -> SparseProjection:
         """From rows (n, p) with weights (n,)."""
         used = np.flatnonzero(np.bincount(X.indices, minlength=X.shape[1]))
         rows = sparse.csr_array(X)[:, used].astype(np.float64)
@@ -69,7 +69,7 @@ class SparseProjection:
         kept = np.ascontiguousarray(directions, dtype=dtype)
         return cls(X.shape[1], used, kept, column_sizes, sizes)
 
-    def encode(self, X: Matrix) -> FloatArray:
+    def encode(self, X: SparseRows | Array) -> FloatArray:
         """Coordinates (n, q) of rows (n, p), sparse or dense."""
         rows = sparse.csr_array(X)[:, self.used]
         coordinates: FloatArray = rows @ self.directions
@@ -89,7 +89,7 @@ class SparseProjection:
         return shares
 
 
-def _leading_directions(rows: Matrix, n_directions: int) -> tuple[FloatArray, FloatArray]:
+def _leading_directions(rows: SparseRows, n_directions: int) -> tuple[FloatArray, FloatArray]:
     """The largest singular values (q,) and right singular vectors (p, q) of sparse rows (n, p).
 
     Lanczos' method reads the rows some hundred times and holds no more than the vectors: on 2,000

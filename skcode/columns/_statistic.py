@@ -24,8 +24,10 @@ from skcode.utils._typing import FloatArray, IntArray
 
 #: parts of the rows: each gets the statistic of the others
 N_FOLDS = 5
-#: bounds of k, in rows: levels are believed neither at once nor never
-_LEAST_SHRINKAGE, _MOST_SHRINKAGE = 1.0, 1e3
+#: least k, in rows: no level is believed at once
+_LEAST_SHRINKAGE = 1.0
+#: largest k, in rows: a level of very many rows is always believed
+_MOST_SHRINKAGE = 1e3
 
 
 def statistic(

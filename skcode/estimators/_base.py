@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
@@ -33,26 +31,21 @@ from skcode.flow import TABLEAUS, get_tableau
 from skcode.gaussian_process import GaussianProcessReadout
 from skcode.inputs import SCALINGS, InputMap
 from skcode.model import Ensemble, Target
-from skcode.readouts import LinearReadout, Readout
+from skcode.readouts import Readout
 from skcode.solvers import SOLVERS, Solver
 from skcode.training import (
     CallbackSupportMixin,
     Design,
-    FitReport,
-    FlowTargets,
     Member,
-    Outcome,
     Rows,
     Stream,
     Training,
     canonical,
-    draw_members,
     fitted_state,
     outputs_of,
     positive_rows,
     relative_to_rows,
 )
-from skcode.utils._blocks import OrderedMap
 from skcode.utils._doc_link import DocLinkMixin
 from skcode.utils._sklearn import Interval, StrOptions
 from skcode.utils._typing import Array, FloatArray
@@ -72,6 +65,8 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
     ensemble_: Ensemble
     #: what becomes of the columns of X
     encoder_: ColumnEncoder
+    #: number of columns of X
+    n_features_in_: int
     #: members and their courses, from which a training goes on
     _members: list[Member]
     #: parameters that the members were drawn from
@@ -279,36 +274,21 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         """The dimension of the state for so many coordinates that carry inputs."""
         return choose_dimension(self.n_states, n_inputs, self.vector_fields)
 
-    def _draw(
-        self,
-        rows: Rows,
-        input_map: InputMap,
-        target: Target | None,
-        n_members: int,
-        random_state: np.random.RandomState,
-        readout: type[Readout] = LinearReadout,
-        constant: FloatArray | None = None,
-    ) -> list[Member]:
-        """New members at the start of their training."""
-        design = Design(
+    def _design(self, readout: type[Readout]) -> Design:
+        """What the parameters say of how members are made."""
+        return Design(
             family=choose_family(self.vector_fields),
             n_fields=self.n_fields,
-            n_intervals=choose_depth(self.n_intervals, len(rows.X)),
+            choose_depth=partial(choose_depth, self.n_intervals),
             tableau=get_tableau(self.integrator),
             readout=readout,
         )
-        if constant is None:
-            # without a target there is one score, which stays at zero
-            constant = np.zeros(1)
-            if target is not None:
-                constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
-        return draw_members(design, rows, input_map, constant, n_members, random_state)
 
     def _copies(self) -> list[Member]:
         """The members of the last fit, to be trained further; it stays what it is if that fails."""
         return [member.copy() for member in self._members]
 
-    def _training(self, target: Target, flow_targets: FlowTargets | None = None) -> Training:
+    def _training(self, target: Target) -> Training:
         """What the parameters say of how members are trained."""
         return Training(
             target=target,
@@ -322,34 +302,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
             validation_fraction=self.validation_fraction,
             verbose=self.verbose,
             name=type(self).__name__,
-            flow_targets=flow_targets,
         )
-
-    def _train(
-        self,
-        members: list[Member],
-        target: Target,
-        rows: Rows,
-        validation: Rows | None,
-        random_state: np.random.RandomState,
-        report: FitReport,
-        mapper: OrderedMap,
-        flow_targets: FlowTargets | None = None,
-    ) -> Outcome:
-        """Train the members in place, and warn of what went wrong; the outcome of the last one.
-
-        It has the message of an interrupt of any of them.
-        """
-        interrupt = ""
-        outcomes: Iterable[Outcome] = self._training(target, flow_targets).run(
-            members, rows, validation, random_state, report, mapper
-        )
-        for outcome in outcomes:
-            for message, category in outcome.warnings:
-                # the line of the user, above this function, `fit` and its decorator
-                warnings.warn(message, category, stacklevel=4)
-            interrupt = interrupt or outcome.interrupt
-        return outcome._replace(interrupt=interrupt)
 
     def _interrupt(self, message: str) -> None:
         """Pass an interrupt on, now that the model is in place; nothing without a message.

@@ -193,8 +193,6 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
     True
     """
 
-    # what files and trust lists name: the file that the class is written in may move
-    __module__ = "skcode"
     _parameter_constraints = {
         **SupervisedBase._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -252,14 +250,16 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         self.ramps = ramps
         self.class_weight = class_weight
 
-    def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        X, y = check_table(self, X, y, reset=reset, multi_output=True, dtype=INPUT_TYPES)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        if y.ndim == 2 and not type_of_target(y).startswith("multilabel"):
+    def _check_Xy(self, X: ArrayLike, y: ArrayLike, reset: bool) -> tuple[Array, Array]:
+        checked, targets = check_table(
+            self, X, y, reset=reset, multi_output=True, dtype=INPUT_TYPES
+        )
+        if targets.ndim == 2 and targets.shape[1] == 1:
+            targets = column_or_1d(targets, warn=True)
+        check_classification_targets(targets)
+        if targets.ndim == 2 and not type_of_target(targets).startswith("multilabel"):
             raise ValueError("Multi-output targets of several classes each are not supported.")
-        return X, y
+        return checked, targets
 
     def _learn_target(self, y: Array, weight: FloatArray) -> ClassTarget:
         return MultilabelTarget(y.shape[1]) if y.ndim == 2 else ClassificationTarget.learn(y)

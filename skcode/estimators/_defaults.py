@@ -18,28 +18,42 @@ from skcode.fields import (
 from skcode.gaussian_process import GaussianProcessReadout
 from skcode.model import ClassificationTarget, Target
 from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver
+from skcode.utils._sklearn import validate_parameters
 
 #: entries of its matrix up to which "auto" takes Gauss-Newton: 72 MB in double precision
 _MOST_ENTRIES = 9_000_000
 #: rows up to which "auto" takes L-BFGS for larger matrices; beyond them it takes Adam
 _MOST_FULL_BATCH_ROWS = 20_000
-#: distinct rows from which data is ample
+#: distinct rows from which data is ample: it supports a deeper flow, and needs less averaging
 _AMPLE_ROWS = 1000
-#: intervals where data is ample, and where it is not
-_AMPLE_DEPTH, _SMALL_DEPTH = 3, 2
-#: columns up to which each is a coordinate of the state, and coordinates where they are more, or
-#: where they are ramps: both the time of a fit and the controls that relevance takes grow with them
-_MOST_COLUMNS, _COORDINATES = 128, 96
-#: members where data is ample, and where it is not: few rows leave more to average, and cost less
-_LARGE_MEMBERS, _AMPLE_MEMBERS, _SMALL_MEMBERS = 2, 4, 6
-#: distinct rows from which a Gaussian process has two members, of numbers and of classes: its cost
-#: grows faster than the rows, what members differ by shrinks with them, of classes not as soon
-_LARGE_ROWS, _LARGE_ROWS_OF_CLASSES = 2500, 4097
-#: members that are pooled with those of a Gaussian process where data is ample, and classes up to
-#: which they are: their time grows with the classes
-_POOLED_MEMBERS, _MOST_POOLED_CLASSES = 2, 20
-#: least dimension of the state with the recommended fields, and coordinates beside the inputs
-_LEAST_STATES, _EXTRA_STATES = 64, 32
+#: intervals where data is ample
+_AMPLE_DEPTH = 3
+#: intervals where it is not
+_SMALL_DEPTH = 2
+#: columns up to which each is a coordinate of the state: the time of a fit grows with coordinates,
+#: and so do the controls that weigh them
+_MOST_COLUMNS = 128
+#: coordinates where columns are more, or where they are ramps
+_COORDINATES = 96
+#: members where data is not ample: few rows leave more to average, and cost less
+_SMALL_MEMBERS = 6
+#: members where data is ample
+_AMPLE_MEMBERS = 4
+#: members of a Gaussian process where rows are many: its cost grows faster than they do, and its
+#: members differ less
+_LARGE_MEMBERS = 2
+#: distinct rows that are so many, for numbers
+_LARGE_ROWS = 2500
+#: and for classes, of which members differ for longer
+_LARGE_ROWS_OF_CLASSES = 4097
+#: members that are pooled with those of a Gaussian process where data is ample
+_POOLED_MEMBERS = 2
+#: classes up to which they are: their time grows with the classes
+_MOST_POOLED_CLASSES = 20
+#: least dimension of the state with the recommended fields
+_LEAST_STATES = 64
+#: coordinates of that state beside the inputs at least: fields need room to work in
+_EXTRA_STATES = 32
 
 FAMILIES: dict[str, type[FieldFamily]] = {
     "neural": NeuralFields,
@@ -101,6 +115,7 @@ def choose_readout(
     """
     if isinstance(readout, GaussianProcessReadout):
         own: GaussianProcessReadout = clone(readout)
+        validate_parameters(own)
         return own
     if readout == "gaussian_process":
         return GaussianProcessReadout()

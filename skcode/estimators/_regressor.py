@@ -198,9 +198,6 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
     True
     """
 
-    # what files and trust lists name: the file that the class is written in may move
-    __module__ = "skcode"
-
     _parameter_constraints: dict[str, list[Any]] = {
         **SupervisedBase._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES))],
@@ -261,8 +258,8 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         self.loss = loss
         self.quantile = quantile
 
-    def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        X, y = check_table(
+    def _check_Xy(self, X: ArrayLike, y: ArrayLike, reset: bool) -> tuple[Array, Array]:
+        checked, targets = check_table(
             self,
             X,
             y,
@@ -271,9 +268,9 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
             y_numeric=True,
             dtype=[np.float64, np.float32],
         )
-        if self._positive and y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y
+        if self._positive and targets.ndim == 2 and targets.shape[1] == 1:
+            targets = column_or_1d(targets, warn=True)
+        return checked, targets
 
     @property
     def _positive(self) -> bool:

@@ -35,8 +35,12 @@ from skcode import (
 
 #: key of the version that wrote a state
 _VERSION = "_skcode_version"
-#: keys of dicts that stand for an object, and for a dtype
-_TAG, _STATE, _DTYPE = "skcode.tag", "skcode.state", "skcode.dtype"
+#: key of the tag in a dict that stands for an object
+_TAG = "skcode.tag"
+#: key of the attributes of that object
+_STATE = "skcode.state"
+#: key of a dict that stands for a dtype
+_DTYPE = "skcode.dtype"
 
 #: every class that may occur in a state, by its tag
 TAGS: dict[str, type] = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-from dataclasses import replace
 from numbers import Integral
 from typing import Any, NamedTuple, Self
 
@@ -24,50 +22,40 @@ from skcode.estimators._serialization import unchanged_by_failure
 from skcode.gaussian_process import GaussianProcessReadout
 from skcode.inputs import InputMap
 from skcode.model import RegressionTarget, Target
-from skcode.readouts import READOUTS
+from skcode.readouts import READOUTS, LinearReadout
 from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.training import (
     LEAST_TRIAL_ROWS,
-    MOST_TRIAL_ROWS,
     FitReport,
-    FlowTargets,
+    InputChoice,
     Member,
-    Outcome,
+    RawRows,
     Rows,
+    Start,
     Stream,
-    Trial,
-    calibrate_quantiles,
-    draw_projection,
+    draw_for_heads,
+    draw_members,
+    draw_pooled,
     ensemble_of,
     feature_importances,
-    fit_heads,
-    fit_provisional_heads,
-    helpful_members,
-    interrupted,
-    kinds_of,
-    outputs_of,
-    parted,
+    fit_members,
     positive_rows,
-    trained_members,
     try_ramps,
-    with_linear_readout,
+    with_linear_readouts,
 )
 from skcode.utils._blocks import OrderedMap
-from skcode.utils._random import as_generator
-from skcode.utils._sklearn import Interval, StrOptions, fit_context
-from skcode.utils._typing import Array, FloatArray
+from skcode.utils._sklearn import Interval, StrOptions, fit_context, validate_parameters
+from skcode.utils._typing import FloatArray
 
 
-def _own_source(random_state: np.random.RandomState) -> np.random.RandomState:
-    """Another source, which leaves this one as it is."""
-    return np.random.RandomState(deepcopy(random_state).randint(2**31))
+class _Batch(NamedTuple):
+    """What a pass over a batch takes: the members as they were, or drawn anew from all so far."""
 
-
-class _Inputs(NamedTuple):
-    """Maps of the inputs: of members that have the readout, and the other of those in the pool."""
-
-    own: InputMap
-    other: InputMap | None = None
+    members: list[Member]
+    target: Target
+    stream: Stream
+    readout: str
+    rows: Rows
 
 
 def streams(estimator: SupervisedBase) -> bool:
@@ -164,52 +152,20 @@ class SupervisedBase(ControlledODEBase):
             random_state = check_random_state(self.random_state)
             # a training that goes on keeps its readout, even where "auto" would now take another
             readout = self.readout_ if goes_on else self._choose_readout(validation is not None)
-            interrupt, trial = "", None
             if goes_on:
-                members = self._copies()
+                start = Start(self._copies(), goes_on=True)
             else:
-                if isinstance(readout, GaussianProcessReadout):
-                    readout._validate_params()
-                inputs, trial, interrupt = self._choose_inputs(
-                    rows, target, readout, random_state, mapper
-                )
-                members = self._draw_all(rows, inputs, target, readout, random_state)
-            flow_targets = None
-            if isinstance(readout, GaussianProcessReadout):
-                alone, pooled = parted(members)
-                n_kinds = max(len(kinds_of(pooled)), 1)
-                flow_targets = FlowTargets.learn(
-                    target, rows, len(alone), self.train_controls, len(pooled), n_kinds
-                )
-            report = FitReport(self, len(members), X, y, sample_weight)
-            if interrupt:
-                solver = choose_solver(self.solver, members[0].model.n_normal_entries, len(rows.X))
-                outcome = Outcome(False, 0, solver, [], interrupt)
-            else:
-                outcome = self._train(
-                    members, target, rows, validation, random_state, report, mapper, flow_targets
-                )
-            if not (goes_on or outcome.completed):
-                members = trained_members(parted(members)[0])
-            interrupt = outcome.interrupt
-            if isinstance(readout, GaussianProcessReadout) and flow_targets is not None:
-                rng = as_generator(random_state)
-                try:
-                    fit_heads(members, rows, flow_targets, readout, rng, mapper, trial=trial)
-                except KeyboardInterrupt:
-                    fit_provisional_heads(members, rows, flow_targets)
-                    interrupt = (
-                        "Training was interrupted while the readout was fitted. The estimator "
-                        "predicts, with a readout that knows only some of the rows."
-                    )
-                members = helpful_members(members)
-            elif outcome.completed:
-                calibrate_quantiles(members, target, rows, mapper)
-            importances, late = self._importances(members, target, rows)
-        self._adopt(members, target, outcome.solver, readout=readout)
+                start = self._start(rows, target, readout, random_state, mapper)
+            training = self._training(target)
+            report = FitReport(self, len(start.members), X, y, sample_weight)
+            end = fit_members(
+                start, readout, training, rows, validation, random_state, report, mapper
+            )
+            importances, late = self._importances(end.members, target, rows)
+        self._adopt(end.members, target, end.solver, readout=readout)
         self.feature_importances_ = importances
         report.end()
-        self._interrupt(interrupt or late)
+        self._interrupt(end.interrupt or late)
         return self
 
     def _importances(
@@ -237,48 +193,28 @@ class SupervisedBase(ControlledODEBase):
             has_validation or self.early_stopping,
         )
 
-    def _draw_all(
+    def _start(
         self,
         rows: Rows,
-        inputs: _Inputs,
         target: Target,
         readout: str | GaussianProcessReadout,
         random_state: np.random.RandomState,
-    ) -> list[Member]:
-        """All members; those that get a head are trained on one output, by a linear readout."""
-        input_map = inputs.own
-        process = isinstance(readout, GaussianProcessReadout)
-        of_classes = not isinstance(target, RegressionTarget)
-        n_members = choose_members(self.n_members, len(rows.X), process, of_classes)
+        mapper: OrderedMap,
+    ) -> Start:
+        """New members, on the inputs or on ramps of them."""
+        inputs = self._choose_inputs(rows, target, readout, random_state, mapper)
+        own, n = inputs.maps[0], len(rows.X)
         if not isinstance(readout, GaussianProcessReadout):
-            return self._draw(rows, input_map, target, n_members, random_state, READOUTS[readout])
-        members = self._draw_for_process(rows, input_map, target, n_members, random_state)
-        n_pooled = choose_pooled(readout.n_pooled, len(rows.X), target)
-        source = _own_source(random_state)
-        pooled = [
-            member
-            for each in inputs
-            if n_pooled and each is not None
-            for member in self._draw(rows, each, target, n_pooled, source)
-        ]
-        for member in pooled:
-            member.share = 0.0
-        return members + pooled
-
-    def _draw_for_process(
-        self,
-        rows: Rows,
-        input_map: InputMap,
-        target: Target,
-        n_members: int,
-        random_state: np.random.RandomState,
-    ) -> list[Member]:
-        """Members that are to get a head."""
-        members = self._draw(rows, input_map, target, n_members, random_state, constant=np.zeros(1))
-        n_outputs = outputs_of(target, rows.y[:1]).shape[1]
-        for member in members:
-            member.projection = draw_projection(n_outputs, as_generator(random_state))
-        return members
+            design, n_members = self._design(READOUTS[readout]), choose_members(self.n_members, n)
+            return Start(draw_members(design, rows, own, target, n_members, random_state))
+        of_classes = not isinstance(target, RegressionTarget)
+        n_members = choose_members(self.n_members, n, process=True, of_classes=of_classes)
+        n_pooled = choose_pooled(readout.n_pooled, n, target)
+        # flows of a process are trained by linear readouts
+        design = self._design(LinearReadout)
+        members = draw_for_heads(design, rows, own, target, n_members, random_state)
+        members += draw_pooled(design, rows, inputs.maps, target, n_pooled, random_state)
+        return Start(members, steps=inputs.steps, interrupt=inputs.interrupt)
 
     @property
     def _asks_for_ramps(self) -> bool:
@@ -291,66 +227,32 @@ class SupervisedBase(ControlledODEBase):
         readout: str | GaussianProcessReadout,
         random_state: np.random.RandomState,
         mapper: OrderedMap,
-    ) -> tuple[_Inputs, Trial | None, str]:
-        """The maps of the inputs, the trial that chose them, and the message of an interrupt.
+    ) -> InputChoice:
+        """Maps of the inputs: to ramps if those are asked for, or if a trial on some rows says so.
 
-        They are to ramps if those are asked for, or if a trial on some of the rows says so. Then
-        some of the members that are pooled get the kind that lost. The trial has a source of its
-        own: all else is drawn as without.
+        Then some of the members that are pooled get the kind that lost.
         """
         plain = self._learn_inputs(rows, target)
-        tries = (
-            self.ramps == "auto"
-            and isinstance(readout, GaussianProcessReadout)
-            and self.train_controls
-            and len(rows.X) >= LEAST_TRIAL_ROWS
-        )
-        if self._asks_for_ramps and readout == "displacement":
-            raise ValueError(
-                "ramps=True goes with no readout='displacement', of which output j reads input j. "
-                "Set ramps=False, or another readout."
-            )
-        if not (tries or self._asks_for_ramps):
-            return _Inputs(plain), None, ""
-        most = choose_ramps(self.ramps, self.n_states, plain.n_inputs, self.vector_fields)
-        ramped = plain.with_ramps(rows.X, rows.weight, most, self._dimension) if most else None
-        if ramped is None or not isinstance(readout, GaussianProcessReadout) or not tries:
-            return _Inputs(ramped or plain), None, ""
-        try:
-            trial = self._try_ramps(plain, ramped, rows, target, readout, random_state, mapper)
-        except KeyboardInterrupt:
-            return _Inputs(plain), None, interrupted(0)
-        inputs = _Inputs(ramped, plain) if trial.ramps else _Inputs(plain, ramped)
-        return inputs, trial, ""
+        if self._asks_for_ramps:
+            if readout == "displacement":
+                raise ValueError(
+                    "ramps=True goes with no readout='displacement', of which output j reads input "
+                    "j. Set ramps=False, or another readout."
+                )
+            return InputChoice((self._with_ramps(plain, rows) or plain,))
+        can_try = self.ramps == "auto" and self.train_controls and len(rows.X) >= LEAST_TRIAL_ROWS
+        if not (can_try and isinstance(readout, GaussianProcessReadout)):
+            return InputChoice((plain,))
+        ramped = self._with_ramps(plain, rows)
+        if ramped is None:
+            return InputChoice((plain,))
+        design, training = self._design(LinearReadout), self._training(target)
+        return try_ramps(plain, ramped, rows, design, training, readout, random_state, mapper)
 
-    def _try_ramps(
-        self,
-        plain: InputMap,
-        ramped: InputMap,
-        rows: Rows,
-        target: Target,
-        readout: GaussianProcessReadout,
-        random_state: np.random.RandomState,
-        mapper: OrderedMap,
-    ) -> Trial:
-        """Whether a member on ramps predicts left-out rows better than one on the inputs."""
-        own = _own_source(random_state)
-        some = np.arange(len(rows.X))
-        if len(some) > MOST_TRIAL_ROWS:
-            some = np.sort(own.choice(some, MOST_TRIAL_ROWS, replace=False))
-        tried = Rows(*(part[some] for part in rows))
-        seed = own.randint(2**31)
-        with_plain, with_ramps = (
-            self._draw_for_process(tried, each, target, 1, np.random.RandomState(seed))[0]
-            for each in (plain, ramped)
-        )
-        flow_targets = FlowTargets.learn(target, tried, 1)
-        training = replace(self._training(target, flow_targets), verbose=False)
-        silent = FitReport(None, 2, rows.X, rows.y, None)
-        for outcome in training.run([with_plain, with_ramps], tried, None, own, silent, mapper):
-            if not outcome.completed:
-                raise KeyboardInterrupt
-        return try_ramps(with_plain, with_ramps, tried, flow_targets, readout, seed, mapper)
+    def _with_ramps(self, plain: InputMap, rows: Rows) -> InputMap | None:
+        """The map to ramps of the inputs; None where there is nothing to bend, or no room."""
+        most = choose_ramps(self.ramps, self.n_states, plain.n_inputs, self.vector_fields)
+        return plain.with_ramps(rows.X, rows.weight, most, self._dimension) if most else None
 
     def _validation_rows(
         self,
@@ -386,65 +288,64 @@ class SupervisedBase(ControlledODEBase):
         solver = Adam() if self.solver == "auto" else choose_solver(self.solver, 0, 0)
         # what else there is has no partial_fit
         assert isinstance(solver, StochasticSolver)
-        solver._validate_params()
+        validate_parameters(solver)
         with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
-            batch = self._check_rows(X, y, sample_weight, reset=fresh)
+            raw = self._check_rows(X, y, sample_weight, reset=fresh)
             if target is not None:
                 # what does not fit the model is an error, whatever becomes of the batch
-                target.encode(batch[1])
-            stream = getattr(self, "_stream", None)
-            if stream is None:
-                random_state = check_random_state(self.random_state)
-                stream = Stream.begin(random_state) if fresh else Stream(random_state)
-            rows_so_far = stream.with_batch(batch) if stream.begins else None
-            if rows_so_far is not None:
-                members, target, stream, readout, rows = self._draw_stream(
-                    rows_so_far, target, stream
-                )
-            else:
-                assert target is not None
-                readout, members = self.readout_, self._copies()
-                if isinstance(readout, GaussianProcessReadout):
-                    # a process takes all rows at once: the flows go on, and a linear readout begins
-                    readout = "linear"
-                    rows = self._encoded(*batch, target, learns=False, later=True)
-                    constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
-                    # all members of a stream have one map of the inputs
-                    inputs = members[0].model.input_map
-                    members = [
-                        with_linear_readout(member, constant)
-                        for member in members
-                        if member.model.input_map.is_plain == inputs.is_plain
-                    ]
-                if not stream.begins:
-                    coordinates = self.encoder_.encode(batch[0])
-                    stream, target = stream.follow((coordinates, *batch[1:]), target, members)
-                rows = self._encoded(*batch, target, learns=False, later=True)
-            self._training(target).run_batch(members, solver, rows, stream.random_state, mapper)
-            importances, interrupt = self._importances(members, target, rows)
-        self._adopt(members, target, solver, stream, readout)
+                target.encode(raw[1])
+            batch = self._batch(raw, target)
+            members, target = batch.members, batch.target
+            random_state = batch.stream.random_state
+            self._training(target).run_batch(members, solver, batch.rows, random_state, mapper)
+            importances, interrupt = self._importances(members, target, batch.rows)
+        self._adopt(members, target, solver, batch.stream, batch.readout)
         self.feature_importances_ = importances
         self._interrupt(interrupt)
 
-    def _draw_stream(
-        self, rows: tuple[Array, Array, FloatArray], target: Target | None, stream: Stream
-    ) -> tuple[list[Member], Target, Stream, str, Rows]:
+    def _batch(self, raw: RawRows, target: Target | None) -> _Batch:
+        """These rows and the members that learn from them; without a model the target is new."""
+        fresh = not hasattr(self, "ensemble_")
+        stream = getattr(self, "_stream", None)
+        if stream is None:
+            random_state = check_random_state(self.random_state)
+            stream = Stream.begin(random_state) if fresh else Stream(random_state)
+        rows_so_far = stream.with_batch(raw) if stream.begins else None
+        if rows_so_far is not None:
+            return self._begun(rows_so_far, target, stream)
+        assert target is not None
+        return self._followed(raw, target, stream)
+
+    def _begun(self, raw: RawRows, target: Target | None, stream: Stream) -> _Batch:
         """Members drawn from all rows of a stream so far; classes stay those of its first batch."""
         stream = stream.restarted()
         if target is None or isinstance(target, RegressionTarget):
-            target = self._learn_target(*rows[1:])
+            target = self._learn_target(*raw[1:])
         # what else there is has no partial_fit
         readout = "displacement" if self.readout == "displacement" else "linear"
-        n_members = choose_members(self.n_members, len(rows[1]))
-        encoded = self._encoded(*rows, target, learns=True)
-        inputs = self._learn_inputs(encoded, target)
-        members = self._draw(
-            encoded, inputs, target, n_members, stream.random_state, READOUTS[readout]
+        rows = self._encoded(*raw, target, learns=True)
+        members = self._training(target).begin_batches(
+            self._design(READOUTS[readout]),
+            rows,
+            self._learn_inputs(rows, target),
+            choose_members(self.n_members, len(raw[1])),
+            stream.random_state,
+            before=getattr(self, "_members", ()),
         )
-        for member, before in zip(members, getattr(self, "_members", ()), strict=False):
-            # the curves tell of all batches
-            member.monitor, member.n_iter = before.monitor.copy(), before.n_iter
-        with OrderedMap(1) as serial:
-            self._training(target).start_readouts(members, encoded, serial)
-        stream = stream.after_draw(rows, target, members, self.scaling is not None)
-        return members, target, stream, readout, encoded
+        stream = stream.after_draw(raw, target, members, self.scaling is not None)
+        return _Batch(members, target, stream, readout, rows)
+
+    def _followed(self, raw: RawRows, target: Target, stream: Stream) -> _Batch:
+        """The members of the last call or fit, whose scales follow the stream."""
+        readout, members = self.readout_, self._copies()
+        if isinstance(readout, GaussianProcessReadout):
+            # a process takes all rows at once: the flows go on, and a linear readout begins
+            readout = "linear"
+            rows = self._encoded(*raw, target, learns=False, later=True)
+            constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
+            members = with_linear_readouts(members, constant)
+        if not stream.begins:
+            coordinates = self.encoder_.encode(raw[0])
+            stream, target = stream.follow((coordinates, *raw[1:]), target, members)
+        rows = self._encoded(*raw, target, learns=False, later=True)
+        return _Batch(members, target, stream, readout, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,8 +26,24 @@ from skcode.utils._typing import BoolArray
 NO_TARGETS = "no_validation"
 
 
+class TakesTables(Protocol):
+    """What is read and learnt of an estimator that is given a table."""
+
+    categorical_features: ArrayLike | str | None
+    n_states: int | None
+    #: what is learnt
+    encoder_: ColumnEncoder
+    #: set by scikit-learn's validation; names of columns, `feature_names_in_`, where there are some
+    n_features_in_: int
+
+
 def check_table(
-    estimator: Any, X: Any, y: ArrayLike | None = NO_TARGETS, *, reset: bool, **how: Any
+    estimator: TakesTables,
+    X: ArrayLike,
+    y: ArrayLike | None = NO_TARGETS,
+    *,
+    reset: bool,
+    **how: Any,
 ) -> Any:
     """One number (n, p) for each cell of X, NaN where it is missing; and the targets.
 
@@ -135,7 +151,7 @@ def _is_missing(value: object) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
-def _sparse_or_dense(estimator: Any, X: Any, reset: bool, force: bool) -> Any:
+def _sparse_or_dense(estimator: TakesTables, X: Any, reset: bool, force: bool) -> Any:
     """Sparse rows of many columns as they are; dense ones where a column is a coordinate."""
     if force:
         raise ValueError(
@@ -153,7 +169,7 @@ def _sparse_or_dense(estimator: Any, X: Any, reset: bool, force: bool) -> Any:
     return X
 
 
-def _names(estimator: Any) -> list[str]:
+def _names(estimator: TakesTables) -> list[str]:
     """Names of the columns, as scikit-learn names them."""
     names = getattr(estimator, "feature_names_in_", None)
     if names is None:
@@ -161,7 +177,7 @@ def _names(estimator: Any) -> list[str]:
     return [str(name) for name in names]
 
 
-def _mask(chosen: ArrayLike | None, estimator: Any) -> BoolArray:
+def _mask(chosen: ArrayLike | None, estimator: TakesTables) -> BoolArray:
     """Which columns (p,) are categories, by `categorical_features`: names, indices or a mask."""
     n_features = estimator.n_features_in_
     mask = np.zeros(n_features, dtype=bool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,7 +17,15 @@ from skcode.fields import FieldFamily
 from skcode.model import ClassificationTarget, MultilabelTarget, RegressionTarget, Target
 from skcode.readouts import READOUTS
 from skcode.solvers import Solver
-from skcode.training import FitReport, Rows, canonical, positive_rows
+from skcode.training import (
+    FitReport,
+    Rows,
+    Start,
+    canonical,
+    draw_members,
+    fit_members,
+    positive_rows,
+)
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._sklearn import StrOptions, fit_context
 from skcode.utils._typing import Array, FloatArray
@@ -158,8 +166,6 @@ class ControlledODETransformer(
         **ControlledODEBase._parameter_constraints,
         "readout": [StrOptions(set(READOUTS))],
     }
-    # what files and trust lists name: the file that the class is written in may move
-    __module__ = "skcode"
 
     def __init__(
         self,
@@ -237,15 +243,18 @@ class ControlledODETransformer(
             rows, target = self._prepare(X, y, sample_weight, known, reset=not goes_on)
             random_state = check_random_state(self.random_state)
             if goes_on:
-                members = self._copies()
+                start = Start(self._copies(), goes_on=True)
             else:
                 inputs = self._learn_inputs(rows, target)
-                members = self._draw(rows, inputs, target, 1, random_state, READOUTS[self.readout])
-            report = FitReport(self, 1, X, y, sample_weight)
-            outcome = self._train(members, target, rows, None, random_state, report, mapper)
-        self._adopt(members, target, outcome.solver)
+                design = self._design(READOUTS[self.readout])
+                start = Start(draw_members(design, rows, inputs, target, 1, random_state))
+            training, report = self._training(target), FitReport(self, 1, X, y, sample_weight)
+            end = fit_members(
+                start, self.readout, training, rows, None, random_state, report, mapper
+            )
+        self._adopt(end.members, target, end.solver)
         report.end()
-        self._interrupt(outcome.interrupt)
+        self._interrupt(end.interrupt)
         return self
 
     def _fit_random(
@@ -262,17 +271,18 @@ class ControlledODETransformer(
             self._learn_columns(checked, None, zeros, weight)
             rows = Rows(self._encode(checked, None, zeros, weight), zeros, weight)
             random_state = check_random_state(self.random_state)
-            inputs = self._learn_inputs(rows, None)
-            members = self._draw(rows, inputs, None, 1, random_state, READOUTS[self.readout])
+            inputs, design = self._learn_inputs(rows, None), self._design(READOUTS[self.readout])
+            members = draw_members(design, rows, inputs, None, 1, random_state)
         self._adopt(members, None, None)
         report.end()
         return self
 
-    def _check_Xy(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        X, y = check_table(
+    def _check_Xy(self, X: ArrayLike, y: ArrayLike, reset: bool) -> tuple[Array, Array]:
+        checked, targets = check_table(
             self, X, y, reset=reset, multi_output=True, dtype=[np.float64, np.float32]
         )
-        return X, y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+        one_column = targets.ndim == 2 and targets.shape[1] == 1
+        return checked, targets.ravel() if one_column else targets
 
     def _learn_target(self, y: Array, weight: FloatArray) -> Target:
         kind = type_of_target(y)

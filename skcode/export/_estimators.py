@@ -41,7 +41,7 @@ class Output(NamedTuple):
 
 
 @singledispatch
-def estimator_nodes(estimator: Any, graph: Graph, x: str) -> list[Output]:
+def estimator_nodes(estimator: object, graph: Graph, x: str) -> list[Output]:
     """Nodes for the predictions of an estimator."""
     raise TypeError(f"{type(estimator).__name__} is no estimator of skcode.")
 
@@ -56,8 +56,11 @@ def _(estimator: ControlledODETransformer, graph: Graph, x: str) -> list[Output]
 
 @estimator_nodes.register(ControlledODERegressor)
 @estimator_nodes.register(ControlledODEClassifier)
-def _(estimator: Any, graph: Graph, x: str) -> list[Output]:
+def _(
+    estimator: ControlledODERegressor | ControlledODEClassifier, graph: Graph, x: str
+) -> list[Output]:
     ensemble = estimator.ensemble_
+    assert ensemble.target is not None
     x = column_nodes(estimator.encoder_, graph, x, ensemble.dtype)
     scores = [_score_nodes(member, graph, x) for member in ensemble.members]
     if ensemble.pooled:

@@ -200,7 +200,7 @@ def _filtered(graph: Graph, filters: FloatArray, patches: str) -> str:
 
 @field_nodes.register(DrawnStack)
 @field_nodes.register(DrawnSum)
-def _(fields: Any, graph: Graph, x: str, u: FloatArray) -> str:
+def _(fields: DrawnStack | DrawnSum, graph: Graph, x: str, u: FloatArray) -> str:
     return graph.total(
         [
             field_nodes(part, graph, x, u[s])
@@ -249,8 +249,8 @@ def _(activation: GELU, graph: Graph, z: str, dtype: np.dtype[Any]) -> str:
         return graph.add("Mul", x, graph.constant(factor, dtype))
 
     cube = graph.add("Mul", z, graph.add("Mul", z, z))
-    inner = graph.add("Add", z, scaled(activation._cubic, cube))
-    t = graph.add("Tanh", scaled(activation._slope, inner))
+    inner = graph.add("Add", z, scaled(activation.cubic, cube))
+    t = graph.add("Tanh", scaled(activation.slope, inner))
     return graph.add("Mul", scaled(0.5, z), graph.add("Add", t, graph.constant(1, dtype)))
 
 

@@ -19,9 +19,10 @@ from skcode.export._estimators import estimator_nodes
 from skcode.export._graph import OPSET, Graph, element_type
 from skcode.export._skl2onnx import tensor_type
 from skcode.images import PatchFilters
+from skcode.model import FittedEstimator
 
 
-def to_onnx(estimator: Any) -> onnx.ModelProto:
+def to_onnx(estimator: FittedEstimator | Pipeline) -> onnx.ModelProto:
     """A fitted estimator as an ONNX model.
 
     The graph computes in the float type of the fit, float64 or float32, and its input ``X`` (N, p)

@@ -29,6 +29,7 @@ from skcode.fields._neural import DrawnNeural, NeuralFields
 from skcode.fields._polynomial import DrawnPolynomial, Monomials, PolynomialFields, UniversalFields
 from skcode.fields._tags import TAGS
 from skcode.fields._two import TwoFields
+from skcode.utils._publish import publish
 
 __all__ = [
     "ACTIVATIONS",
@@ -71,3 +72,5 @@ __all__ = [
     "UniversalFields",
     "homogeneous",
 ]
+
+publish(__name__)

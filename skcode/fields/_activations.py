@@ -226,20 +226,21 @@ class GELU(_Kept):
     array([  0., 100.])
     """
 
-    _slope = float(np.sqrt(2 / np.pi))
-    _cubic = 0.044715
+    #: factors in g(z) = slope (z + cubic z^3)
+    slope = float(np.sqrt(2 / np.pi))
+    cubic = 0.044715
 
     def value(self, z: Traced) -> Traced:
-        return 0.5 * z * (1 + anp.tanh(self._slope * (z + self._cubic * z**3)))
+        return 0.5 * z * (1 + anp.tanh(self.slope * (z + self.cubic * z**3)))
 
     def forward(self, z: FloatArray, ds: FloatArray | None) -> None:
         t = z * z
         if ds is not None:
-            g_prime = self._slope * (1 + 3 * self._cubic * t)
-        t *= self._cubic
+            g_prime = self.slope * (1 + 3 * self.cubic * t)
+        t *= self.cubic
         t += 1
         t *= z
-        t *= self._slope
+        t *= self.slope
         _tanh(t)
         if ds is not None:
             np.multiply(t, t, out=ds)

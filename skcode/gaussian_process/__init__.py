@@ -17,6 +17,7 @@ from skcode.gaussian_process._regression import (
     fit_exact,
     fit_leaves,
 )
+from skcode.utils._publish import publish
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
 TAGS: dict[str, type] = {
@@ -57,3 +58,5 @@ __all__ = [
     "significant_gain",
     "smoothed",
 ]
+
+publish(__name__)

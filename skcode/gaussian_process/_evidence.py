@@ -81,9 +81,13 @@ _LEAST_DISTANCE = 1e-6
 #: stands for infinity in units of the number of targets, where C is not positive: a line search
 #: goes back from it, and would stop at infinity itself
 _NOT_POSITIVE = 1e6
-#: evaluations at most, and from a start nearby; after so many a smooth start is compared with the
-#: usual one
-_EVALUATIONS, _EVALUATIONS_NEARBY, _TRIAL = 40, 20, 15
+#: evaluations of the evidence at most, from the usual start
+_EVALUATIONS = 40
+#: evaluations at most from a start that is known to be near
+_EVALUATIONS_NEARBY = 20
+#: evaluations of either start where a smooth one is tried beside the usual one: the better goes on
+#: with what is left of the first number
+_TRIAL = 15
 #: amplitudes of the Laplace kernels of a smooth start, in units of the usual ones
 _ROUGH_SHARE = 0.02
 #: how many logarithms there are: those of the parameters of the kernel, and of the noise

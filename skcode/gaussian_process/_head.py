@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from skcode.gaussian_process._kernel import Kernel
 from skcode.gaussian_process._links import AffineLink, Link
@@ -76,6 +75,6 @@ class GaussianProcessHead:
         variance: FloatArray = self.noise(x1 - self.center, self.kernel) * self.link.slope**2
         return variance
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         """What an estimator shows: the kernel."""
         return {"kernel_": self.kernel}

@@ -23,12 +23,16 @@ from skcode.gaussian_process._regression import factor_of
 from skcode.utils._cholesky import inverse_factor
 from skcode.utils._typing import FloatArray, IntArray
 
-#: minus the mean of the logarithm of a squared standard normal number, and the variance of it
-_LOG_MEAN, _LOG_VARIANCE = 1.27, 4.93
+#: minus the mean of the logarithm of a squared standard normal number
+_LOG_MEAN = 1.27
+#: the variance of that logarithm
+_LOG_VARIANCE = 4.93
 #: variances of the third term that leave-one-out chooses from, in units of the log variance
 _SPREADS = (0.0, 0.03, 0.1, 0.3, 1.0)
-#: share and normal quantile of the interval that the last factor is for
-_COVERAGE, _QUANTILE = 0.9, 1.6448536269514722
+#: share of new observations in the interval that the last factor is for
+_COVERAGE = 0.9
+#: half the width of that interval, in standard deviations of a normal law
+_QUANTILE = 1.6448536269514722
 #: squared residuals below this share of their mean say no less: logarithms have no bound below
 _LEAST_SQUARE = 1e-4
 #: bounds of the log variance around its mean over the rows: no exponential may explode far out

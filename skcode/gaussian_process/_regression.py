@@ -55,9 +55,10 @@ _JITTER = 20
 _FIRM = 1e-8
 #: rows of a block of features
 _BLOCK_ROWS = 2048
-#: rows from which single precision pays, and the least noise that hides what it rounds, in units of
-#: the mean diagonal
-_MANY_ROWS, _HIDING_NOISE = 500, 1e-2
+#: rows from which single precision pays
+_MANY_ROWS = 500
+#: least variance of noise that hides what single precision rounds, in units of the mean diagonal
+_HIDING_NOISE = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +257,7 @@ def fit_exact(
         others[asked] = False
         order = np.concatenate([np.flatnonzero(others), asked])
         states, targets, weight, counts = (a[order] for a in (states, targets, weight, counts))
-    dtype = _precision(states, weight, hyperparameters)
+    dtype = _factor_dtype(states, weight, hyperparameters)
     variance = (noise / weight).astype(dtype)
     L, added = factor_of(kernel, states.astype(dtype, copy=False), variance)
     coefficients = solve_factor(L, targets.astype(dtype))
@@ -268,7 +269,7 @@ def fit_exact(
     return Regression(Mean.of_points(kernel, states, coefficients), left_out)
 
 
-def _precision(
+def _factor_dtype(
     states: FloatArray, weight: FloatArray, hyperparameters: Hyperparameters
 ) -> np.dtype[np.floating[Any]]:
     """In which float type to factor: a single one takes half of the time.
@@ -390,7 +391,7 @@ def fit_leaves(
     # leaves are told apart as predictions will tell them
     given = states.dtype
     leaves, members = Leaves.grow(states[local], most)
-    states = states.astype(_precision(states, weight, hyperparameters), copy=False)
+    states = states.astype(_factor_dtype(states, weight, hyperparameters), copy=False)
     shared = _Shared(kernel, np.ascontiguousarray(states[landmarks]))
     variance = noise / weight
     normal = np.eye(shared.n_features)

@@ -97,9 +97,6 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     ((1797, 96), dtype('uint8'), (4, 4, 6))
     """
 
-    # what files name: the private module may move
-    __module__ = "skcode.images"
-
     _parameter_constraints: dict[str, list[Any]] = {
         "image_shape": ["array-like"],
         "n_filters": [Interval(Integral, 1, None, closed="left")],

@@ -7,6 +7,7 @@ from skcode.losses._robust import Huber, SmoothPinball
 from skcode.losses._sigmoid import SigmoidCrossEntropy
 from skcode.losses._softmax import SoftmaxCrossEntropy
 from skcode.losses._squared import SquaredError
+from skcode.utils._publish import publish
 
 #: losses of real targets, by the name that a regressor knows them by
 REGRESSION_LOSSES: dict[str, type[Loss]] = {
@@ -39,3 +40,5 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "SquaredError",
 ]
+
+publish(__name__)

@@ -6,6 +6,7 @@ and an `Ensemble` is several members with the target that they predict together.
 
 from skcode.model._divergence import check_divergence
 from skcode.model._ensemble import Ensemble
+from skcode.model._estimator import FittedEstimator
 from skcode.model._jacobian import jacobian
 from skcode.model._member import FittedMember, Head
 from skcode.model._model import Model
@@ -40,6 +41,7 @@ __all__ = [
     "ClassTarget",
     "ClassificationTarget",
     "Ensemble",
+    "FittedEstimator",
     "FittedMember",
     "Head",
     "Model",

@@ -28,11 +28,6 @@ class SweepBuffers:
         self._make = make
         self._idle: dict[Shape, list[Sweep]] = {}
 
-    @property
-    def n_idle(self) -> int:
-        """Number of sweeps that wait."""
-        return sum(map(len, self._idle.values()))
-
     @contextmanager
     def borrow(self, n: int, lead: tuple[int, ...]) -> Iterator[Sweep]:
         """A sweep for n samples that nobody else holds."""

@@ -93,7 +93,7 @@ class Ensemble:
     def _scores(self, X: Array, n_jobs: int | None) -> FloatArray:
         every = self.every_member
         if len(every) > 1 and len(X) <= _FEW_ROWS and self._of_few is not None:
-            # so little is no work for a pool, nor for threads of BLAS
+            # so little is not worth handing to workers, nor to threads of BLAS
             with np.errstate(all="ignore"):
                 return self._with_pool(self._of_few(X))
         if len(X) <= min(member.model.n_block for member in every):

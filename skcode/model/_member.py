@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from autograd import make_vjp
@@ -62,7 +63,7 @@ class Head(Protocol):
         """Variance (n, K) of a new observation, in units of the scores."""
         ...
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         """Fitted attributes of an estimator, by name."""
         ...
 
@@ -132,9 +133,9 @@ class FittedMember:
         """Whether `variance` has something to go by."""
         return self.posterior is not None or self.head is not None
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         """Fitted attributes of an estimator, by name."""
-        own = (
+        own: Mapping[str, object] = (
             self.model.readout.attributes(self.parameters)
             if self.head is None
             else self.head.attributes()

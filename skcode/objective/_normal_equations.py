@@ -15,7 +15,7 @@ exact in all directions that leave sum_k a_k s_k unchanged.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,14 +51,14 @@ def task_normal(
     X: Array,
     y: Array,
     weight: FloatArray,
-) -> tuple[Any, ...]:
+) -> Parts:
     """Parts of the normal equations, summed over the blocks of one task."""
     # a view of one number would be summed in another order than what it looks like
     weight = np.ascontiguousarray(weight)
     blocks = block_slices(len(X), model.n_block)
     many = loss.coupled and model.readout.separate and model.readout.n_outputs > MOST_EXACT
     block = sampled_block if many and train_controls else partial(_block_normal, train_controls)
-    return tuple(ordered_sum(block(model, loss, theta, X[s], y[s], weight[s]) for s in blocks))
+    return ordered_sum(block(model, loss, theta, X[s], y[s], weight[s]) for s in blocks)
 
 
 def _block_normal(
@@ -110,7 +110,7 @@ def _block_normal(
     return value, grad_core, grad_blocks, core, coupling, blocks
 
 
-def assemble(model: Model, parts: list[Any]) -> NormalEquations:
+def assemble(model: Model, parts: Parts) -> NormalEquations:
     """Gradient and arrow matrix in the order of theta."""
     value, grad_core, grad_blocks, core, coupling, blocks = parts
     index = model.n_controls + model.readout.index

@@ -276,7 +276,7 @@ def _task_value_and_grad(
     X: Array,
     y: Array,
     weight: FloatArray,
-) -> tuple[Any, ...]:
+) -> tuple[float, FloatArray]:
     """Sum of s_n l_n over the blocks of one task, and its gradient: one trace a block."""
     weight = np.ascontiguousarray(weight)
 
@@ -287,19 +287,19 @@ def _task_value_and_grad(
             )
         return float(value), grad
 
-    return tuple(ordered_sum(block(s) for s in block_slices(len(X), model.n_block)))
+    return ordered_sum(block(s) for s in block_slices(len(X), model.n_block))
 
 
 def _task_value(
     model: Model, loss: Loss, theta: FloatArray, X: Array, y: Array, weight: FloatArray
-) -> tuple[Any, ...]:
+) -> tuple[float]:
     """Sum of s_n l_n over the blocks of one task."""
     return _task_sum(loss.value, model, theta, X, y, weight)
 
 
 def _task_dispersion(
     model: Model, loss: Loss, theta: FloatArray, X: Array, y: Array, weight: FloatArray
-) -> tuple[Any, ...]:
+) -> tuple[float]:
     """Sum of what the noise is estimated from, over the blocks of one task."""
     return _task_sum(loss.dispersion, model, theta, X, y, weight)
 
@@ -311,12 +311,10 @@ def _task_sum(
     X: Array,
     y: Array,
     weight: FloatArray,
-) -> tuple[Any, ...]:
+) -> tuple[float]:
     """Sum of s_n f(scores_n, y_n) over the blocks of one task."""
     weight, block_scores = np.ascontiguousarray(weight), model.block_scores
-    return tuple(
-        ordered_sum(
-            (float(weight[s] @ function(block_scores(theta, X[s]).astype(float), y[s])),)
-            for s in block_slices(len(X), model.n_block)
-        )
+    return ordered_sum(
+        (float(weight[s] @ function(block_scores(theta, X[s]).astype(float), y[s])),)
+        for s in block_slices(len(X), model.n_block)
     )

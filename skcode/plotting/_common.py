@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from skcode.model import FittedEstimator
 from skcode.utils._sklearn import check_matplotlib_support
 
 #: distinct in hue and in lightness
@@ -43,12 +44,12 @@ def last_step(estimator: Any, X: ArrayLike | None = None) -> tuple[Any, Any]:
     return estimator, X
 
 
-def several_members(estimator: Any) -> bool:
+def several_members(estimator: FittedEstimator) -> bool:
     """Whether fitted attributes have a leading axis, or are lists, over members."""
     return np.ndim(estimator.controls_) == 3
 
 
-def of_member(estimator: Any, name: str, member: int) -> Any:
+def of_member(estimator: FittedEstimator, name: str, member: int) -> Any:
     """A fitted attribute of one member."""
     value, n_members = getattr(estimator, name), 1
     if several_members(estimator):
@@ -66,7 +67,7 @@ def one_axes(caller: str, ax: Any) -> Any:
     return plt.subplots(layout="constrained")[1] if ax is None else ax
 
 
-def names_of_coordinates(model: Any) -> Sequence[str] | None:
+def names_of_coordinates(model: FittedEstimator) -> Sequence[str] | None:
     """Names of the coordinates that carry inputs; None where they are no columns of X."""
     names = getattr(model, "feature_names_in_", None)
     input_map = model.ensemble_.input_map

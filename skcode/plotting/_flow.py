@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 
 from skcode.flow import Tableau, trajectory
+from skcode.model import FittedEstimator
 from skcode.plotting._common import last_step, names_of_coordinates, of_member
 from skcode.plotting._panel import draw_key, draw_legend, draw_moment
 from skcode.plotting._plane import (
@@ -414,7 +415,7 @@ class FlowDisplay:
         return self.animation_
 
 
-def _coordinate_names(model: Any, coordinates: tuple[int, int]) -> list[str]:
+def _coordinate_names(model: FittedEstimator, coordinates: tuple[int, int]) -> list[str]:
     """Of coordinates that carry columns of X: the names of these."""
     names = names_of_coordinates(model)
     known = [] if names is None else list(names)

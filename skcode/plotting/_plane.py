@@ -12,9 +12,11 @@ from sklearn.utils.multiclass import type_of_target
 
 from skcode.fields import DrawnFields
 from skcode.flow import flow
-from skcode.model import ClassificationTarget, FittedMember, RegressionTarget
+from skcode.model import ClassificationTarget, FittedEstimator, FittedMember, RegressionTarget
 from skcode.utils._typing import Array, FloatArray
 
+#: takes final states (n, m) to class codes or numbers (n,)
+Predict: TypeAlias = Callable[[FloatArray], FloatArray]
 #: moments of a flow that has more intervals, unless the user names times
 _MOMENTS = 21
 #: samples at whose final states the gradients of the scores are taken
@@ -199,14 +201,14 @@ class FlowInPlane:
         return {"field_grid": axes, "field": np.reshape(vectors, shape)}
 
     @np.errstate(all="ignore")
-    def regions(self, resolution: int, predict: Any) -> dict[str, Any]:
+    def regions(self, resolution: int, predict: Predict) -> dict[str, Any]:
         """What is predicted at the end of the flow that starts in the plane at each moment."""
         axes, grids = self._grid(resolution)
         values = [predict(self._arrive(k, z)) for k, z in zip(self.ends, grids, strict=True)]
         return {"grid": axes, "regions": np.reshape(values, (-1, resolution, resolution))}
 
     @np.errstate(all="ignore")
-    def fidelity(self, predict: Any, own: FloatArray, of_classes: bool) -> FloatArray:
+    def fidelity(self, predict: Predict, own: FloatArray, of_classes: bool) -> FloatArray:
         """How far the plane tells the predictions of the samples, at each moment.
 
         It compares what is predicted where the plane has a sample with what is predicted for the
@@ -254,7 +256,7 @@ def encoded(y: ArrayLike, model: Any = None) -> tuple[Array, list[Any] | None]:
     return codes, classes.tolist()
 
 
-def predictor(model: Any, member: int) -> Callable[[FloatArray], FloatArray] | None:
+def predictor(model: FittedEstimator, member: int) -> Predict | None:
     """What a member predicts from final states: class codes, or numbers; None if it does not."""
     target = model.ensemble_.target
     # a readout that reads the initial state too says nothing of states on their way

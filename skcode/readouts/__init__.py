@@ -3,6 +3,7 @@
 from skcode.readouts._base import Readout
 from skcode.readouts._displacement import DisplacementReadout
 from skcode.readouts._linear import LinearReadout
+from skcode.utils._publish import publish
 
 READOUTS: dict[str, type[Readout]] = {
     "linear": LinearReadout,
@@ -16,3 +17,5 @@ TAGS: dict[str, type] = {
 }
 
 __all__ = ["READOUTS", "TAGS", "DisplacementReadout", "LinearReadout", "Readout"]
+
+publish(__name__)

@@ -19,6 +19,7 @@ from skcode.solvers._stochastic import (
     StreamState,
     Velocity,
 )
+from skcode.utils._publish import publish
 
 SOLVERS: dict[str, type[Solver]] = {
     "gauss-newton": GaussNewton,
@@ -60,3 +61,5 @@ __all__ = [
     "back_off",
     "halve_controls",
 ]
+
+publish(__name__)

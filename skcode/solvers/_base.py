@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from skcode.model import Posterior
 from skcode.objective import Objective
 from skcode.utils._doc_link import DocLinkMixin
+from skcode.utils._sklearn import validate_parameters
 from skcode.utils._typing import FloatArray
 
 
@@ -93,7 +94,7 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
 
     def check_objective(self, objective: object) -> None:
         """Raise a clear error if a parameter is wrong, or the objective lacks what is read."""
-        self._validate_params()
+        validate_parameters(self)
         missing = [name for name in self.needs if not hasattr(objective, name)]
         if missing:
             raise TypeError(

@@ -28,8 +28,10 @@ _COUPLED_INTERCEPT_PRECISION = 1e-2
 _LEAST_DAMPING = 1e-8
 #: damping from which it grows after a rejection: to climb from the least would take evaluations
 _RETREAT_DAMPING = 1e-4
-#: factors of the damping after a matrix that is not positive, and after a step that was rejected
-_INDEFINITE_GROWTH, _REJECTED_GROWTH = 10.0, 4.0
+#: factor of the damping after a matrix that is not positive: no step was tried, and none evaluated
+_INDEFINITE_GROWTH = 10.0
+#: factor of the damping after a step that was rejected
+_REJECTED_GROWTH = 4.0
 #: trials of one step, each with more damping, before the step is given up
 _MOST_TRIALS = 8
 #: least share of the predicted decrease that a step has to bring

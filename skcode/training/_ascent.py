@@ -25,17 +25,20 @@ from skcode.utils._typing import FloatArray
 
 #: rows of a minibatch: half of them see too little, twice as many cost four times as much
 _BATCH_ROWS = 256
-#: first rate of Adam, in standard deviations of a control, and the decay of its second moments:
-#: a few dozen steps have to forget the first ones
-_RATE, _BETA_2 = 0.1, 0.99
+#: first rate of Adam, in standard deviations of a control
+_RATE = 0.1
+#: decay of Adam's second moments, for each step: a few dozen steps have to forget the first ones
+_BETA_2 = 0.99
 #: shorter steps, in units of that rate, where evidence is lost: a process with next to no noise
 #: bears no others
 _SHORT = 0.25
 #: least standard deviation of a control: a flow that least squares left at rest may still move
 _LEAST_SCALE = 0.02
-#: steps, from so many distinct rows on: with fewer they change little, and cost more than all the
-#: rest
-_STEPS, _ROWS_FOR_STEPS = 60, 700
+#: steps of Adam where the user names no number
+_STEPS = 60
+#: distinct rows from which they are taken: with fewer they change little, and cost more than all
+#: the rest
+_ROWS_FOR_STEPS = 700
 #: nats of evidence below which the steps of the first member gained nothing: where tables are noisy
 #: they gain -3 to 2, and elsewhere from 4 to some hundreds
 LEAST_GAIN = 3.0

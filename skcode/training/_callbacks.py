@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 
 try:
     from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
@@ -14,6 +15,14 @@ except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands in for the mixin of scikit-learn 1.9: no callbacks can be set."""
+
+
+class Context(Protocol):
+    """What is asked of scikit-learn's `CallbackContext`: a task of a fit, which may have parts."""
+
+    def subcontext(self, task_name: str, max_subtasks: int | None = 0) -> Context: ...
+    def call_on_fit_task_begin(self, **data: Any) -> Any: ...
+    def call_on_fit_task_end(self, **data: Any) -> bool: ...
 
 
 class FitReport:
@@ -33,7 +42,7 @@ class FitReport:
 
     def __init__(
         self,
-        estimator: Any,
+        estimator: BaseEstimator | None,
         n_members: int,
         X: ArrayLike,
         y: ArrayLike | None,
@@ -41,10 +50,11 @@ class FitReport:
     ):
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._data = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self._context: Any = None
-        if hasattr(estimator, "_skl_callbacks"):
-            self._context = estimator._init_callback_context(max_subtasks=n_members)
-            self._context.call_on_fit_task_begin(**self._data)
+        self._context: Context | None = None
+        if estimator is not None and hasattr(estimator, "_skl_callbacks"):
+            context: Context = estimator._init_callback_context(max_subtasks=n_members)
+            self._context = context
+            context.call_on_fit_task_begin(**self._data)
 
     @property
     def has_readers(self) -> bool:
@@ -69,11 +79,11 @@ class FitReport:
 class MemberReport:
     """Reports what the training of a member does: it has iterations."""
 
-    def __init__(self, fit: Any, data: dict[str, Any]):
+    def __init__(self, fit: Context | None, data: dict[str, Any]):
         self._fit = fit
         self._data = data
-        self._context: Any = None
-        self._iteration: Any = None
+        self._context: Context | None = None
+        self._iteration: Context | None = None
         self._left = 0
 
     def begin(self, most_iterations: int) -> None:
@@ -86,7 +96,7 @@ class MemberReport:
 
     def _next(self) -> None:
         self._iteration = None
-        if self._left > 0:
+        if self._context is not None and self._left > 0:
             self._iteration = self._context.subcontext("iteration")
             self._iteration.call_on_fit_task_begin(**self._data)
             self._left -= 1

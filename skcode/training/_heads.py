@@ -42,7 +42,6 @@ from skcode.training._hyperparameters import (
 from skcode.training._member import Member, as_reached, fitted_state, parted
 from skcode.training._pool import kinds_of, opinions, weigh
 from skcode.training._rows import Rows, counts_of
-from skcode.training._trial import Trial
 from skcode.utils._blocks import OrderedMap, task_slices
 from skcode.utils._typing import Array, FloatArray, IntArray
 
@@ -52,9 +51,11 @@ _MOST_LEFT_OUT = 2048
 _ANCHORS = 256
 #: rows whose states are computed at a time, where not all are held
 _BLOCK_ROWS = 2**14
-#: rows of heads that only stand in: for callbacks, which ask after each iteration, and after an
-#: interrupt
-_PROVISIONAL_ROWS, _PROVISIONAL_EVIDENCE = 400, 128
+#: rows of heads that only stand in, after an interrupt and for callbacks, which ask after each
+#: iteration: as many as are fitted before anybody notices
+_PROVISIONAL_ROWS = 400
+#: rows of those whose evidence is maximised, which takes some dozen evaluations
+_PROVISIONAL_EVIDENCE = 128
 
 
 class _Sample(NamedTuple):
@@ -106,12 +107,29 @@ def fit_heads(
     rng: np.random.Generator,
     mapper: OrderedMap,
     refine: bool = True,
-    trial: Trial | None = None,
+    steps: bool = True,
 ) -> None:
     """Give every member a head, in place, and those that are pooled their share.
 
-    `refine` takes pains over the noise. There are no steps through the evidence if they gained
-    nothing in a trial that went before.
+    Parameters
+    ----------
+    members : sequence of Member
+        Those whose flows are trained, and those that are pooled.
+    rows : Rows
+        The training rows.
+    flow_targets : FlowTargets
+        What the flows were trained on.
+    readout : GaussianProcessReadout
+        How many rows and steps serve what.
+    rng : Generator
+        Draws those rows.
+    mapper : OrderedMap
+        Where the processes are fitted.
+    refine : bool
+        Whether rows that are left out choose noise and kernel after the evidence did: see
+        `refine_numbers` and `refine_classes`. Heads that only stand in go without.
+    steps : bool
+        Whether steps through the evidence are taken; a trial may have said that they gain nothing.
     """
     members, pooled = parted(members)
     counts = counts_of(rows.weight)
@@ -127,8 +145,7 @@ def fit_heads(
     smooth = may_be_smooth(members) and not classes
     found = search_evidence(members[0], evidence_rows, smooth)
     n_steps = steps_for(readout.n_steps, len(outputs))
-    gains = trial is None or trial.steps
-    if n_steps and flow_targets.trains and gains:
+    if steps and n_steps and flow_targets.trains:
         reached = train_through_evidence(
             members, observations, evidence_rows, flow_targets, found, n_steps, smooth, rng, mapper
         )
@@ -150,10 +167,10 @@ def fit_heads(
             )
         else:
             hyperparameters = refine_numbers(members, observations, counts, hyperparameters, rng)
-    told = tuple(map(mapper.keep, (outputs, weight, counts)))
+    shared = tuple(map(mapper.keep, (outputs, weight, counts)))
     parts = _parts(rows.X, members[0].model.n_block, mapper)
     tasks = [
-        (member, *told, each, readout, sample, *parts)
+        (member, *shared, each, readout, sample, *parts)
         for member, each in zip(members, hyperparameters, strict=True)
     ]
     fitted = list(mapper(_fit_member, tasks))

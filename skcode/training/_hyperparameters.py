@@ -22,11 +22,14 @@ from skcode.training._rows import Rows
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._typing import Array, FloatArray, IntArray
 
-#: rows by which noise and lengths are chosen, and whether a member rests
+#: rows that are left out to choose noise and lengths, and to choose whether the last member rests:
+#: its controls become zero, so that its process reads the inputs themselves
 _ROWS_OF_CHOICE = 1000
-#: rows from which more of them say whether a member rests: what a lattice of values tells without
-#: a flow grows with the rows
-_MANY_ROWS, _MORE_ROWS = 4096, 2500
+#: training rows beyond which more are left out for the second choice: where inputs take few values,
+#: a member at rest predicts the better the more rows there are, and fewer would not show it
+_MANY_ROWS = 4096
+#: rows that are left out then
+_MORE_ROWS = 2500
 
 
 def states_of(member: Member, X: Array) -> FloatArray:

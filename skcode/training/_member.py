@@ -185,7 +185,21 @@ def train(
     return Outcome(completed, len(monitor.losses), solver, warned, interrupt)
 
 
-def with_linear_readout(member: Member, constant: FloatArray) -> Member:
+def with_linear_readouts(members: Sequence[Member], constant: FloatArray) -> list[Member]:
+    """Members of a Gaussian process as those of a stream, which learn from batch after batch.
+
+    The flows go on, and linear readouts begin at the constant (K,). All members of a stream have
+    one map of the inputs: pooled ones of the other kind are left out.
+    """
+    is_plain = members[0].model.input_map.is_plain
+    return [
+        _with_linear_readout(member, constant)
+        for member in members
+        if member.model.input_map.is_plain == is_plain
+    ]
+
+
+def _with_linear_readout(member: Member, constant: FloatArray) -> Member:
     """A member whose flow goes on with a linear readout at its start, in place of a head."""
     model = member.model
     n_inputs, observation = model.input_map.n_coordinates, model.fields.observation

@@ -32,11 +32,14 @@ from skcode.training._member import Member
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._typing import Array, FloatArray, IntArray
 
-#: share of the rows that each pooled member leaves out, and how many they are at most
-_SHARE, _MOST_ROWS = 0.2, 1024
-#: what the pool has to gain: more nats than its numbers may by chance, one each (Akaike's
-#: criterion), or one standard error, as where hardly any row is wrong and there are no nats to gain
-_LEAST_NATS, _ERRORS = 1.0, 1.0
+#: share of the rows that each pooled member leaves out
+_SHARE = 0.2
+#: rows that it leaves out at most
+_MOST_ROWS = 1024
+#: nats that the pool has to gain for each of its numbers: so many a number gains by chance (Akaike)
+_LEAST_NATS = 1.0
+#: standard errors that it has to gain otherwise: where hardly any row is wrong there are no nats
+_ERRORS = 1.0
 #: least probability, whose logarithm is finite
 _LEAST = 1e-300
 #: largest factor on scores

@@ -169,7 +169,7 @@ class Stream:
                 f"y has held one value in the first {len(y)} rows of the stream, and its scale "
                 "cannot follow later ones with this loss or readout. Begin with rows in which it "
                 "varies, or set loss='squared_error' and readout='linear'.",
-                stacklevel=5,
+                stacklevel=7,
             )
         # neither ramps nor a projection read a column that was constant when they were learnt
         late = LateColumns.of(model.input_map) if model.input_map.is_plain else None
@@ -209,7 +209,7 @@ class Stream:
                 f"Columns {ignored.tolist()} of X were constant when the model was drawn, and are "
                 "ignored although they vary now. Fit a new model, or begin the stream with rows in "
                 "which they vary.",
-                stacklevel=6,
+                stacklevel=8,
             )
 
     @staticmethod
@@ -221,7 +221,7 @@ class Stream:
             warnings.warn(
                 "y was constant when the model was drawn, and predictions stay that constant "
                 "although y varies now. Fit a new model.",
-                stacklevel=6,
+                stacklevel=8,
             )
 
 

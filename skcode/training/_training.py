@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from skcode.inputs import InputMap
 from skcode.model import Model, Target
 from skcode.objective import Objective
 from skcode.solvers import Solver, StochasticSolver
 from skcode.training._callbacks import FitReport, MemberReport
 from skcode.training._concurrency import at_once, one_after_another
+from skcode.training._draw import Design, draw_members
 from skcode.training._flow_targets import FlowTargets
 from skcode.training._heads import snapshot_with_heads
 from skcode.training._member import Member, Outcome, snapshot, train
@@ -174,7 +176,27 @@ class Training:
             member.monitor.verbose, member.monitor.name = self.verbose, _label(speaker, k)
             member.monitor(member.theta, loss)
 
-    def start_readouts(self, members: Sequence[Member], rows: Rows, mapper: OrderedMap) -> None:
+    def begin_batches(
+        self,
+        design: Design,
+        rows: Rows,
+        input_map: InputMap,
+        n_members: int,
+        random_state: np.random.RandomState,
+        before: Sequence[Member],
+    ) -> list[Member]:
+        """Members for a stream, from all of its rows so far.
+
+        Those that were drawn `before`, from fewer rows, leave them their curves.
+        """
+        members = draw_members(design, rows, input_map, self.target, n_members, random_state)
+        for member, earlier in zip(members, before, strict=False):
+            member.monitor, member.n_iter = earlier.monitor.copy(), earlier.n_iter
+        with OrderedMap(1) as serial:
+            self._start_readouts(members, rows, serial)
+        return members
+
+    def _start_readouts(self, members: Sequence[Member], rows: Rows, mapper: OrderedMap) -> None:
         """Give members whose readout has a closed form a first one, in place.
 
         It is the most probable one if weights are of size one and targets are all noise: few rows

@@ -8,13 +8,17 @@ predicts rows that its process leaves out.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from skcode.gaussian_process import GaussianProcessReadout, fit_exact, significant_gain
+from skcode.inputs import InputMap
 from skcode.model import ClassificationTarget
 from skcode.training._ascent import LEAST_GAIN, ascend_member, steps_for
+from skcode.training._callbacks import FitReport
+from skcode.training._draw import Design, draw_for_heads, own_source
 from skcode.training._flow_targets import FlowTargets
 from skcode.training._hyperparameters import (
     centred_states,
@@ -23,22 +27,39 @@ from skcode.training._hyperparameters import (
     search_evidence,
     some_rows,
 )
-from skcode.training._member import Member
+from skcode.training._member import Member, interrupted
 from skcode.training._rows import Rows, counts_of
+from skcode.training._training import Training
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._typing import FloatArray, IntArray
 
-#: distinct rows from which there is a trial, its most rows, and those that are left out of them,
-#: each predicted by the others
-LEAST_TRIAL_ROWS, MOST_TRIAL_ROWS, _MOST_LEFT_OUT = 200, 4096, 1500
+#: distinct rows from which there is a trial
+LEAST_TRIAL_ROWS = 200
+#: rows that a trial takes at most
+_MOST_ROWS = 4096
+#: rows of those that are left out at most, each predicted by the others
+_MOST_LEFT_OUT = 1500
 #: most steps through the evidence: twenty and sixty decide alike on nearly all tables
 _MOST_STEPS = 30
-#: standard errors by which ramps must be better: of classes flows learn some rows by heart, and the
-#: more so the more coordinates they have
-_ERRORS, _ERRORS_OF_CLASSES = 0.0, 1.0
+#: standard errors by which ramps must be better for numbers
+_ERRORS = 0.0
+#: and for classes: their flows learn some rows by heart, and the more so the more coordinates they
+#: have
+_ERRORS_OF_CLASSES = 1.0
 
 
-class Trial(NamedTuple):
+class InputChoice(NamedTuple):
+    """What members carry, and what a trial said of it."""
+
+    #: the map of the members; pooled ones have each of the maps, the one that lost included
+    maps: tuple[InputMap, ...]
+    #: whether steps through the evidence may gain anything; they may unless a trial says no
+    steps: bool = True
+    #: message of an interrupt of the trial; empty without one
+    interrupt: str = ""
+
+
+class _Comparison(NamedTuple):
     """What a trial says."""
 
     #: whether ramps help
@@ -57,6 +78,44 @@ class _Tried(NamedTuple):
 
 
 def try_ramps(
+    plain: InputMap,
+    ramped: InputMap,
+    rows: Rows,
+    design: Design,
+    training: Training,
+    readout: GaussianProcessReadout,
+    random_state: np.random.RandomState,
+    mapper: OrderedMap,
+) -> InputChoice:
+    """Which of two maps of the inputs suits the rows; after an interrupt the plain one.
+
+    The trial has a source of random numbers of its own: all else is drawn as without it.
+    """
+    own = own_source(random_state)
+    some = np.arange(len(rows.X))
+    if len(some) > _MOST_ROWS:
+        some = np.sort(own.choice(some, _MOST_ROWS, replace=False))
+    tried = Rows(*(part[some] for part in rows))
+    seed = own.randint(2**31)
+    target = training.target
+    try:
+        with_plain, with_ramps = (
+            draw_for_heads(design, tried, each, target, 1, np.random.RandomState(seed))[0]
+            for each in (plain, ramped)
+        )
+        flow_targets = FlowTargets.learn(target, tried, 1)
+        training = replace(training, flow_targets=flow_targets, verbose=False)
+        silent = FitReport(None, 2, rows.X, rows.y, None)
+        for outcome in training.run([with_plain, with_ramps], tried, None, own, silent, mapper):
+            if not outcome.completed:
+                raise KeyboardInterrupt
+        found = _compare(with_plain, with_ramps, tried, flow_targets, readout, seed, mapper)
+    except KeyboardInterrupt:
+        return InputChoice((plain,), interrupt=interrupted(0))
+    return InputChoice((ramped, plain) if found.ramps else (plain, ramped), found.steps)
+
+
+def _compare(
     plain: Member,
     ramped: Member,
     rows: Rows,
@@ -64,7 +123,7 @@ def try_ramps(
     readout: GaussianProcessReadout,
     seed: int,
     mapper: OrderedMap,
-) -> Trial:
+) -> _Comparison:
     """Whether a member on ramps predicts left-out rows better than one on the inputs themselves.
 
     Compared are absolute errors, and of classes squares.
@@ -91,7 +150,7 @@ def try_ramps(
     of_classes = isinstance(flow_targets.target, ClassificationTarget)
     errors = _ERRORS_OF_CLASSES if of_classes else _ERRORS
     helps = significant_gain(before.losses, after.losses, weight, errors) > 0
-    return Trial(helps, before.steps or after.steps)
+    return _Comparison(helps, before.steps or after.steps)
 
 
 def _asked(n: int, seed: int) -> IntArray:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
@@ -29,6 +29,8 @@ _ODD = 32
 _MOST_RESENDS = 4
 
 Value = TypeVar("Value")
+#: numbers and arrays, each of which is summed
+Summands = TypeVar("Summands", bound=tuple[Any, ...])
 
 
 def odd_block(n: int) -> int:
@@ -160,7 +162,7 @@ class OrderedMap:
                     raise
         raise AssertionError("unreachable")
 
-    def sum(self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def sum(self, function: Callable[..., Summands], tasks: Sequence[tuple[Any, ...]]) -> Summands:
         """Entrywise sum, in the order of the tasks, of the tuples that the function returns."""
         return ordered_sum(self(function, tasks))
 
@@ -171,7 +173,7 @@ def _run(function: Callable[..., Value], *task: object) -> Value:
         return function(*map(arrived, task))
 
 
-def ordered_sum(results: Iterable[tuple[Any, ...]]) -> list[Any]:
+def ordered_sum(results: Iterable[Summands]) -> Summands:
     """Entrywise sum of tuples of numbers and arrays, in order."""
     total: list[Any] = []
     for k, result in enumerate(results):
@@ -185,4 +187,4 @@ def ordered_sum(results: Iterable[tuple[Any, ...]]) -> list[Any]:
                 total[i] += part
     if not total:
         raise ValueError("Nothing to sum.")
-    return total
+    return cast(Summands, tuple(total))

@@ -22,6 +22,4 @@ class DocLinkMixin:
         address = os.environ.get(ADDRESS, "").rstrip("/")
         if not address:
             return ""
-        # the public module ends where private names begin; estimators are imported from the top
-        module = type(self).__module__.split("._")[0].removesuffix(".estimators")
-        return f"{address}/generated/{module}.{type(self).__name__}.html"
+        return f"{address}/generated/{type(self).__module__}.{type(self).__name__}.html"

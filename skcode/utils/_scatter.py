@@ -11,11 +11,18 @@ from typing import Any
 
 from joblib import Parallel
 
-from skcode.utils._joblib import backend_of, runs_on_dask, runs_on_ray
+from skcode.utils._joblib import (
+    backend_of,
+    dask_client,
+    dask_futures,
+    runs_on_dask,
+    runs_on_ray,
+    set_default_ray_options,
+)
 
 #: options of Ray's workers, where the user gave none: a lost worker is started again, and its
 #: tasks are done again, without a limit (-1)
-_RAY_RESTARTS = {"max_restarts": -1, "max_task_retries": -1}
+_RAY_RESTARTS: dict[str, object] = {"max_restarts": -1, "max_task_retries": -1}
 
 
 class Scatter:
@@ -58,16 +65,17 @@ class DaskScatter(Scatter):
         self.sent: dict[int, object] = {}
 
     def send(self, values: list[object]) -> None:
-        table = self.backend.data_futures
+        table = dask_futures(self.backend)
         missing = [value for value in values if id(value) not in table]
-        futures = self.backend.client.scatter(missing, hash=False) if missing else []
+        client = dask_client(self.backend)
+        futures = client.scatter(missing, hash=False) if missing else []
         table.update(zip(map(id, missing), futures, strict=True))
         self.sent.update((id(value), value) for value in missing)
 
     def forget(self) -> None:
         # the table outlives the pool, and the ids in it may be given to other values
         for key in self.sent:
-            self.backend.data_futures.pop(key, None)
+            dask_futures(self.backend).pop(key, None)
         self.sent.clear()
 
     def has_lost(self, error: BaseException) -> bool:
@@ -82,8 +90,7 @@ class RayScatter(Scatter):
     def __init__(self, pool: Parallel):
         super().__init__(pool)
         self.sent: dict[int, tuple[object, InStore]] = {}
-        if self.backend.ray_remote_args is None:
-            self.backend.ray_remote_args = _RAY_RESTARTS
+        set_default_ray_options(self.backend, _RAY_RESTARTS)
 
     def send(self, values: list[object]) -> None:
         for value in values:

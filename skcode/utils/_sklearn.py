@@ -1,8 +1,8 @@
 """What skcode takes from scikit-learn's private modules, and its decorators with types.
 
-Private names may move with any release: no other module of skcode imports them, apart from the
-callbacks, which have a module of their own beside the estimators. Tests state what is needed of
-each. To who calls it, a decorated function has the type that it is written with.
+Private names may move with any release: no other module of skcode imports them. Callbacks, which
+scikit-learn calls experimental, stand behind `skcode.training._callbacks`. Tests state what is
+needed of each. To who calls it, a decorated function has the type that it is written with.
 """
 
 from __future__ import annotations

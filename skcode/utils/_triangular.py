@@ -7,10 +7,11 @@ from scipy.linalg import lapack
 
 from skcode.utils._typing import FloatArray
 
-#: products of halves are faster than LAPACK with more rows than the first and no more than the
-#: second: small halves are not worth their calls, large ones cost products with many zeros, which
-#: LAPACK leaves out
-_FEWEST, _MOST = 64, 640
+#: rows up to which LAPACK is faster: small halves are not worth their calls
+_FEWEST = 64
+#: rows beyond which it is faster again: large halves cost products with many zeros, which it leaves
+#: out
+_MOST = 640
 
 
 def inverse_lower(L: FloatArray) -> FloatArray:
