@@ -156,7 +156,8 @@ class LogOddsLink:
         free = self.mean + self.scale * f
         p = bounded(free)
         slope = self._slope(p) + self._slope(1 - p) if self.binary else self._slope(p)
-        return self.scale * slope * (p == free)
+        derivative: FloatArray = self.scale * slope * (p == free)
+        return derivative
 
     def scaled(self, factor: float) -> LogOddsLink:
         """A link with so many times the scores."""
