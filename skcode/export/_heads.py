@@ -129,7 +129,6 @@ def _(link: LogOddsLink, graph: Graph, f: str) -> str:
         return graph.add("Add", linear, graph.add("Mul", logs, constant(link.power)))
 
     p = graph.add("Add", graph.add("Mul", f, constant(link.scale)), constant(link.mean))
-    p = graph.add("Max", graph.add("Min", p, constant(link.largest)), constant(link.least))
     scores = graph.add("Add", of(p), constant(link.bias))
     if not link.binary:
         return scores

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax
 
-from skcode.gaussian_process._links import LogOddsLink, bounded, log_softplus, log_softplus_slope
+from skcode.gaussian_process._links import LogOddsLink, log_softplus, log_softplus_slope
 from skcode.utils._typing import FloatArray, IntArray
 
 
@@ -74,7 +74,7 @@ def calibrate_softmax(
     >>> bool(np.ptp(first(sure)) > 3 * np.ptp(second(sure)))
     True
     """
-    p = bounded(mean + scale * left_out.mean(axis=0).astype(np.float64))
+    p = mean + scale * left_out.mean(axis=0).astype(np.float64)
     K = p.shape[1]
     shares = smoothed(np.eye(K)[codes], weight)
 
@@ -123,7 +123,7 @@ def calibrate_sigmoids(
     >>> bool(link(np.array([[0.5]])) > 4), bool(abs(link.bias[0]) < 0.1)
     (True, True)
     """
-    p = bounded(mean + scale * left_out.mean(axis=0).astype(np.float64))
+    p = mean + scale * left_out.mean(axis=0).astype(np.float64)
     K = p.shape[1]
     found = np.empty((K, 4))
     for k in range(K):

@@ -9,8 +9,7 @@ the share of the class, and its logarithm is the score. The link has both terms:
 
 with the softplus function zeta, which is p where p is large against 1 / beta, and positive
 everywhere. Of two classes only p is known of one: the other has 1 - p, and the score is the
-difference of both. Nothing is less than impossible, nor more than sure: p is bounded a little
-beyond 0 and 1, or a single prediction far out would cost more than all others together.
+difference of both.
 """
 
 from __future__ import annotations
@@ -26,9 +25,6 @@ from skcode.utils._typing import FloatArray
 #: below this the logarithm of the softplus function is its argument, to nine decimals; further down
 #: runtimes that have no log1p lose digits
 _LINEAR_BELOW = -20.0
-#: how far beyond 0 and 1 a prediction still counts: a tenth and three tenths are level, and without
-#: a bound there are rows that cost a hundred nats
-_MARGIN = 0.1
 
 
 @runtime_checkable
@@ -101,7 +97,7 @@ class LogOddsLink:
     Parameters
     ----------
     mean : ndarray of shape (K,)
-        Share of each class: p_k = mean_k + scale f_k, bounded by -1/10 and 11/10.
+        Share of each class: p_k = mean_k + scale f_k.
     scale : float
         Scale of the standardised indicators.
     temperature : ndarray of shape (K,)
@@ -141,22 +137,18 @@ class LogOddsLink:
 
     #: sharpness times p below which the logarithm is linear in p, to nine decimals
     linear_below: ClassVar[float] = _LINEAR_BELOW
-    #: bounds of p
-    least: ClassVar[float] = -_MARGIN
-    largest: ClassVar[float] = 1 + _MARGIN
 
     def __call__(self, f: FloatArray) -> FloatArray:
         """Scores (n, K)."""
-        p = bounded(self.mean + self.scale * f)
+        p = self.mean + self.scale * f
         scores: FloatArray = self._of(p) + self.bias
         return scores - self._of(1 - p) if self.binary else scores
 
     def derivative(self, f: FloatArray) -> FloatArray:
         """Derivative (n, K) of each score in its prediction."""
-        free = self.mean + self.scale * f
-        p = bounded(free)
+        p = self.mean + self.scale * f
         slope = self._slope(p) + self._slope(1 - p) if self.binary else self._slope(p)
-        derivative: FloatArray = self.scale * slope * (p == free)
+        derivative: FloatArray = self.scale * slope
         return derivative
 
     def scaled(self, factor: float) -> LogOddsLink:
@@ -173,11 +165,6 @@ class LogOddsLink:
         relative = log_softplus_slope(self.sharpness * p)
         slope: FloatArray = self.temperature + self.power * self.sharpness * relative
         return slope
-
-
-def bounded(p: FloatArray) -> FloatArray:
-    """Predictions of indicators, a tenth below 0 at least and above 1 at most."""
-    return np.clip(p, -_MARGIN, 1 + _MARGIN)
 
 
 def log_softplus(x: FloatArray) -> FloatArray:
