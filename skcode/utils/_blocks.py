@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -23,6 +24,9 @@ from skcode.utils._scatter import Scatter, arrived, scatter
 #: largest number of tasks that the blocks of one call are grouped into: with fewer, many workers
 #: would wait for the last one; with more, sending them would cost more than the work
 _MOST_TASKS = 64
+#: calls to each worker of another process that the tasks are grouped into: each call waits for its
+#: turn, and with one a worker, all would wait for the slowest
+_CALLS_PER_WORKER = 2
 #: samples; a block has an odd multiple of them, see `odd_block`
 _ODD = 32
 #: how often a call is sent again after a machine of the cluster was lost, before it is given up
@@ -91,7 +95,9 @@ class OrderedMap:
         return self
 
     def _open(self) -> None:
-        pool = Parallel(n_jobs=self.n_jobs, prefer="threads")
+        # joblib would put as many tasks into a batch as were short before, and two long ones after
+        # them into one
+        pool = Parallel(n_jobs=self.n_jobs, prefer="threads", batch_size=1)
         if runs_in_threads(pool):
             self.n_threads = effective_n_jobs(self.n_jobs)
             self._threads = ThreadPoolExecutor(self.n_threads)
@@ -149,10 +155,11 @@ class OrderedMap:
             try:
                 self._scatter.send(list(self._kept.values()))
                 named = self._scatter.named
-                results: Iterable[Value] = self._pool(
-                    delayed(_run)(function, *(named(value) for value in task)) for task in tasks
+                groups: Iterable[list[Value]] = self._pool(
+                    delayed(_run_group)(function, len(group), *map(named, chain(*group)))
+                    for group in self._grouped(tasks)
                 )
-                return results
+                return chain.from_iterable(groups)
             except BaseException as error:
                 again = attempt < _MOST_RESENDS - 1 and self._scatter.has_lost(error)
                 # a pool that was interrupted may hand late results to the next call: take a new one
@@ -161,6 +168,11 @@ class OrderedMap:
                 if not again:
                     raise
         raise AssertionError("unreachable")
+
+    def _grouped(self, tasks: Sequence[tuple[Any, ...]]) -> list[Sequence[tuple[Any, ...]]]:
+        """Consecutive tasks that make one call: one each where there are few."""
+        n_calls = _CALLS_PER_WORKER * effective_n_jobs(self.n_jobs)
+        return [tasks[s] for s in block_slices(len(tasks), -(-len(tasks) // n_calls))]
 
     def sum(self, function: Callable[..., Summands], tasks: Sequence[tuple[Any, ...]]) -> Summands:
         """Entrywise sum, in the order of the tasks, of the tuples that the function returns."""
@@ -171,6 +183,15 @@ def _run(function: Callable[..., Value], *task: object) -> Value:
     keep_freed_memory()
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return function(*map(arrived, task))
+
+
+def _run_group(function: Callable[..., Value], n_tasks: int, *values: object) -> list[Value]:
+    """Results of several tasks of as many arguments each, which follow one another.
+
+    Backends look each argument of a call up, and not what is within it.
+    """
+    n = len(values) // n_tasks
+    return [_run(function, *values[n * k : n * (k + 1)]) for k in range(n_tasks)]
 
 
 def ordered_sum(results: Iterable[Summands]) -> Summands:
