@@ -4,13 +4,15 @@
     python examples/benchmarks/scaling.py                    # up to 1e7 rows
     python examples/benchmarks/scaling.py --axes n jobs      # some of the axes
     python examples/benchmarks/scaling.py --axes fit --fit-rows 1000000
+    python examples/benchmarks/scaling.py --axes backends --fit-rows 1000000   # extras dask, ray
 
 Each figure comes from a process of its own. Rows are float32 and lie in a file that is mapped into
 memory, so that they are read block by block. The first tables time one loss and gradient and one
 Jacobian accumulation (``Objective.value_and_grad``, ``Objective.normal_equations``) with rank-1
 fields; "fits" and "fit" are ``ControlledODERegressor().fit`` with defaults, "fits" with one worker
-and with two. Memory is the peak of what the process allocates beyond what it held before the call;
-mapped rows do not count.
+and with two; "backends" is the same fit on two threads and on two workers of Dask and of Ray, which
+are there before it starts. Memory is the peak of what the process allocates beyond what it held
+before the call; mapped rows do not count.
 
 The slope is that of log time against log size: 1 is linear. Where other programs run,
 ``--clock cpu`` reads the processor time, for one thread.
@@ -19,6 +21,7 @@ The slope is that of log time against log size: 1 is linear. Where other program
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -28,9 +31,12 @@ import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
+import joblib
 import numpy as np
 
 from skcode import ControlledODERegressor
@@ -125,17 +131,40 @@ def run_sweeps(folder, size, clock):
     return {"gradient": gradient, "Jacobian": normal, "megabytes": memory.megabytes}
 
 
+@contextmanager
+def two_workers(backend):
+    """Two local workers of a joblib backend that a fit finds; threads make their own."""
+    if backend == "threads":
+        yield
+    elif backend == "dask":
+        from dask.distributed import Client, LocalCluster
+
+        cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
+        with cluster, Client(cluster), joblib.parallel_config("dask"):
+            yield
+    else:
+        import ray
+        from ray.util.joblib import register_ray
+
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        register_ray()
+        with joblib.parallel_config("ray"):
+            yield
+        ray.shutdown()
+
+
 def run_fit(folder, size, clock):
     X, y = (np.load(folder / f"{name}.npy", mmap_mode="r")[: size["n"]] for name in "Xy")
     # what is imported on first use is no memory of the fit
     ControlledODERegressor(max_iter=1, n_members=1).fit(X[:200], y[:200])
     model = ControlledODERegressor(n_members=size["members"], n_jobs=size["jobs"], random_state=0)
-    with PeakMemory() as memory:
+    with two_workers(size.get("backend", "threads")), PeakMemory() as memory:
         start = clock()
         model.fit(X, y)
         seconds = clock() - start
     score = model.score(X[:10_000], y[:10_000])
-    return {"fit": seconds, "megabytes": memory.megabytes, "score": score}
+    bits = hashlib.sha256(model.predict(X[:1000]).tobytes()).hexdigest()
+    return {"fit": seconds, "megabytes": memory.megabytes, "score": score, "bits": bits}
 
 
 def measure(folder, kind, size, clock):
@@ -212,9 +241,23 @@ def fits_table(folder, most, clock):
             print(f"{n:10}{one:12.2f}{two:12.2f}{one / two:9.2f}", flush=True)
 
 
+def backends_table(folder, n, members, clock):
+    print(f"\n{'backend':>10}{'fit s':>9}{'ratio':>7}{'same bits':>11}   (n = {n:,}, two workers)")
+    size, first = {"n": n, "jobs": 2, "members": members}, None
+    for backend in ("threads", "dask", "ray"):
+        if backend != "threads" and find_spec(backend) is None:
+            print(f"{backend:>10}  is not installed")
+            continue
+        result = measure(folder, "fit", size | {"backend": backend}, clock)
+        first = first or result
+        same = "yes" if result["bits"] == first["bits"] else "no"
+        ratio = result["fit"] / first["fit"]
+        print(f"{backend:>10}{result['fit']:9.1f}{ratio:7.2f}{same:>11}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--axes", nargs="+", choices=[*AXES, "jobs", "fits", "fit"])
+    parser.add_argument("--axes", nargs="+", choices=[*AXES, "jobs", "fits", "fit", "backends"])
     parser.add_argument("--fit-rows", type=int, default=10**6)
     parser.add_argument("--fit-members", type=int, default=4)
     parser.add_argument("--most-rows", type=int, default=10**7)
@@ -228,7 +271,8 @@ def main():
     most = min(args.most_rows, 10**5) if args.fast else args.most_rows
     fit_rows = min(args.fit_rows, most)
     axes = args.axes or [*AXES, "jobs", "fits", "fit"]
-    n_file = max(most if "n" in axes else min(most, 10**5), fit_rows if "fit" in axes else 0)
+    of_fit = fit_rows if {"fit", "backends"} & set(axes) else 0
+    n_file = max(most if "n" in axes else min(most, 10**5), of_fit)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_rows(folder, n_file, BASE["p"])
@@ -237,6 +281,8 @@ def main():
                 jobs_table(folder, min(most, 10**5), args.clock)
             elif axis == "fits":
                 fits_table(folder, min(most, 10**5), args.clock)
+            elif axis == "backends":
+                backends_table(folder, fit_rows, args.fit_members, args.clock)
             elif axis == "fit":
                 size = {"n": fit_rows, "jobs": 2, "members": args.fit_members}
                 result = measure(folder, "fit", size, args.clock)
