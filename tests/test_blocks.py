@@ -108,3 +108,12 @@ def test_generators_come_from_seeds_states_and_generators():
     assert first.random() == as_generator(twin).random()
     assert second.random() == as_generator(twin).random()
     assert as_generator(None).random() != as_generator(None).random()
+
+
+def test_other_processes_get_tasks_in_groups_and_return_them_in_order():
+    """Four calls for two workers, whatever the number of tasks; also none."""
+    with parallel_config(backend="loky"), OrderedMap(2) as mapper:
+        for n in (0, 1, 3, 4, 5, 50):
+            tasks = [(k, 2) for k in range(n)]
+            assert n == 0 or len(mapper._grouped(tasks)) <= 4
+            assert list(mapper(pow, tasks)) == [k**2 for k in range(n)]

@@ -147,7 +147,7 @@ class OrderedMap:
         """Results of ``function(*task)`` in the order of the tasks."""
         if self._threads is not None and len(tasks) > 1:
             return self._threads.map(lambda task: _run(function, *task), tasks)
-        if self._pool is None or self._scatter is None or len(tasks) == 1:
+        if self._pool is None or self._scatter is None or len(tasks) <= 1:
             # inside the context BLAS is limited and warnings are off already
             run = function if self._entered else partial(_run, function)
             return (run(*task) for task in tasks)
