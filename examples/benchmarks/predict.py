@@ -3,8 +3,8 @@ Predictions beside those of a multilayer perceptron
 ===================================================
 
 Default classifiers on data that scikit-learn ships or makes: the times of one row and of many rows,
-with a Gaussian process as the readout and with a linear one. The learners take turns, and the medians
-of the turns are compared::
+with a Gaussian process as the readout and with a linear one. The learners take turns, and the
+medians of the turns are compared::
 
     python examples/benchmarks/predict.py
     python examples/benchmarks/predict.py --rows 100000 --turns 15
