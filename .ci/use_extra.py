@@ -51,6 +51,7 @@ def use_skops():
 
 
 def use_dask():
+    import dask.array as da
     from distributed import Client
 
     alone = fitted().predict(X)
@@ -58,6 +59,9 @@ def use_dask():
     with client, joblib.parallel_config("dask"):
         shared = fitted(n_jobs=2)
     np.testing.assert_array_equal(shared.predict(X), alone)
+    lazily = da.from_array(X, chunks=(50, -1)).map_blocks(shared.predict, drop_axis=1, dtype=float)
+    # another number of rows may sum in another order
+    np.testing.assert_allclose(lazily.compute(), alone)
 
 
 def use_ray():

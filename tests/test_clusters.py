@@ -5,6 +5,8 @@ Needs the extras "dask" and "ray"; run with ``python -m pytest -m cluster tests/
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -235,3 +237,102 @@ def test_a_search_as_users_do_it(request, data, backend):
         search.fit(X, y)
     np.testing.assert_array_equal(search.cv_results_["mean_test_score"], scores)
     np.testing.assert_array_equal(search.best_estimator_.predict_proba(X), best)
+
+
+# -- arrays of Dask that are larger than memory ----------------------------------------------------
+
+#: Follows both ways of docs/scaling.md in a process that may not allocate all rows. What is mapped
+#: from a file does not count.
+LARGER = """
+import resource, sys
+
+import dask, dask.array as da
+import numpy as np
+from skcode import ControlledODERegressor
+
+path, n, p, limit = sys.argv[1], *map(int, sys.argv[2:5])
+dask.config.set(scheduler="synchronous")
+X = da.random.default_rng(0).standard_normal((n, p), chunks=(100_000, p))
+y = da.sin(X[:, 0]) + X[:, 1]
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+try:
+    np.ones(X.shape)
+except MemoryError:
+    pass
+else:
+    raise SystemExit("the limit does not hold")
+
+options = dict(vector_fields="neural", n_fields=4, n_members=1, n_intervals=1, random_state=0)
+stream = ControlledODERegressor(solver="adam", **options)
+for rows, targets in zip(X.to_delayed().ravel(), y.to_delayed().ravel(), strict=True):
+    stream.partial_fit(*dask.compute(rows, targets))
+rows = np.lib.format.open_memmap(path, mode="w+", dtype="float32", shape=X.shape)
+da.store(X, rows)
+stored = np.load(path, mmap_mode="r")
+model = ControlledODERegressor(max_iter=4, **options).fit(stored, y.compute())
+some, truth = X[:100_000].compute(), y[:100_000].compute()
+print(stream.score(some, truth), model.score(some, truth))
+predictions = X[:200_000].map_blocks(stream.predict, drop_axis=1, dtype=float)
+np.testing.assert_array_equal(predictions[:100_000].compute(), stream.predict(some))
+"""
+
+
+def test_an_array_of_dask_larger_than_memory(tmp_path):
+    """800 MB of rows, in a process that may allocate 850 MB, 350 MB of which are libraries."""
+    arguments = [str(tmp_path / "X.npy"), "2000000", "50", str(850 * 10**6)]
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX"), "1")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LARGER, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=3000,
+        check=False,
+        env={**os.environ, **one},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    streamed, fitted = map(float, done.stdout.split())
+    assert streamed > 0.8
+    assert fitted > 0.8
+
+
+def test_blocks_of_dask_are_the_rows(data, tmp_path):
+    """The memory map of an array and its blocks give the bits of the rows in memory."""
+    import dask
+    import dask.array as da
+
+    X, y = data
+    lazy, lazy_y = da.from_array(X, chunks=(10_000, -1)), da.from_array(y, chunks=10_000)
+    rows = np.lib.format.open_memmap(tmp_path / "X.npy", mode="w+", dtype=X.dtype, shape=X.shape)
+    da.store(lazy, rows)
+    stored = np.load(tmp_path / "X.npy", mmap_mode="r")
+    in_memory = fitted(data, "auto")
+    assert_same_bits(fitted((stored, y), "auto"), in_memory, X)
+    assert_same_bits(fitted((lazy, lazy_y), "auto"), in_memory, X)
+    stream, blocks = (ControlledODERegressor(**SMALL, solver="adam") for _ in range(2))
+    for part, targets in zip(lazy.to_delayed().ravel(), lazy_y.to_delayed(), strict=True):
+        blocks.partial_fit(*dask.compute(part, targets))
+    for start in range(0, len(X), 10_000):
+        stream.partial_fit(X[start : start + 10_000], y[start : start + 10_000])
+    assert_same_bits(blocks, stream, X)
+
+
+def test_partitions_of_a_frame_are_its_rows(data):
+    """By the ways of docs/scaling.md."""
+    pd = pytest.importorskip("pandas")
+    frames = pytest.importorskip("dask.dataframe")
+    X, y = data
+    table = pd.DataFrame(X[:3000], columns=[f"c{j}" for j in range(X.shape[1])])
+    table["level"] = np.where(X[:3000, 3] > 0, "high", "low")
+    lazy = frames.from_pandas(table, npartitions=3)
+    parts = [part.compute() for part in lazy.to_delayed()]
+    stream, blocks = (ControlledODERegressor(**SMALL, solver="adam") for _ in range(2))
+    start = 0
+    for part in parts:
+        targets = y[start : start + len(part)]
+        blocks.partial_fit(part, targets)
+        stream.partial_fit(table[start : start + len(part)], targets)
+        start += len(part)
+    assert start == len(table)
+    assert_same_bits(blocks, stream, table)
+    lazily = lazy.map_partitions(blocks.predict, meta=("y", float)).compute()
+    np.testing.assert_array_equal(lazily, blocks.predict(table))
