@@ -19,7 +19,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 from sklearn.datasets import fetch_openml, load_digits
@@ -41,6 +41,8 @@ BUDGETS = (1000, 3000, 10_000, 30_000, 100_000)
 #: numbers of a member: where there are more, several members share them, which does better than one
 #: large one
 MEMBER = 10_000
+#: the same of frozen ones, which do better the wider they are: a bound on the time
+FROZEN_MEMBER = 30_000
 
 
 class Images(NamedTuple):
@@ -152,7 +154,7 @@ def mixing_model(
     weights of the readout alone, and there are more channels.
     """
     n_classes = len(np.unique(images.y))
-    n_members = max(n_parameters // MEMBER, 1) if train_controls else 1
+    n_members = max(n_parameters // (MEMBER if train_controls else FROZEN_MEMBER), 1)
     side = images.shape[0]
     grid = 7 if side >= 21 else side // 2
     # half as many colours where channels are few
@@ -377,14 +379,10 @@ def read_results(path: Path | None) -> list[Measured]:
     if path is None or not path.exists():
         return []
     with path.open(newline="") as file:
-        kinds = Measured.__annotations__.values()
+        # names of types, as annotations of a named tuple are, do not tell a type
+        kinds = get_type_hints(Measured)
         return [
-            Measured(
-                *(
-                    float(v) if k == "float" else int(v) if k == "int" else v
-                    for k, v in zip(kinds, row.values(), strict=True)
-                )
-            )
+            Measured(**{name: kinds[name](value) for name, value in row.items()})
             for row in csv.DictReader(file)
         ]
 

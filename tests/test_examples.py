@@ -4,6 +4,7 @@
 """
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -34,3 +35,13 @@ def test_guide_links_to_every_script():
     links = [f"(../{path.relative_to(ROOT).as_posix()})" for path in SCRIPTS]
     assert [link for link in links if link not in guide] == []
     assert len(SCRIPTS) >= 23
+
+
+def test_a_curve_of_images_goes_on_from_what_its_file_holds(tmp_path):
+    spec = importlib.util.spec_from_file_location("mnist", ROOT / "examples" / "mnist.py")
+    mnist = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(mnist)
+    measured = [mnist.Measured("a learner, its name", 3000, 0.91, 2705, 1705, 2.5, 2.25)]
+    mnist.write_results(measured, tmp_path / "curve.csv")
+    assert mnist.read_results(tmp_path / "curve.csv") == measured
+    assert mnist.read_results(tmp_path / "none.csv") == []
