@@ -17,8 +17,9 @@ from skcode.geometry.interpolation._chain import (
     easiest_path,
 )
 from skcode.geometry.interpolation._continuation import Report, fine_steps
+from skcode.geometry.interpolation._matrices import Cascade
 from skcode.geometry.interpolation._paths import _energy, plan_paths
-from skcode.geometry.interpolation._shooting import composed, propagate
+from skcode.geometry.interpolation._shooting import propagate
 from skcode.geometry.interpolation._tuning import CHAIN, LoopDesign
 
 
@@ -45,8 +46,9 @@ def test_a_chain_starts_each_loop_where_the_one_before_ends():
         # the loop really ends there, at steps that are finer still
         end = propagate(many, segment.z.w[None], x, 2 * segment.solver.n_steps)[0, -1]
         x = segment.z.x[-1]
-        assert_allclose(end, x, atol=1e-9)
-        turned = composed(segment.A) @ turned
+        # up to what following it may leave, which the refinement corrects
+        assert_allclose(end, x, atol=1e-7)
+        turned = Cascade(segment.A).composed() @ turned
     assert_allclose(x, Y, atol=2e-6)  # to what loops are closed; the last one is corrected later
     # following the chain from X on amplifies rounding little
     assert np.linalg.norm(turned, 2, axis=(1, 2)).max() < 3.0 * tol / 1e-11
@@ -95,12 +97,13 @@ def test_the_design_that_comes_furthest_for_its_cost_is_used_more():
     quick.took(0.02, 10.0, 3.04)
     slow.took(0.002, 10.0, 3.04)
     assert quick.cost == pytest.approx(400)  # 16 candidates cost 0.96 for each interval
-    assert quick.rate == pytest.approx(0.02 / 400)
-    assert slow.rate == pytest.approx(0.002 / 400)
+    # half of it is what was expected
+    assert quick.rate == pytest.approx((0.02 + CHAIN.expected) / 2 / 400)
+    assert slow.rate == pytest.approx((0.002 + CHAIN.expected) / 2 / 400)
     assert (quick.size(), slow.size()) == (100, 200)  # small parts ask for more intervals
     far = quick.far
     quick.took(0.0, np.inf, 3.04)
-    assert quick.rate == pytest.approx(0.01 / 400)
+    assert quick.rate == pytest.approx((0.02 + CHAIN.expected) / 4 / 400)
     assert (quick.size(), quick.far) == (200, far / 2)
 
 
@@ -149,7 +152,7 @@ def test_companions_take_the_stretch_back():
         if len(guarded.points):
             assert list(guarded.points) == [2]
             assert_allclose(guarded.offsets[0] @ [0.8, -0.6], 0, atol=1e-15)
-            stretched = np.linalg.norm(composed(segment.A)[2] @ u)
+            stretched = np.linalg.norm(Cascade(segment.A).composed()[2] @ u)
             assert stretched == pytest.approx(np.exp(-CHAIN.relief * ds), abs=0.05)
     assert sizes == [1, 0]
 
@@ -163,7 +166,7 @@ def test_links_are_cut_until_their_flow_is_mild():
         # a chain that has stretched more than is bearable takes mild loops alone
         turned = 1e6 * np.tile(np.eye(2), (4, 1, 1))
         mild = _link(start, path, 0.0, 0.2, 1e-8, turned, 1.0)
-    steep = [_steepness(composed(segment.A)) for segment, _ in (free, mild)]
+    steep = [_steepness(Cascade(segment.A).composed()) for segment, _ in (free, mild)]
     assert steep[1] <= CHAIN.mild < steep[0] <= CHAIN.steep
     assert mild[1] < free[1]
     for segment, ds in (free, mild):

@@ -18,7 +18,7 @@ from skcode.geometry.interpolation._shooting import (
     propagate,
     there_and_back,
 )
-from skcode.geometry.interpolation._tuning import NEWTON, LoopDesign
+from skcode.geometry.interpolation._tuning import CLOSING, NEWTON, LoopDesign
 
 
 def start(n_intervals=35, N=5):
@@ -93,7 +93,7 @@ def test_a_loop_comes_home():
     many = batched_fields(UniversalFields().draw(3, rng=1))
     X = np.random.default_rng(0).random((4, 3))
     design = LoopDesign(excursion=20, n_candidates=4)
-    forth = LoopBuilder(many, X, 0.5, design).draw(50, np.random.default_rng(1))
+    forth = LoopBuilder(many, X, 0.5, design).draw(50, np.random.default_rng(1))[0].forth
     assert forth.shape == (2, 10, 5)
     z = there_and_back(propagate(many, forth, X, 2), forth, X, 50)
     assert z.w.shape == (50, 5)
@@ -108,7 +108,7 @@ def test_loops_respect_their_bounds():
     many = batched_fields(UniversalFields().draw(2, rng=0))
     X = np.random.default_rng(0).random((4, 2))
     design = LoopDesign(reach=2.0, stretch=5.0)
-    forth = LoopBuilder(many, X, 0.5, design).draw(100, np.random.default_rng(1))
+    forth = LoopBuilder(many, X, 0.5, design).draw(100, np.random.default_rng(1))[0].forth
     z = there_and_back(propagate(many, forth, X, 4), forth, X, 100)
     assert abs(z.x - X.mean(axis=0)).max() <= 2.0 * 0.5 + 1e-3
     A, _ = many.linearised_flow(z.w[:50], z.x[:50], 4)
@@ -145,7 +145,7 @@ def test_loops_are_linearised_in_single_precision_where_they_are_regular(monkeyp
     assert rough.line.condition < 1e5
     exact = Linearisation(many, rough.z, rough.solver.n_steps, rough.solver.mu)
     assert 0 < relative_error(rough.line.B, exact.B) < 1e-5
-    strict = replace(NEWTON, single_precision=1.0)
+    strict = replace(NEWTON, quick=1.0)
     monkeypatch.setattr("skcode.geometry.interpolation._continuation.NEWTON", strict)
     fallen_back = drawn(single)
     assert fallen_back.quick.batched is many
@@ -179,4 +179,5 @@ def test_a_loop_takes_more_steps_only_where_it_does_not_close():
     ends = many.flow(start.z.w, start.z.x[:-1], steps)
     misses = abs(ends - start.z.x[1:]).max(axis=(1, 2))
     assert misses.max() < 0.5e-6
-    assert (start.gaps >= misses - 1e-14).all()
+    # states on the way out are settled to a share of the gap that is allowed
+    assert (start.gaps >= misses - CLOSING.share * 0.5e-6).all()

@@ -155,7 +155,10 @@ def get_tableau(integrator: str | Tableau) -> Tableau:
 
 
 def runge_kutta(
-    a: Sequence[Sequence[float]], b: Sequence[float], slopes: Slopes, *parts: FloatArray
+    a: Sequence[Sequence[float]] | FloatArray,
+    b: Sequence[float] | FloatArray,
+    slopes: Slopes,
+    *parts: FloatArray,
 ) -> tuple[FloatArray, ...]:
     r"""What one step of an explicit scheme adds to a state that consists of one or more arrays.
 

@@ -10,7 +10,7 @@ from autograd import make_jvp
 
 from skcode.fields import DrawnFields, DrawnNeural, Monomials
 from skcode.geometry.brackets import Exponent, PolynomialField, all_polynomial, vector_fields
-from skcode.geometry.interpolation._batched_fields import B, BatchedFields
+from skcode.geometry.interpolation._batched_fields import COARSE, B, BatchedFields
 from skcode.geometry.interpolation._tuning import CACHE
 from skcode.utils._tracing import tracing
 from skcode.utils._typing import FloatArray
@@ -43,6 +43,11 @@ class BatchedPolynomials(BatchedFields[_BoundPolynomials]):
         self.dc = np.zeros((len(Vs), self.width, m, m))
         self.dc[:, : table.n_quotients] = slopes.reshape(len(Vs), m, m, -1).transpose(0, 3, 1, 2)
         self.flat = self.c.transpose(1, 2, 0).reshape(self.width, -1)
+
+    def quick(self) -> BatchedPolynomials:
+        other = copy(self)
+        other.linear = COARSE
+        return other
 
     def bind(self, w: FloatArray) -> _BoundPolynomials:
         C, dC = np.tensordot(w, self.c, axes=1), np.tensordot(w, self.dc, axes=1)

@@ -8,22 +8,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
-from scipy.integrate import DOP853
+from scipy.integrate import DOP853, RK45
 
 from skcode.flow import runge_kutta
-from skcode.geometry.interpolation._tuning import CACHE
+from skcode.geometry.interpolation._matrices import times
+from skcode.geometry.interpolation._tuning import CACHE, CLOSING, NEWTON
 from skcode.utils._typing import FloatArray, IntArray
 
-#: the matrix of the scheme of Dormand and Prince, twelve stages
-_A = DOP853.A
-#: its weights
-_B = DOP853.B
+
+class Scheme(NamedTuple):
+    """The matrix and the weights of an explicit scheme."""
+
+    a: FloatArray
+    b: FloatArray
+
+
+#: the scheme of Dormand and Prince of order 8, twelve stages
+FINE = Scheme(DOP853.A, DOP853.B)
 #: its order: high, since the errors wanted are those of rounding
 ORDER = 8
+#: that of order 5, six stages, for derivatives that Newton's method needs to two digits
+COARSE = Scheme(np.pad(RK45.A, ((0, 0), (0, 1))), RK45.B)
 
 
 class Bound(Protocol):
@@ -50,9 +59,16 @@ class BatchedFields(ABC, Generic[B]):
     #: precision of velocities and derivatives; flows sum them up in double precision in any case
     dtype: DTypeLike = np.float64
 
+    #: scheme of the derivatives of flows
+    linear: Scheme = FINE
+
     def single(self) -> Self:
         """The same fields in single precision, where that is faster."""
         return self
+
+    def quick(self) -> Self:
+        """The same fields, for derivatives of flows that are needed to few digits."""
+        return self.single()
 
     @abstractmethod
     def bind(self, w: FloatArray) -> B:
@@ -98,7 +114,7 @@ class BatchedFields(ABC, Generic[B]):
             for g in _going(n):
                 dx, step = self._tangent_step(bound.first(g), y[:g])
                 y[:g] += dx
-                D[:g] = step @ D[:g]
+                D[:g] = times(step, D[:g])
             A[s] = D
         return A
 
@@ -107,6 +123,8 @@ class BatchedFields(ABC, Generic[B]):
     ) -> tuple[FloatArray, FloatArray]:
         """Derivatives of `flow` in x (G, N, m, m) and in w (G, N, m, d)."""
         m, d = self.n_states, self.n_fields
+        if self.linear is COARSE:
+            n_steps = np.maximum(n_steps, self._coarse_steps(w, x))
         A, B = np.empty((*x.shape, m)), np.empty((*x.shape, d))
         for s, n in self._chunks(x, n_steps, CACHE.stages_in_use * (self.width + m * (m + d))):
             bound, y, D = self.bind(w[s] / n[:, None]), x[s], _identities(x[s])
@@ -114,10 +132,22 @@ class BatchedFields(ABC, Generic[B]):
             for g in _going(n):
                 dx, step, push = self._adjoint_step(bound.first(g), y[:g])
                 y[:g] += dx
-                D[:g] = step @ D[:g]
+                D[:g] = times(step, D[:g])
                 P[:g] = step.astype(self.dtype, copy=False) @ P[:g] + push
             A[s], B[s] = D, P / n[:, None, None, None]
         return A, B
+
+    def _coarse_steps(self, w: FloatArray, x: FloatArray) -> IntArray:
+        """As many steps (G,) as the derivatives where the intervals begin ask of order 5.
+
+        Not more than a loop may need to close: where points explode derivatives are beyond measure.
+        """
+        steps = np.empty(len(x), dtype=int)
+        for s, _ in self._chunks(x, 1, self.width + CACHE.stages_in_use * self.n_states**2):
+            D = self.derivative(self.bind(w[s]), x[s])
+            size = np.sqrt(np.max(np.sum(D**2, axis=(2, 3)), axis=1))
+            steps[s] = np.clip(np.ceil(np.nan_to_num(size) / NEWTON.turn), 1, 2**CLOSING.doublings)
+        return steps
 
     def _chunks(
         self, x: FloatArray, n_steps: int | IntArray, width: int
@@ -133,17 +163,17 @@ class BatchedFields(ABC, Generic[B]):
 
     def _step(self, bound: B, x: FloatArray) -> FloatArray:
         """What one step of the scheme adds to x."""
-        return runge_kutta(_A, _B, lambda point: (self.velocity(bound, point),), x)[0]
+        return runge_kutta(*FINE, lambda point: (self.velocity(bound, point),), x)[0]
 
     def _tangent_step(self, bound: B, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """What one step adds to x, and its derivative in x (G, N, m, m)."""
 
         def slopes(point: FloatArray, D: FloatArray) -> tuple[FloatArray, FloatArray]:
             velocity, slope = self.tangent(bound, point)
-            return velocity, slope @ D
+            return velocity, times(slope, D)
 
         one = _identities(x)
-        dx, dD = runge_kutta(_A, _B, slopes, x, one)
+        dx, dD = runge_kutta(*FINE, slopes, x, one)
         return dx, one + dD
 
     def _adjoint_step(self, bound: B, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -157,7 +187,8 @@ class BatchedFields(ABC, Generic[B]):
         to the controls at once. Here they are matrices, and those of all stages are kept, so that
         one product with all V gives the derivative in w.
         """
-        m, stages, one = self.n_states, len(_B), np.eye(self.n_states)
+        (a, b), m, one = self.linear, self.n_states, np.eye(self.n_states)
+        stages = len(b)
         LD = np.empty((stages, x.size * m))
         # stage i takes the columns of L and the rows of V from i m to (i + 1) m
         L = np.empty((*x.shape, stages * m), self.dtype)
@@ -170,12 +201,12 @@ class BatchedFields(ABC, Generic[B]):
             Ds.append(D)
             return (velocity,)
 
-        (dx,) = runge_kutta(_A, _B, slopes, x)
+        (dx,) = runge_kutta(a, b, slopes, x)
         for i in range(stages - 1, -1, -1):
             # b_i + sum_{j > i} a_ji L_j D_j
-            Li = (_A[i + 1 :, i] @ LD[i + 1 :]).reshape(*x.shape, m) + _B[i] * one
+            Li = (a[i + 1 :, i] @ LD[i + 1 :]).reshape(*x.shape, m) + b[i] * one
             L[..., at[i]] = Li
-            LD[i] = (Li @ Ds[i]).ravel()
+            LD[i] = times(Li, Ds[i]).ravel()
         return dx, one + LD.sum(axis=0).reshape(*x.shape, m), L @ V
 
 

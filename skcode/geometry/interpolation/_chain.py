@@ -9,8 +9,9 @@ import numpy as np
 
 from skcode.geometry.interpolation._batched_fields import ORDER, BatchedFields
 from skcode.geometry.interpolation._continuation import Report, Segment, Start, draw_start
+from skcode.geometry.interpolation._matrices import Cascade
 from skcode.geometry.interpolation._paths import Path, plan_paths
-from skcode.geometry.interpolation._shooting import Linearisation, ShootingIterate, composed, settle
+from skcode.geometry.interpolation._shooting import Linearisation, Loop, ShootingIterate, settle
 from skcode.geometry.interpolation._tuning import CHAIN, CLOSING, NEWTON, PATHS, LoopDesign
 from skcode.utils._typing import FloatArray, IntArray
 
@@ -24,17 +25,17 @@ class Setting(NamedTuple):
     rng: np.random.Generator
     report: Report
 
-    def start(self, X: FloatArray, design: LoopDesign) -> Start | None:
-        """A loop at the points X; None on explosion."""
-        quick = self.batched.single()
+    def start(self, X: FloatArray, design: LoopDesign, kept: Loop | None = None) -> Start | None:
+        """A loop at the points X, of new excursions but for those kept; None on explosion."""
+        quick = self.batched.quick()
         shared = (X, self.spread, self.n_intervals, self.rng, self.report, design)
-        return draw_start(self.batched, *shared, CLOSING.in_chain, quick)
+        return draw_start(self.batched, *shared, CLOSING.in_chain, quick, kept)
 
 
-def _response(start: Start, velocity: FloatArray) -> tuple[float, float]:
-    """How much controls change, and points move on the way, for the velocities at the end."""
+def _response(start: Start, velocity: FloatArray) -> tuple[FloatArray, float]:
+    """How controls (M, d) change, and how far points move, for the velocities at the end."""
     dw, dx = start.line.solve(velocity, np.zeros(start.line.B.shape[:3]))
-    return float(np.linalg.norm(dw)), float(np.max(abs(dx)))
+    return dw, float(np.max(abs(dx)))
 
 
 def easiest_path(setting: Setting, X: FloatArray, Y: FloatArray) -> Path:
@@ -50,9 +51,10 @@ def easiest_path(setting: Setting, X: FloatArray, Y: FloatArray) -> Path:
 def _hardness(setting: Setting, path: Path) -> float:
     """How much the controls of loops have to change for the velocities along the path."""
     total = 0.0
+    fewer = setting._replace(n_intervals=max(1, int(PATHS.probed_share * setting.n_intervals)))
     for s in PATHS.probes:
-        start = setting.start(path(s), PATHS.probed)
-        total += np.inf if start is None else _response(start, path(s, 1))[0]
+        start = fewer.start(path(s), PATHS.probed)
+        total += np.inf if start is None else float(np.linalg.norm(_response(start, path(s, 1))[0]))
     return total
 
 
@@ -70,16 +72,18 @@ class _Option:
     rate: float = np.inf
     #: what a loop costs, in Newton steps times intervals
     cost: float = np.inf
+    #: the excursions of its last loop that the next one takes over
+    kept: Loop | None = None
 
     def size(self) -> int:
         """The intervals of its next loop."""
         return self.times * self.n_intervals
 
-    def took(self, ds: float, travel: float, newton: float) -> None:
+    def took(self, ds: float, travel: float, newton: float, drawn: float = 1.0) -> None:
         """Note a loop that carried the points ds of the path, or failed where ds is 0."""
-        self.cost = self._cost(newton)
+        self.cost = self._cost(newton, drawn)
         rate = ds / self.cost
-        known = self.rate if np.isfinite(self.rate) else rate
+        known = self.rate if np.isfinite(self.rate) else CHAIN.expected / self.cost
         self.rate = CHAIN.fresh * rate + (1 - CHAIN.fresh) * known
         self.far = CHAIN.grow * ds * travel if ds > 0 else self.far / CHAIN.shrink
         if ds < CHAIN.small_part:
@@ -100,8 +104,8 @@ class _Option:
             if ds > 0 and self.times > 1:
                 self.times, self.cost = self.times // 2, self.cost / 2
 
-    def _cost(self, newton: float) -> float:
-        return self.size() * (CHAIN.draw_cost * self.design.n_candidates + newton)
+    def _cost(self, newton: float, drawn: float = 1.0) -> float:
+        return self.size() * (drawn * CHAIN.draw_cost * self.design.n_candidates + newton)
 
 
 def chain(
@@ -130,25 +134,42 @@ def chain(
         guarded = _guard(path, s, turned, bearable, setting.spread)
         shared = setting._replace(n_intervals=option.size())
         before, link, travel, ds = report.n_iter, None, np.inf, 0.0
-        start = shared.start(guarded.extended(x), option.design)
+        kept, drawn = option.kept, 1.0
+        if kept is not None:
+            kept = kept.at(guarded.extended(x), np.concatenate([np.arange(len(x)), guarded.points]))
+        start = shared.start(guarded.extended(x), option.design, kept)
         if start is not None:
-            travel = max(_response(start, guarded(s, 1))[1] / setting.spread, 1e-300)
+            drawn = start.drawn
+            dw, moved = _response(start, guarded(s, 1))
+            travel = max(moved / setting.spread, 1e-300)
             part = min(option.far / travel, 1.0)
             link = _link(start, guarded, s, part, tol, turned, bearable)
         if link is None:
-            misses += 1
+            misses += drawn > 0
         else:
             segment, ds = link
             segments.append(segment)
-            turned = composed(segment.A) @ turned
+            turned = Cascade(segment.A).composed() @ turned
             s, x, misses = min(s + ds, 1.0), segment.z.x[-1], 0
         steps = 1.0 if start is None else float(np.mean(start.solver.n_steps))
         newton = steps * (1 + report.n_iter - before)
-        option.took(ds, travel, newton)
+        average = option.rate
+        option.took(ds, travel, newton, drawn)
+        option.kept = None
+        if start is not None:
+            good = ds > 0 and not ds < CHAIN.keeps * average * option.cost
+            option.kept = start.loop if good else _most_used(start.loop, dw)
         for other in options:
             if other is not option:
                 other.rested(ds, option.cost, newton)
     return segments, s
+
+
+def _most_used(loop: Loop, dw: FloatArray) -> Loop:
+    """The half of the excursions whose controls have to change most, which do most of the work."""
+    E, half, _ = loop.forth.shape
+    use = np.sum(dw[: 2 * E * half].reshape(E, -1) ** 2, axis=1)
+    return loop.some(np.argsort(-use)[: E // 2])
 
 
 class _Guarded(NamedTuple):
@@ -211,7 +232,7 @@ def _link(
             N = len(turned)
             z = ShootingIterate(z.w, z.x[:, :N])
             A = solver.batched.tangent_flow(z.w, z.x[:-1], solver.n_steps)
-            whole = composed(A)
+            whole = Cascade(A).composed()
             steepness = _steepness(whole)
             if steepness <= CHAIN.mild or (
                 steepness <= CHAIN.steep and _steepness(whole @ turned) <= _allowed(bearable, t)

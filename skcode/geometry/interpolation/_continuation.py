@@ -10,13 +10,13 @@ import numpy as np
 
 from skcode.geometry.interpolation._batched_fields import ORDER, BatchedFields
 from skcode.geometry.interpolation._loops import LoopBuilder
+from skcode.geometry.interpolation._matrices import Cascade
 from skcode.geometry.interpolation._shooting import (
     Linearisation,
+    Loop,
     ShootingIterate,
     closed_excursions,
-    composed,
     of_both_ways,
-    products,
     there_and_back,
 )
 from skcode.geometry.interpolation._tuning import CLOSING, CONTINUATION, NEWTON, LoopDesign
@@ -112,7 +112,8 @@ class NewtonMethod:
 class Start:
     """A loop that is ready for Newton's method, and by how much its intervals (M,) miss their ends.
 
-    `quick` solves in single precision, for targets within a chain that need few digits.
+    `quick` solves to few digits, for targets within a chain. `drawn` is the share of the excursions
+    that are new.
     """
 
     solver: NewtonMethod
@@ -120,6 +121,8 @@ class Start:
     z: ShootingIterate
     line: Linearisation
     gaps: FloatArray
+    loop: Loop
+    drawn: float
 
 
 def draw_start(
@@ -132,28 +135,36 @@ def draw_start(
     design: LoopDesign,
     closed: float = CLOSING.alone,
     quick: BatchedFields[Any] | None = None,
+    kept: Loop | None = None,
 ) -> Start | None:
     """A loop at the points X and the equations linearised there; None on explosion.
 
-    Each interval of it is closed up to `closed` in units of the spread. It is drawn and linearised
-    by the quick batched, if there is one and the equations are regular enough.
+    Each interval of it is closed up to `closed` in units of the spread. It is drawn, closed and
+    linearised by the quick batched, if there is one and the equations are regular enough.
+    Excursions that are given are taken in place of new ones; their states have to be near those
+    that begin at X.
     """
-    forth = LoopBuilder(quick or batched, X, spread, design).draw(n_intervals, rng)
+    builder = LoopBuilder(quick or batched, X, spread, design)
+    loop, drawn = builder.draw(n_intervals, rng, kept)
     report.n_loops += 1
-    out, steps, misses = closed_excursions(batched, forth, X, closed * spread, CLOSING.doublings)
-    z = there_and_back(out, forth, X, n_intervals)
+    out, steps, misses = closed_excursions(
+        quick or batched, loop, closed * spread, CLOSING.doublings
+    )
+    z = there_and_back(out, loop.forth, X, n_intervals)
     n_steps = of_both_ways(steps, n_intervals, 1)
     solver = NewtonMethod(batched, n_steps, NEWTON.still / spread, report)
     sketch = replace(solver, batched=quick or batched)
     line = sketch.linearise(z)
-    if sketch.batched is not batched and not (
-        line is not None and line.condition < NEWTON.single_precision
-    ):
+    if sketch.batched is not batched and not (line is not None and line.condition < NEWTON.quick):
         sketch = solver
         line = solver.linearise(z)
+    if line is None:
+        return None
     # idle intervals have no gap yet, and get one when Newton's method moves them
     gaps = of_both_ways(misses, n_intervals, float(np.max(misses, initial=0.0)))
-    return None if line is None else Start(solver, sketch, z, line, gaps)
+    E, half = steps.shape
+    A = line.A[: 2 * E * half].reshape(E, 2 * half, *line.A.shape[1:])[:, :half]
+    return Start(solver, sketch, z, line, gaps, Loop(loop.forth, out, A), drawn)
 
 
 @dataclass(frozen=True)
@@ -180,11 +191,11 @@ def fine_steps(segments: list[Segment], accuracy: float) -> list[IntArray]:
     share = accuracy / sum(len(segment.A) for segment in segments) ** 0.5
     to_end, fine = np.eye(segments[-1].A.shape[-1]), []
     for segment in reversed(segments):
-        P = to_end @ products(segment.A)
+        P = to_end @ Cascade(segment.A).products()
         carried = np.max(np.linalg.norm(P, axis=(2, 3)) * segment.errors, axis=1)
         wanted = segment.solver.n_steps * (carried / share) ** (1 / ORDER)
         fine.append(np.maximum(1, np.ceil(np.nan_to_num(wanted, posinf=0))).astype(int))
-        to_end = to_end @ composed(segment.A)
+        to_end = to_end @ Cascade(segment.A).composed()
     return fine[::-1]
 
 

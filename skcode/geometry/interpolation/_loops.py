@@ -18,6 +18,8 @@ from scipy.linalg import cholesky, solve_triangular
 
 from skcode.flow import get_tableau, runge_kutta
 from skcode.geometry.interpolation._batched_fields import BatchedFields
+from skcode.geometry.interpolation._matrices import inverted, times
+from skcode.geometry.interpolation._shooting import Loop
 from skcode.geometry.interpolation._tuning import LOOPS, LoopDesign
 from skcode.utils._typing import BoolArray, FloatArray
 
@@ -52,19 +54,41 @@ class LoopBuilder:
         self.units = 1 / np.maximum(size, LOOPS.weakest * max(size.max(), 1e-300))
         self.gramian = np.zeros((X.size, X.size))
 
-    def draw(self, n_intervals: int, rng: np.random.Generator) -> FloatArray:
-        """Ways out w (n_excursions, half, d); with their ways back they fill n_intervals."""
+    def draw(
+        self, n_intervals: int, rng: np.random.Generator, kept: Loop | None = None
+    ) -> tuple[Loop, float]:
+        """Excursions that, with their ways back, fill n_intervals; states are those of RK4.
+
+        Those that are kept come first, where they fit. Also the share of the excursions that is
+        new.
+        """
         self.gramian[...] = 0
         half = min(self.design.excursion, n_intervals) // 2
         n_excursions = n_intervals // (2 * half) if half else 0
-        forth = [self._excursion(half, rng) for _ in range(n_excursions)]
-        return np.reshape(forth, (n_excursions, half, self.batched.n_fields))
+        loop = self._loop([], half)
+        if kept is not None and kept.forth.shape[1] == half:
+            loop = kept.some(slice(n_excursions))
+        n_new = n_excursions - len(loop.forth)
+        new = self._loop([self._excursion(half, rng) for _ in range(n_new)], half)
+        return loop.joined(new), n_new / max(n_excursions, 1)
 
-    def _excursion(self, half: int, rng: np.random.Generator) -> FloatArray:
-        """The way out (half, d)."""
+    def _loop(self, drawn: list[tuple[FloatArray, FloatArray, FloatArray]], half: int) -> Loop:
+        """The loop of excursions with their states and derivatives."""
+        (N, m), E = self.X.shape, len(drawn)
+        forth, xs, Ds = zip(*drawn, strict=True) if drawn else ([], [], [])
+        x = np.reshape(xs, (E, half + 1, N, m))
+        D = np.reshape(Ds, (E, half + 1, N, m, m))
+        A = times(D[:, 1:], inverted(D[:, :-1]))
+        return Loop(np.reshape(forth, (E, half, self.batched.n_fields)), x, A)
+
+    def _excursion(
+        self, half: int, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The way out (half, d), with the states and the derivatives (half + 1, N, m, m)."""
         N, m = self.X.shape
         x, D = self.X, np.tile(np.eye(m), (N, 1, 1))
         legs: list[FloatArray] = []
+        way, slopes = [x[None]], [D[None]]
         while len(legs) * self.design.leg < half:
             w = self._directions(rng)
             xs, Ds = self._run(w, x, D)
@@ -78,8 +102,11 @@ class LoopBuilder:
                 i = 0
                 legs.append(-legs[-1] if legs else np.zeros(self.batched.n_fields))
                 xs, Ds = self._run(legs[-1][None], x, D)
+            way.append(xs[i])
+            slopes.append(Ds[i])
             x, D = xs[i, -1], Ds[i, -1]
-        return np.repeat(legs, self.design.leg, axis=0)[:half]
+        w = np.repeat(legs, self.design.leg, axis=0)[:half]
+        return w, np.concatenate(way)[: half + 1], np.concatenate(slopes)[: half + 1]
 
     def _directions(self, rng: np.random.Generator) -> FloatArray:
         """Controls (c, d) of candidates: some use one field alone, the others use all of them."""
@@ -104,7 +131,7 @@ class LoopBuilder:
 
         def slopes(x: FloatArray, D: FloatArray) -> tuple[FloatArray, FloatArray]:
             v, J = self.batched.tangent(bound, x)
-            return v, J @ D
+            return v, times(J, D)
 
         for _ in range(self.design.leg):
             dx, dD = runge_kutta(_RK4.a, _RK4.b, slopes, x, D)
@@ -122,7 +149,7 @@ class LoopBuilder:
         admissible[admissible] = (np.linalg.det(Ds[admissible]) != 0).all(axis=(1, 2))
         # norms that are those of stretch along one axis, the bound of the design (see LoopDesign)
         D = Ds[admissible]
-        inverses = np.linalg.inv(D)
+        inverses = inverted(D)
         squares = [np.sum(E**2, axis=(3, 4)) for E in (D, inverses)]
         bound = design.stretch**2 + self.X.shape[1] - 1
         mild = np.max(squares, axis=(0, 2, 3)) <= bound

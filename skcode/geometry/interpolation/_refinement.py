@@ -9,11 +9,11 @@ import numpy as np
 
 from skcode.geometry.interpolation._batched_fields import ORDER
 from skcode.geometry.interpolation._continuation import Segment, fine_steps
+from skcode.geometry.interpolation._matrices import Cascade
 from skcode.geometry.interpolation._shooting import (
     Linearisation,
     ShootingIterate,
     carried,
-    composed,
     settle,
 )
 from skcode.geometry.interpolation._tuning import NEWTON, REFINEMENT
@@ -134,7 +134,7 @@ def _rounding(segments: list[Segment]) -> float:
     """Largest error at the end that rounding the states causes: no target is met more closely."""
     to_end, largest = np.eye(segments[-1].A.shape[-1]), 1.0
     for segment in reversed(segments):
-        to_end = to_end @ composed(segment.A)
+        to_end = to_end @ Cascade(segment.A).composed()
         largest = max(largest, float(np.nan_to_num(np.linalg.norm(to_end, axis=(1, 2)).max())))
     return float(
         REFINEMENT.roundings * np.finfo(float).eps * largest * np.max(abs(segments[-1].z.x[-1]))

@@ -18,15 +18,19 @@ _EPS = float(np.finfo(float).eps)
 class CacheTuning:
     """How many groups of points are worked on at once."""
 
-    #: floats in the arrays of one chunk: 2 MiB in double precision, which stay in the cache. Fewer
-    #: cost more calls from Python, more go out to memory at each step
-    chunk: int = 2**18
+    #: floats in the arrays of one chunk: 8 MiB in double precision, which the second or the third
+    #: cache holds. A quarter costs more calls from Python, and derivatives of 100 neural fields
+    #: take 1.8 times as long; four times as much goes out to memory at each step
+    chunk: int = 2**20
     #: how many stages' arrays of derivatives count as in use at a time, of the twelve that a step
     #: has. Counting all makes chunks so small that calls dominate, counting one spills the cache
     stages_in_use: int = 3
     #: neural fields of full rank with at most this many states tabulate the products of their
     #: matrices' entries (m^2 a row). Beyond, the table is larger than the work that it saves
     few_states: int = 4
+    #: matrices with at most this many rows and columns are multiplied entry by entry, on whole
+    #: arrays: 8 ns in place of 38 for two rows. With more than three the library is faster
+    by_entries: int = 3
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,19 @@ class NewtonTuning:
     #: condition number beyond which the smallest singular value is rounding. Larger ones let
     #: Newton's method chase noise, smaller ones refuse loops that still work
     singular: float = 1e14
-    #: condition number up to which the equations may be linearised in single precision. Beyond,
-    #: its seven digits no longer give a direction in which Newton's method converges
-    single_precision: float = 1e5
+    #: condition number up to which the equations may be linearised quickly: neural fields in single
+    #: precision, polynomial ones by a scheme of order 5 in place of 8. Beyond, their few digits no
+    #: longer give a direction in which Newton's method converges
+    quick: float = 1e5
+    #: how much of the derivative of the field under the controls one step of order 5 may take.
+    #: Steps of 0.6 cost a fifth more, and Newton's method goes no further with them; with neural
+    #: fields of scale sqrt(12), where it is 0.65 in the middle, it comes half as far as with
+    #: order 8
+    turn: float = 1.0
+    #: condition number up to which the equations are solved by Gramians, whose condition is its
+    #: square, in place of orthogonal factors, which take three times as long. Six digits of a step
+    #: are left at this bound; where fewer are, Newton's method takes more steps
+    squared: float = 1e5
     #: steps at most, of Newton's method and of the settling of states. Both end earlier, where they
     #: arrive or no longer shrink: the bound ends what shrinks forever, fewer cut off slow successes
     most_steps: int = 20
@@ -123,8 +137,12 @@ class ClosingTuning:
     #: where it begins, and gaps would be errors. Below 1e-12 rounding alone asks for doublings
     alone: float = 1e-11
     #: the same within a chain, where the next loop starts at the true end of this one. 1e-4 is
-    #: level, 1e-9 takes more doublings and up to twice the time
-    in_chain: float = 1e-6
+    #: level, 1e-9 takes more doublings and up to twice the time; single precision tells 1e-6 just
+    #: so
+    in_chain: float = 1e-5
+    #: states on the way out are settled to this share of the gap that is allowed. At a third gaps
+    #: would be those of the states, less costs further sweeps
+    share: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -243,6 +261,9 @@ class ChainTuning:
     #: share of the last loop in the rate of its design. At 1 a single loop decides, at 0.1 a design
     #: is kept long after the path has changed
     fresh: float = 0.5
+    #: share of the average rate of its design from which on a loop is used again as it is; below it
+    #: half of its excursions are renewed. At 0.35 and 0.7 times are level
+    keeps: float = 0.5
     #: growth of the rate of a design that rests, for each loop that costs as much as its own. At 1
     #: nothing is tried again; from 1.1 on trials of dear designs take half of the time
     forget: float = 1.05
@@ -276,9 +297,11 @@ class PathTuning:
     bends: tuple[float, ...] = (0.0, 0.25, 0.25, 0.5)
     #: parts of the path at which loops are tried in order to compare paths. Five say no more
     probes: tuple[float, ...] = (0.1, 0.5, 0.9)
-    #: the loops that are tried there. Excursions are those of the middle designs of a chain: what
-    #: counts is only how the paths compare
-    probed: LoopDesign = LoopDesign(excursion=50)
+    #: the loops that are tried there, and which share of the intervals they have. Excursions are
+    #: those of the middle designs of a chain: what counts is only how the paths compare. Loops of
+    #: all intervals, with twice the candidates, took 22 s where the chain takes two minutes
+    probed: LoopDesign = LoopDesign(excursion=50, n_candidates=8)
+    probed_share: float = 0.5
 
 
 @dataclass(frozen=True)
