@@ -309,3 +309,11 @@ def test_equal_outputs_are_fine_for_displacements():
     X, _ = points(3, 2)
     result = interpolate(UNIVERSAL, X, np.ones((3, 2)), readout="displacement")
     assert result.success, result.message
+
+
+def test_loops_of_few_intervals_have_no_excursions_to_keep():
+    fields = UniversalFields().draw(2, rng=0)
+    X, Y = [[-0.5, 0], [0.5, 0]], [[0.5, 0], [-0.5, 0]]
+    for n_intervals in (6, 10):
+        result = interpolate(fields, X, Y, n_intervals=n_intervals)
+        assert result.success

@@ -156,7 +156,8 @@ def chain(
         average = option.rate
         option.took(ds, travel, newton, drawn)
         option.kept = None
-        if start is not None:
+        # with few intervals a loop has no excursions
+        if start is not None and len(start.loop.forth):
             good = ds > 0 and not ds < CHAIN.keeps * average * option.cost
             option.kept = start.loop if good else _most_used(start.loop, dw)
         for other in options:
