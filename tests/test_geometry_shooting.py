@@ -14,6 +14,8 @@ from skcode.geometry.interpolation._loops import LoopBuilder
 from skcode.geometry.interpolation._shooting import (
     Linearisation,
     ShootingIterate,
+    _Gramians,
+    _Roots,
     carried,
     propagate,
     there_and_back,
@@ -181,3 +183,46 @@ def test_a_loop_takes_more_steps_only_where_it_does_not_close():
     assert misses.max() < 0.5e-6
     # states on the way out are settled to a share of the gap that is allowed
     assert (start.gaps >= misses - CLOSING.share * 0.5e-6).all()
+
+
+def test_gramians_and_their_roots_give_the_same_controls():
+    many, z = start()
+    F, G = Linearisation(many, z, 1, 0.7)._blocks(10)
+    squared, roots = _Gramians(F, G, 0.7), _Roots(F, G, 0.7)
+    assert squared.condition == pytest.approx(roots.condition, rel=1e-5)
+    miss = np.random.default_rng(1).standard_normal(10)
+    assert relative_error(squared.controls(miss), roots.controls(miss)) < 1e-6
+
+
+def test_derivatives_to_few_digits_take_more_steps_where_fields_bend():
+    many, z = start()
+    quick = many.quick()
+    exact, rough = (each.linearised_flow(z.w, z.x[:-1], 1)[1] for each in (many, quick))
+    assert 0 < relative_error(rough, exact) < 1e-2
+    with np.errstate(all="ignore"):
+        few, more, most = (
+            quick._coarse_steps(size * z.w, z.x[:-1]) for size in (1.0, 100.0, 1e300)
+        )
+    assert_array_equal(few, 1)
+    assert 1 < more.max() <= 2**CLOSING.doublings
+    # where points explode the number stays bounded
+    assert most.max() == 2**CLOSING.doublings
+
+
+def test_loops_take_excursions_over_from_other_points():
+    many = batched_fields(UniversalFields().draw(2, rng=0))
+    rng = np.random.default_rng(0)
+    X, design = rng.random((4, 2)), LoopDesign(excursion=20, n_candidates=4)
+    with np.errstate(all="ignore"):  # of the candidates for a loop some explode
+        one = draw_start(many, X, 0.5, 60, rng, Report(), design)
+    assert one.drawn == 1.0
+    moved = X + 1e-3 * rng.standard_normal(X.shape)
+    kept = one.loop.some(np.array([2, 0])).at(moved, np.arange(4))
+    with np.errstate(all="ignore"):
+        other = draw_start(many, moved, 0.5, 60, rng, Report(), design, kept=kept)
+    assert other.drawn == pytest.approx(1 / 3)
+    assert_array_equal(other.loop.forth[:2], one.loop.forth[[2, 0]])
+    # states are those of the flow from the points that have moved, and come home there
+    steps = other.solver.n_steps
+    assert_allclose(propagate(many, other.z.w[None], moved, steps)[0], other.z.x, atol=1e-9)
+    assert_allclose(other.z.x[-1], moved, atol=1e-9)

@@ -41,7 +41,7 @@ class InterpolationResult:
     n_iter : int
         Newton steps, those of failed attempts included.
     n_loops : int
-        Loops that were drawn.
+        Loops that were tried, new ones and those that were used again.
     n_steps : int
         Steps of order 8, in the interval with the most, at which the residual was computed.
     condition : float
@@ -112,7 +112,7 @@ def interpolate(
     tol : float
         Largest error in Y that counts as success.
     max_loops : int
-        Bound on the number of loops that are drawn.
+        Bound on the number of loops that are tried.
     random_state : int, Generator or None
         Source of the random loops.
 
