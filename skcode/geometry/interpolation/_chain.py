@@ -158,7 +158,7 @@ def chain(
         option.kept = None
         # with few intervals a loop has no excursions
         if start is not None and len(start.loop.forth):
-            good = ds > 0 and not ds < CHAIN.keeps * average * option.cost
+            good = ds > 0 and ds >= CHAIN.keeps * average * option.cost
             option.kept = start.loop if good else _most_used(start.loop, dw)
         for other in options:
             if other is not option:
