@@ -53,6 +53,14 @@ def problem(name, n=6):
     return fields, x, u, p, dx, du
 
 
+@every_family
+def test_what_fields_say_they_leave_still_they_leave_still(name):
+    fields, x, *_ = problem(name)
+    assert not fields.value(x)[:, :, : fields.n_still].any()
+    if name.startswith(("filters", "mixing")):
+        assert fields.n_still == N_INPUTS
+
+
 @both_dtypes
 @every_family
 def test_kernels_are_autograd_of_the_definition(name, dtype):

@@ -178,6 +178,11 @@ class DrawnFields(ABC):
         return None
 
     @property
+    def n_still(self) -> int:
+        """First states that no field moves, such as the pixels of an image: the flow skips them."""
+        return 0
+
+    @property
     def observation(self) -> sparse.csr_array | None:
         """Sparse matrix (q, m) of what a linear readout reads of the state; None for all of it."""
         return None

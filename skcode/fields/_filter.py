@@ -287,6 +287,10 @@ class DrawnFilter(DrawnFields):
         return self.n_fields * self.n_windows
 
     @property
+    def n_still(self) -> int:
+        return self.n_inputs
+
+    @property
     def observation(self) -> sparse.csr_array | None:
         if not self.skip_pixels:
             return None

@@ -268,6 +268,10 @@ class DrawnMixing(DrawnFields):
         return responses * (2 if self.activation.keeps_derivative else 1)
 
     @property
+    def n_still(self) -> int:
+        return self.layout.n_inputs
+
+    @property
     def observation(self) -> sparse.csr_array | None:
         return None if self.pooling is None else self.layout.pooling(self.pooling)
 

@@ -108,6 +108,8 @@ class Sweep:
         self.shape = (fields.n_states, n)
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.lead = lead
+        #: the states that fields move: the colours of an image are most of its states, and stay
+        self.moving = slice(fields.n_still, fields.n_states)
         self.kernel = fields.kernel(n, dtype, lead)
         self._bound: list[Any] = []
         self._key: tuple[np.dtype[Any], bytes] | None = None
@@ -149,6 +151,7 @@ class Sweep:
             n_records = self.n_total_steps if self.keeps_tapes else 1
             self._records = [self._new_record() for _ in range(n_records)]
         self._states[0, :-1] = x0.T
+        self._states[1:, : self.moving.start] = self._states[0, : self.moving.start]
         # saturated activations overflow on the way, and explosions are the caller's to see
         with np.errstate(over="ignore"):
             for step in range(self.n_total_steps):
@@ -188,7 +191,7 @@ class Sweep:
         if self.tableau.b == (1,):
             # Euler's scheme, without the calls that the others make
             self.kernel.forward(bound, x, k[0], record.tapes[0])
-            np.add(x[:-1], k[0], out=x_next[:-1])
+            np.add(x[self.moving], k[0, self.moving], out=x_next[self.moving])
             return
 
         def slope(i: int) -> None:
@@ -290,6 +293,8 @@ class Sweep:
         p = np.asarray(p, dtype=self.dtype)
         tableau = self.tableau
         xi = np.empty((tableau.n_stages, *shape), self.dtype)
+        # adjoints of states that never move drive nothing, and matter at the start alone
+        rows = np.s_[..., slice(None) if wants_start else self.moving, :]
         kappa = np.empty(shape, self.dtype)
         for step in reversed(range(self.n_total_steps)):
             t = step // self.n_steps
@@ -307,9 +312,10 @@ class Sweep:
                 pull(bound, record.points[i], record.tapes[i], adjoint, x_bar, t)
                 if last:
                     return None
-            p = p + xi[0]
-            for i in range(1, tableau.n_stages):
-                p += xi[i]
+            if step == self.n_total_steps - 1:
+                p = p.copy()
+            for each in xi:
+                p[rows] += each[rows]
         return p
 
     def _replay(self, step: int) -> None:

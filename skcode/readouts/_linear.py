@@ -81,7 +81,15 @@ class LinearReadout(Readout):
 
     def scores(self, parameters: Traced, x1: Traced, x0: Traced) -> Traced:
         A, b = self.split(parameters)
-        return x1 @ self._weights(A).T + b
+        seen = slice(self._first_read, None)
+        return x1[:, seen] @ self._weights(A)[:, seen].T + b
+
+    @cached_property
+    def _first_read(self) -> int:
+        """The first state that is read: of an image most states are colours, which are not."""
+        if self.observation is None or not self.observation.nnz:
+            return 0
+        return int(self.observation.indices.min())
 
     def rescaled(self, parameters: FloatArray, gain: FloatArray, shift: FloatArray) -> FloatArray:
         A, b = self.split(parameters)
