@@ -1,15 +1,23 @@
-"""Filters of whitened patches: against loops over places, and as part of a pipeline."""
+"""Filters of whitened patches and shifted copies: against loops over places, and in pipelines."""
+
+import pickle
 
 import numpy as np
 import pytest
+from scipy.ndimage import shift
 from scipy.signal import correlate2d
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skcode import ControlledODEClassifier
 from skcode.fields import MixingFields
-from skcode.images import PatchFilters
+from skcode.images import PatchFilters, ShiftedImagesClassifier
 from skcode.solvers import Adam
 
 SHAPE = (6, 7, 2)
@@ -29,8 +37,9 @@ def filters(**options):
     return PatchFilters(SHAPE, **defaults | options)
 
 
-def test_a_response_is_a_pooled_correlation_in_bytes(images):
-    model = filters().fit(images)
+@pytest.mark.parametrize("exponent", [1, 0.5, np.float64(0.3), (1.0, 0.5)])
+def test_a_response_is_a_power_of_a_pooled_correlation_in_bytes(images, exponent):
+    model = filters(exponent=exponent).fit(images)
     out = model.transform(images).reshape(-1, *model.image_shape_)
     assert out.dtype == np.uint8
     padded = np.pad(
@@ -46,7 +55,7 @@ def test_a_response_is_a_pooled_correlation_in_bytes(images):
             z = sum(correlate2d(image[..., c], kernel[..., c], mode="valid") for c in (0, 1))
             z = np.maximum(z + row[-1], 0)
             pooled = np.array([[z[r, c].mean() for c in windows[1]] for r in windows[0]])
-            expected = np.minimum(pooled * model.gain_[j], 255)
+            expected = np.minimum(pooled ** np.resize(exponent, 5)[j] * model.gain_[j], 255)
             np.testing.assert_allclose(colours, expected, atol=0.51)
 
 
@@ -107,6 +116,8 @@ def test_it_is_a_transformer(images):
         ({"kernel_size": 7}, "kernel_size=7 and pooling=2 must be at most 6"),
         ({"pooling": 7}, "pooling=7 must be at most 6"),
         ({"n_filters": 0}, "n_filters"),
+        ({"exponent": 0.0}, "exponent"),
+        ({"exponent": (1.0, -1.0)}, r"exponent=\(1.0, -1.0\) must be"),
         ({"image_shape": (5, 5)}, "image_shape=.* must be"),
     ],
 )
@@ -142,3 +153,97 @@ def test_few_trained_numbers_read_digits():
     model.fit(X[:1200], y[:1200])
     assert model[-1].n_parameters_ == 6 * 12 + 6 * 12 + 2 * 6 + 10 * (6 * 4 + 1)
     assert model.score(X[1200:], y[1200:]) > 0.9
+
+
+class Remembers(DummyClassifier):
+    """Says how bright an image is on top and on the left; keeps what it was fitted to."""
+
+    def fit(self, X, y, sample_weight=None):
+        self.seen_ = X, y, sample_weight
+        return super().fit(X, y, sample_weight)
+
+    def predict_proba(self, X):
+        image = X.reshape(-1, *SHAPE).astype(float)
+        top, left = image[:, :2].mean(axis=(1, 2, 3)), image[:, :, 0].mean(axis=(1, 2))
+        return np.column_stack([top, left]) / (top + left)[:, None]
+
+
+def views(images, reach=1):
+    """By the definition: scipy moves whole images, beyond the edge stands the edge."""
+    moves = [(0, 0), (-reach, 0), (reach, 0), (0, -reach), (0, reach)]
+    return [
+        shift(images.reshape(-1, *SHAPE), (0, *move, 0), order=0, mode="nearest").reshape(
+            images.shape
+        )
+        for move in moves
+    ]
+
+
+def test_copies_are_shifted_images_of_the_same_class(images):
+    y = np.arange(len(images)) % 2
+    weight = np.linspace(1, 2, len(images))
+    model = ShiftedImagesClassifier(Remembers(), SHAPE, n_copies=3, reach=2, random_state=0)
+    X, targets, weights = model.fit(images, y, weight).estimator_.seen_
+    assert X.dtype == np.uint8
+    np.testing.assert_array_equal(targets.reshape(4, -1), np.tile(y, (4, 1)))
+    np.testing.assert_array_equal(weights.reshape(4, -1), np.tile(weight, (4, 1)))
+    copies = X.reshape(4, *images.shape)
+    np.testing.assert_array_equal(copies[0], images)
+    moved = np.stack(views(images, reach=2)[1:])
+    found = (copies[1:, None] == moved).all(axis=3)
+    # each copy is one of the four, and all four come up for some image
+    assert found.any(axis=1).all()
+    assert found.any(axis=(0, 2)).all()
+
+
+def test_all_views_vote(images):
+    y = np.arange(len(images)) % 2
+    model = ShiftedImagesClassifier(Remembers(), SHAPE, n_copies=0).fit(images, y)
+    np.testing.assert_array_equal(model.estimator_.seen_[0], images)
+    assert model.estimator_.seen_[2] is None
+    expected = np.mean([model.estimator_.predict_proba(view) for view in views(images)], axis=0)
+    np.testing.assert_allclose(model.predict_proba(images), expected)
+    np.testing.assert_array_equal(model.predict(images), expected.argmax(axis=1))
+
+
+def test_shifted_images_of_a_named_frame_in_a_search():
+    X, y = load_digits(return_X_y=True, as_frame=True)
+    X, y = X[:240], y[:240].map(str)
+    rows = make_pipeline(
+        PatchFilters((8, 8), n_filters=8, kernel_size=3, pooling=4, random_state=0),
+        LinearDiscriminantAnalysis(solver="lsqr"),
+    )
+    model = ShiftedImagesClassifier(rows, (8, 8), n_copies=1, random_state=0)
+    search = GridSearchCV(model, {"n_copies": [0, 1], "estimator__patchfilters__n_filters": [8]})
+    search.fit(X, y)
+    best = search.best_estimator_
+    assert list(best.feature_names_in_) == list(X.columns)
+    assert best.predict(X.iloc[:3]).tolist() == ["0", "1", "2"]
+    assert search.best_score_ > 0.8
+    again = pickle.loads(pickle.dumps(best))
+    np.testing.assert_array_equal(again.predict_proba(X), best.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_copies": -1}, "n_copies"),
+        ({"reach": 6}, "reach=6 must be less than 6"),
+        ({"estimator": LinearRegression()}, "estimator"),
+        ({"image_shape": (5, 5)}, "image_shape=.* must be"),
+    ],
+)
+def test_wrong_parameters_of_shifts_are_named(images, options, message):
+    model = ShiftedImagesClassifier(Remembers(), SHAPE).set_params(**options)
+    with pytest.raises(ValueError, match=message):
+        model.fit(images, np.arange(len(images)) % 2)
+
+
+def test_shifted_images_need_a_class_each(images):
+    model = ShiftedImagesClassifier(Remembers(), SHAPE)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.fit(images, [0, 1])
+    with pytest.raises(ValueError, match="Unknown label type"):
+        model.fit(images, np.linspace(0, 1, len(images)))
+    with pytest.raises(NotFittedError):
+        model.predict(images)

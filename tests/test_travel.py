@@ -543,12 +543,15 @@ def test_onnx_for_fields_of_images(name, integrator):
     assert_onnx_agrees(model.fit(X, y), X)
 
 
-def test_onnx_of_filters_of_patches():
+@pytest.mark.parametrize("exponent", [1.0, (0.5, 1.0)])
+def test_onnx_of_filters_of_patches(exponent):
     X, y = load_digits(return_X_y=True)
     X, y = X[:150].astype(np.float32), y[:150]
     family = MixingFields((3, 3, 4), n_channels=2, n_filters=1, pooling=2)
     options = {"vector_fields": family, "n_states": family.n_states(), "scaling": "common"}
-    filters = PatchFilters((8, 8), n_filters=4, kernel_size=3, pooling=3, random_state=0)
+    filters = PatchFilters(
+        (8, 8), n_filters=4, kernel_size=3, pooling=3, exponent=exponent, random_state=0
+    )
     last = classifier(**options, n_intervals=2, solver="lbfgs", max_iter=5)
     pipeline = make_pipeline(filters, last).fit(X, y)
     session = onnxruntime.InferenceSession(to_onnx(pipeline).SerializeToString())

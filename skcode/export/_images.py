@@ -21,6 +21,8 @@ def patch_nodes(filters: PatchFilters, graph: Graph, x: str) -> str:
     z = graph.add("Conv", images, graph.constant(kernels), graph.constant(bias), pads=pads)
     z = graph.add("Reshape", graph.add("Relu", z), graph.constant([-1, S, h * w]))
     pooled = graph.affine(z, filters.pooling_matrix.T.astype(np.float32))
+    powers = np.resize(np.atleast_1d(filters.exponent), S).astype(np.float32)
+    pooled = graph.add("Pow", pooled, graph.constant(powers[:, None]))
     pooled = graph.add("Mul", pooled, graph.constant(filters.gain_[:, None]))
     bytes = graph.add("Round", graph.add("Min", pooled, graph.constant(np.float32(255))))
     colours = graph.add("Transpose", bytes, perm=[0, 2, 1])

@@ -1,8 +1,9 @@
-"""Frozen random filters that turn images into smaller images of many colours."""
+"""Images before the flow: frozen filters of patches, and shifted copies."""
 
 from skcode.images._patch_filters import PatchFilters
+from skcode.images._shifted import ShiftedImagesClassifier
 from skcode.utils._publish import publish
 
-__all__ = ["PatchFilters"]
+__all__ = ["PatchFilters", "ShiftedImagesClassifier"]
 
 publish(__name__)

@@ -17,12 +17,13 @@ import sklearn.utils.metaestimators
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils._optional_dependencies import check_matplotlib_support
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight
 
 from skcode.utils._typing import Array, FloatArray
 
 __all__ = [
+    "HasMethods",
     "Interval",
     "StrOptions",
     "available_if",
