@@ -33,16 +33,21 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skcode import ControlledODEClassifier
 from skcode.fields import FilterFields, MixingFields
-from skcode.images import PatchFilters
+from skcode.images import PatchFilters, ShiftedImagesClassifier
 from skcode.solvers import Adam
 
 #: most trained numbers of the models of a curve
 BUDGETS = (1000, 3000, 10_000, 30_000, 100_000)
-#: numbers of a member: where there are more, several members share them, which does better than one
-#: large one
+#: numbers of a member, and most members: where there are more numbers, several members share them,
+#: which does better than one large one
 MEMBER = 10_000
+MOST_MEMBERS = 5
 #: the same of frozen ones, which do better the wider they are: a bound on the time
 FROZEN_MEMBER = 30_000
+#: numbers below which a model is small: it has fewer colours, and trains for longer
+SMALL = 5000
+#: copies of each image, shifted by a pixel, that mixed filters learn from
+N_COPIES = 2
 
 
 class Images(NamedTuple):
@@ -134,9 +139,9 @@ def load(args: argparse.Namespace) -> Images:
 # -- models --------------------------------------------------------------------------------------
 
 
-def passes_over(images: Images, n_passes: int | None) -> int:
+def passes_over(images: Images, n_passes: int | None, least: int = 12) -> int:
     """Passes over the data: 12 of many images, and 2,000 minibatches of few."""
-    return n_passes or max(12, 200_000 // len(images.X))
+    return n_passes or max(least, 200_000 // len(images.X))
 
 
 def mixing_model(
@@ -147,18 +152,21 @@ def mixing_model(
     n_jobs: int | None = None,
     verbose: bool = False,
     train_controls: bool = True,
-) -> Pipeline:
+) -> ShiftedImagesClassifier:
     """Frozen filters of the pixels, mixed by controls in three intervals.
 
     As many channels as the number of trained numbers allows. With frozen controls these are the
-    weights of the readout alone, and there are more channels.
+    weights of the readout alone, and there are more channels. A third of the passes are over the
+    images themselves, and the others over shifted copies.
     """
     n_classes = len(np.unique(images.y))
     n_members = max(n_parameters // (MEMBER if train_controls else FROZEN_MEMBER), 1)
+    n_members = min(n_members, MOST_MEMBERS)
     side = images.shape[0]
     grid = 7 if side >= 21 else side // 2
     # half as many colours where channels are few
-    n_colours = 64 if n_parameters < 5000 else 128
+    n_colours = 64 if n_parameters < SMALL else 128
+    n_passes = passes_over(images, n_passes, 36 if n_parameters < SMALL else 12)
 
     def family(n_channels: int) -> MixingFields:
         # frozen channels are many, and one filter of each has the same cost
@@ -187,7 +195,7 @@ def mixing_model(
         solver=solver,
         # a prior that weighs as much however many the images are
         alpha=min(1e-3, 10 / len(images.X)),
-        max_iter=passes_over(images, n_passes),
+        max_iter=-(-n_passes // (1 + N_COPIES)),
         tol=0.0,
         train_controls=train_controls,
         n_jobs=n_jobs,
@@ -196,9 +204,18 @@ def mixing_model(
     )
     kernel_size = 5 if side >= 21 else 3
     filters = PatchFilters(
-        images.shape, n_colours, kernel_size, grid, n_jobs=n_jobs, random_state=seed
+        images.shape,
+        n_colours,
+        kernel_size,
+        grid,
+        # where colours are many, every other one is a root
+        exponent=1.0 if n_parameters < SMALL else (1.0, 0.5),
+        n_jobs=n_jobs,
+        random_state=seed,
     )
-    return make_pipeline(filters, classifier)
+    return ShiftedImagesClassifier(
+        make_pipeline(filters, classifier), images.shape, N_COPIES, random_state=seed
+    )
 
 
 def filter_model(
@@ -327,6 +344,8 @@ def measure(name: str, model: Any, images: Images, budget: int = 0) -> Measured:
 
 def n_trained(model: Any) -> tuple[int, int]:
     """Trained numbers of a fitted model, and how many of them are controls."""
+    if isinstance(model, ShiftedImagesClassifier):
+        model = model.estimator_
     last = model[-1] if isinstance(model, Pipeline) else model
     if isinstance(last, ControlledODEClassifier):
         if last.train_controls:
@@ -456,16 +475,18 @@ def draw_curve(measured: list[Measured], path: Path) -> None:
     plt.close(figure)
 
 
-def draw_flow(model: Pipeline, images: Images, path: Path, n_images: int = 6) -> None:
+def draw_flow(
+    model: ShiftedImagesClassifier, images: Images, path: Path, n_images: int = 6
+) -> None:
     """Images in the flow: the pixels, the channels that the flow fills, and the answer."""
     plt = pyplot()
     if plt is None:
         return
-    classifier = model[-1]
+    filters, classifier = model.estimator_[:-1], model.estimator_[-1]
     grid = classifier.vector_fields.image_shape[0]
     chosen = [np.flatnonzero(images.y_test == label)[0] for label in model.classes_[:n_images]]
     X = images.X_test[chosen]
-    colours = model[:-1].transform(X)
+    colours = filters.transform(X)
     states = classifier.trajectory(colours)[1:, :, colours.shape[1] :]
     n_intervals = len(states)
     figure, axes = plt.subplots(

@@ -20,7 +20,7 @@ from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -52,7 +52,7 @@ from skcode.fields import (
 )
 from skcode.flow import TABLEAUS
 from skcode.gaussian_process import GaussianProcessReadout, Kernel, Mean
-from skcode.images import PatchFilters
+from skcode.images import PatchFilters, ShiftedImagesClassifier
 from skcode.solvers import LBFGS, SGD, Adam, GaussNewton
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -704,6 +704,13 @@ def test_onnx_of_unfitted_and_foreign_models(data):
         to_onnx(regressor())
     with pytest.raises(TypeError, match="LinearRegression is no estimator of skcode"):
         to_onnx(LinearRegression().fit(*data))
+
+
+def test_onnx_of_shifted_images_says_what_to_do():
+    X = np.random.default_rng(0).standard_normal((40, 16))
+    model = ShiftedImagesClassifier(LogisticRegression(), (4, 4)).fit(X, X[:, 0] > 0)
+    with pytest.raises(TypeError, match="export its estimator_"):
+        to_onnx(model)
 
 
 @pytest.mark.parametrize("name", sorted(WITH_FUNCTIONS))

@@ -18,7 +18,7 @@ from skcode.export._fields import field_nodes
 from skcode.export._graph import Graph
 from skcode.export._heads import head_nodes
 from skcode.export._images import patch_nodes
-from skcode.images import PatchFilters
+from skcode.images import PatchFilters, ShiftedImagesClassifier
 from skcode.inputs import HUGE, ROBUST_CLIP, InputMap, Ramps
 from skcode.model import (
     ClassificationTarget,
@@ -73,6 +73,14 @@ def _(
 def _(filters: PatchFilters, graph: Graph, x: str) -> list[Output]:
     n_outputs = int(np.prod(filters.image_shape_))
     return [Output(patch_nodes(filters, graph, x), "variable", np.float32, ("N", n_outputs))]
+
+
+@estimator_nodes.register
+def _(estimator: ShiftedImagesClassifier, graph: Graph, x: str) -> list[Output]:
+    raise TypeError(
+        "ShiftedImagesClassifier has no ONNX translation: export its estimator_, and take the mean "
+        "of what that says of the shifted views."
+    )
 
 
 @singledispatch
