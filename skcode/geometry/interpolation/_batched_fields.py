@@ -161,6 +161,12 @@ class BatchedFields(ABC, Generic[B]):
             groups = order[start : start + size]
             yield groups, steps[groups]
 
+    def slices(self, x: FloatArray) -> Iterator[slice]:
+        """Groups that fit the cache together, where all are evaluated once."""
+        size = max(1, CACHE.chunk // (x.shape[1] * self.width))
+        for start in range(0, len(x), size):
+            yield slice(start, start + size)
+
     def _step(self, bound: B, x: FloatArray) -> FloatArray:
         """What one step of the scheme adds to x."""
         return runge_kutta(*FINE, lambda point: (self.velocity(bound, point),), x)[0]

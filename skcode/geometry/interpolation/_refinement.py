@@ -8,15 +8,16 @@ from dataclasses import replace
 import numpy as np
 
 from skcode.geometry.interpolation._batched_fields import ORDER
+from skcode.geometry.interpolation._collocation import Trajectories
 from skcode.geometry.interpolation._continuation import Segment, fine_steps
-from skcode.geometry.interpolation._matrices import Cascade
+from skcode.geometry.interpolation._matrices import Cascade, applied
 from skcode.geometry.interpolation._shooting import (
     Linearisation,
     ShootingIterate,
     carried,
     settle,
 )
-from skcode.geometry.interpolation._tuning import NEWTON, REFINEMENT
+from skcode.geometry.interpolation._tuning import COLLOCATION, NEWTON, REFINEMENT
 from skcode.utils._typing import FloatArray, IntArray
 
 
@@ -50,33 +51,38 @@ class Refinement:
         self.segments = segments
         self.X = X
         self.target = target
-        self.tol = max(tol, _rounding(segments))
+        stretches = _stretches(segments)
+        # what rounding of the states causes at the end: no target is met more closely
+        rounding = np.finfo(float).eps * np.max(stretches) * np.max(abs(segments[-1].z.x[-1]))
+        self.tol = max(tol, REFINEMENT.roundings * float(rounding))
         self.parts = [segment.z for segment in segments]
         self.A = [segment.A for segment in segments]
         self.steps = fine_steps(segments, REFINEMENT.share * self.tol)
+        #: largest last step of the settling of each loop, whose square is left and stretched
+        left = REFINEMENT.unseen * self.tol / np.maximum(stretches[1:], 1.0)
+        self.enough = np.minimum(np.sqrt(left), COLLOCATION.enough)
+        #: by how much finer steps have changed the end of each loop, and its derivatives
+        self.changes = [np.zeros_like(X) for _ in segments]
+        self.through = [Cascade(A).composed() for A in self.A]
 
     def run(self) -> FloatArray:
         """Correct the chain at finer steps until more of them change nothing; where it ends.
 
-        A quarter more steps of order 8 have a sixth of the error. Where the chain explodes nothing
-        more is tried.
+        What a quarter more steps change is known from the settling of the loops, to first order.
+        Where the chain explodes nothing more is tried.
         """
         steps, line, change = self.steps, self.segments[-1].line, np.inf
         for _ in range(REFINEMENT.rounds):
             end = self._settle(steps)
             if not np.isfinite(end).all():
                 break
-            for _ in range(REFINEMENT.corrections):
-                if not np.max(abs(end - self.target)) > REFINEMENT.meets * self.tol:
-                    break
+            self.steps = [_more(n) for n in steps]
+            if np.max(abs(end - self.target)) > REFINEMENT.meets * self.tol:
                 line = line if line is not None else self._linearised(-1)
-                if line is None:
-                    break
-                self._steer(-1, line, steps[-1], self.target, REFINEMENT.leaves * self.tol)
-                end = self._settle(steps, len(steps) - 1)
-            coarse, self.steps = end, [n + (n + 3) // 4 for n in steps]
-            end = self._settle(self.steps)
-            before, change = change, np.max(abs(end - coarse))
+                if line is not None:
+                    self._steer(-1, line, steps[-1], self.target, REFINEMENT.leaves * self.tol)
+                    end = self.parts[-1].x[-1]
+            before, change = change, float(np.max(abs(self._change())))
             if not change > REFINEMENT.meets * self.tol or change > before / REFINEMENT.gains:
                 break
             wanted = REFINEMENT.meets * REFINEMENT.share * self.tol
@@ -84,9 +90,16 @@ class Refinement:
             steps = [np.ceil(growth * n).astype(int) for n in steps]
         return end
 
-    def _settle(self, steps: Sequence[IntArray], first: int = 0) -> FloatArray:
-        """Give the loops from `first` on the states of their controls; where they end."""
-        for i in range(first, len(steps)):
+    def _change(self) -> FloatArray:
+        """What the last steps of all loops, at finer steps, have changed at the end (N, m)."""
+        total = np.zeros_like(self.X)
+        for moved, D in zip(self.changes, self.through, strict=True):
+            total = applied(D, total) + moved
+        return total
+
+    def _settle(self, steps: Sequence[IntArray]) -> FloatArray:
+        """Give the loops the states of their controls; where they end."""
+        for i in range(len(steps)):
             self._settle_loop(i, steps[i])
             if i + 1 < len(steps):
                 self._keep_to_plan(i, steps[i])
@@ -94,16 +107,28 @@ class Refinement:
         return ends
 
     def _settle_loop(self, i: int, n_steps: IntArray) -> None:
-        solver, z = self.segments[i].solver, self.parts[i]
-        start = self.parts[i - 1].x[-1] if i else self.X
+        """The states of a loop at these steps, then at a quarter more, and what that changes.
+
+        By collocation, or where Newton's method fails for it interval by interval.
+        """
+        batched, z = self.segments[i].solver.batched, self.parts[i]
+        # the last loop is also number -1
+        start = self.parts[i - 1].x[-1] if i % len(self.parts) else self.X
         x = carried(z.x, self.A[i], start)
-        if np.max(abs(start - z.x[0])) > REFINEMENT.moved * NEWTON.still / solver.mu:
-            coarse = np.maximum(solver.n_steps // 2, 1)
-            self.A[i] = solver.batched.single().tangent_flow(z.w, x[:-1], coarse)
-        x = settle(
-            solver.batched, ShootingIterate(z.w, x), self.A[i], n_steps, enough=REFINEMENT.settled
-        )
+        trajectories = Trajectories(batched, z.w, x, n_steps)
+        if trajectories.settle(self.enough[i]):
+            finer = trajectories.refined(_more(n_steps))
+            self.A[i], before, x = trajectories.A, trajectories.x, finer.x
+        else:
+            before = self._followed(i, x, n_steps)
+            x = self._followed(i, before, _more(n_steps))
         self.parts[i] = ShootingIterate(z.w, x)
+        self.changes[i], self.through[i] = x[-1] - before[-1], Cascade(self.A[i]).composed()
+
+    def _followed(self, i: int, x: FloatArray, n_steps: IntArray) -> FloatArray:
+        """The states of a loop by the flows of its intervals, from nearby ones."""
+        batched, w = self.segments[i].solver.batched, self.parts[i].w
+        return settle(batched, ShootingIterate(w, x), self.A[i], n_steps, enough=REFINEMENT.settled)
 
     def _keep_to_plan(self, i: int, n_steps: IntArray) -> None:
         """Correct a loop whose end is further from the plan than later loops can take back."""
@@ -117,25 +142,57 @@ class Refinement:
         line = self._linearised(i)
         if line is not None:
             self._steer(i, line, n_steps, planned, REFINEMENT.left * allowed)
-            self._settle_loop(i, n_steps)
 
     def _linearised(self, i: int) -> Linearisation | None:
-        return self.segments[i].solver.linearise(self.parts[i])
+        """The equations at coarse steps, by the quick batched where they are regular enough."""
+        solver = self.segments[i].solver
+        coarse = np.maximum(solver.n_steps // 2, 1)
+        quick = replace(solver, batched=solver.batched.quick(), n_steps=coarse)
+        line = quick.linearise(self.parts[i])
+        if line is not None and line.condition < NEWTON.quick:
+            return line
+        return solver.linearise(self.parts[i])
 
     def _steer(
         self, i: int, line: Linearisation, n_steps: IntArray, target: FloatArray, tol: float
     ) -> None:
-        """Newton's method at fine steps, by a linearisation at coarse ones."""
-        solver = replace(self.segments[i].solver, n_steps=n_steps)
-        self.parts[i] = solver.newton(self.parts[i], line, target, tol)[0]
+        """Newton's method for the end of a loop whose states belong to its controls at each step.
+
+        Progress is measured by the size of the steps, as it is where states are unknowns too.
+        """
+        still, miss = np.zeros_like(self.parts[i].x[1:]), target - self.parts[i].x[-1]
+        dw, dx = line.solve(miss, still)
+        for _ in range(NEWTON.most_steps):
+            if not np.max(abs(miss)) > tol:
+                break
+            before = self.parts[i], self.A[i], self.changes[i], self.through[i]
+            self.parts[i] = before[0].plus(dw, dx)
+            self._settle_loop(i, n_steps)
+            miss = target - self.parts[i].x[-1]
+            dw_t, dx_t = line.solve(miss, still)
+            shrinks = np.linalg.norm(dw_t) / np.linalg.norm(dw)
+            if not shrinks < NEWTON.converges:
+                self.parts[i], self.A[i], self.changes[i], self.through[i] = before
+                break
+            dw, dx = dw_t, dx_t
+            if shrinks > NEWTON.keeps_line and np.max(abs(miss)) > tol:
+                renewed = self._linearised(i)
+                if renewed is None:
+                    break
+                line = renewed
+                dw, dx = line.solve(miss, still)
 
 
-def _rounding(segments: list[Segment]) -> float:
-    """Largest error at the end that rounding the states causes: no target is met more closely."""
-    to_end, largest = np.eye(segments[-1].A.shape[-1]), 1.0
+def _more(n_steps: IntArray) -> IntArray:
+    """A quarter more steps. Order 8 then has a sixth of the error."""
+    return n_steps + (n_steps + 3) // 4
+
+
+def _stretches(segments: list[Segment]) -> FloatArray:
+    """How much the flow to the end stretches from the beginning of each loop, and from the end."""
+    to_end, sizes = np.eye(segments[-1].A.shape[-1]), [1.0]
     for segment in reversed(segments):
         to_end = to_end @ Cascade(segment.A).composed()
-        largest = max(largest, float(np.nan_to_num(np.linalg.norm(to_end, axis=(1, 2)).max())))
-    return float(
-        REFINEMENT.roundings * np.finfo(float).eps * largest * np.max(abs(segments[-1].z.x[-1]))
-    )
+        size = float(np.linalg.norm(to_end, axis=(1, 2)).max())
+        sizes.append(size if np.isfinite(size) else 0.0)
+    return np.array(sizes[::-1])

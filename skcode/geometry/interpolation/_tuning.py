@@ -325,15 +325,13 @@ class RefinementTuning:
     #: share of the allowed drift that a correction leaves. Less costs Newton steps, more is soon
     #: used up again
     left: float = 0.1
-    #: where loops begin further than this, in spreads, from where they did, their derivatives are
-    #: renewed. Less renews all, more makes the settling take additional sweeps
-    moved: float = 1e-5
-    #: corrections of the last loop in a round, at most. One is enough where Newton's method
-    #: arrives; where it does not, each further one costs a pass over that loop
-    corrections: int = 3
     #: share of the tolerance that the last loop may miss its target by, and by which the end may
     #: still change at finer steps. Less costs rounds, and at 1 both together exceed the tolerance
     meets: float = 0.1
+    #: share of the tolerance that the settling of a loop may leave at the end of the chain. The
+    #: step at more nodes takes it away, and it looks like their doing: at a tenth of `meets` it
+    #: hardly counts, less costs a further step in all steep loops
+    unseen: float = 0.01
     #: share of the tolerance that a correction of the last loop leaves: below `meets`, so that it
     #: still holds after the steps have changed. Less costs Newton steps
     leaves: float = 0.03
@@ -347,6 +345,31 @@ class RefinementTuning:
     #: machine epsilons of the states that the flow amplifies, by which no residual can be smaller.
     #: Fewer ask for what rounding forbids, many would stop above tolerances that can be met
     roundings: int = 8
+
+
+@dataclass(frozen=True)
+class CollocationTuning:
+    """Trajectories by their slopes at Gauss nodes."""
+
+    #: nodes of an interval, and how many more for each step of order 8 that would do. With 3 and
+    #: 1.25 errors are an eighth of what they may be with 100 neural fields; with one node less they
+    #: are ten times as large, and one more costs a tenth of the time
+    least: float = 3.0
+    a_step: float = 1.25
+    #: terms at most of the series for the derivatives of the flow, and when it ends: at single
+    #: precision. They are needed to five digits; terms shrink as those of an exponential series
+    most_sums: int = 60
+    summed: float = 1e-6
+    #: steps at most. From straight lines four or five arrive; what does not is followed interval by
+    #: interval instead
+    most_steps: int = 8
+    #: size of a step, in units of the states, after which derivatives are not renewed: what it
+    #: leaves is rounding in single precision. A tenth takes a further step, at a hundred times more
+    #: derivatives have three digits only
+    near: float = 1e-4
+    #: the same in double precision, at most. Derivatives have five digits or more: what a step
+    #: leaves is about its square. Rounding in single precision makes steps of 2e-6
+    enough: float = 5e-6
 
 
 @dataclass(frozen=True)
@@ -400,5 +423,6 @@ CONTINUATION = ContinuationTuning()
 CHAIN = ChainTuning()
 PATHS = PathTuning()
 REFINEMENT = RefinementTuning()
+COLLOCATION = CollocationTuning()
 ATTEMPTS = AttemptTuning()
 INTERVALS = IntervalsTuning()
