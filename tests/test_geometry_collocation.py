@@ -7,7 +7,12 @@ from scipy.linalg import expm
 
 from skcode.fields import NeuralFields, UniversalFields
 from skcode.geometry.interpolation._batched_families import batched_fields
-from skcode.geometry.interpolation._collocation import Trajectories, gauss_nodes, n_nodes
+from skcode.geometry.interpolation._collocation import (
+    Trajectories,
+    collocated,
+    gauss_nodes,
+    n_nodes,
+)
 from skcode.geometry.interpolation._shooting import propagate
 
 
@@ -81,3 +86,13 @@ def test_what_explodes_is_not_settled():
     w, x = np.full((3, 5), 50.0), np.random.default_rng(0).random((4, 6, 2))
     with np.errstate(all="ignore"):
         assert not Trajectories(batched_fields(fields), w, x, np.full(3, 2)).settle()
+        assert collocated(batched_fields(fields), w, x, np.full(3, 2)) is None
+
+
+def test_cheap_fields_and_intervals_of_many_steps_are_not_collocated():
+    x, w = np.zeros((4, 6, 2)), np.zeros((3, 5))
+    dear = batched_fields(NeuralFields(rank=None).draw(2, 5, rng=0))
+    cheap = batched_fields(UniversalFields().draw(2, rng=0))
+    assert collocated(dear, w, x, np.ones(3)) is not None
+    assert collocated(dear, w, x, np.full(3, 1e6)) is None
+    assert collocated(cheap, w, x, np.ones(3)) is None

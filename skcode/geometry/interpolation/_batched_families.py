@@ -162,6 +162,8 @@ class BatchedNeural(_BatchedValues[_BoundRows]):
     Rows are in the order of rank and field (r, d), so that those of all fields lie side by side.
     """
 
+    dear = True
+
     def __init__(self, fields: DrawnNeural):
         super().__init__(fields)
         self.activation = fields.activation

@@ -59,6 +59,10 @@ class BatchedFields(ABC, Generic[B]):
     #: precision of velocities and derivatives; flows sum them up in double precision in any case
     dtype: DTypeLike = np.float64
 
+    #: whether evaluations cost much more than arithmetic on states and their derivatives, so that
+    #: collocation pays
+    dear: bool = False
+
     #: scheme of the derivatives of flows
     linear: Scheme = FINE
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skcode.geometry.interpolation._batched_fields import ORDER, BatchedFields
+from skcode.geometry.interpolation._collocation import collocated
 from skcode.geometry.interpolation._continuation import Report, Segment, Start, draw_start
 from skcode.geometry.interpolation._matrices import Cascade
 from skcode.geometry.interpolation._paths import Path, plan_paths
@@ -253,13 +254,17 @@ def _settled(
     gaps = start.gaps * solver.mu / NEWTON.still / CHAIN.converged
     refine = np.maximum(2, np.ceil(gaps ** (1 / ORDER))).astype(int)
     finer = replace(solver, n_steps=refine * solver.n_steps)
-    # first to where coarse steps lead, which cost less
-    x = settle(start.quick.batched, z, A, solver.n_steps, enough=CHAIN.nearly)
-    coarse, ends = (solver.batched.flow(z.w, x[:-1], each.n_steps) for each in (solver, finer))
+    settled = collocated(solver.batched, z.w, z.x, finer.n_steps)
+    if settled is not None:
+        x, A = settled.x, settled.A
+        ends, coarse = x[1:], solver.batched.flow(z.w, x[:-1], solver.n_steps)
+    else:
+        # first to where coarse steps lead, which cost less
+        x = settle(start.quick.batched, z, A, solver.n_steps, enough=CHAIN.nearly)
+        coarse, ends = (solver.batched.flow(z.w, x[:-1], n.n_steps) for n in (solver, finer))
+        there = ShootingIterate(z.w, x)
+        x = settle(solver.batched, there, A, finer.n_steps, enough=CHAIN.enough, ends=ends)
     errors = abs(ends - coarse).max(axis=2) / refine[:, None] ** ORDER
-    x = settle(
-        solver.batched, ShootingIterate(z.w, x), A, finer.n_steps, enough=CHAIN.enough, ends=ends
-    )
     return Segment(finer, ShootingIterate(z.w, x), A, errors, line)
 
 

@@ -206,6 +206,20 @@ class Trajectories:
         return float(np.max(moves))
 
 
+def collocated(
+    batched: BatchedFields[Any],
+    w: FloatArray,
+    x: FloatArray,
+    n_steps: IntArray,
+    enough: float = COLLOCATION.enough,
+) -> Trajectories | None:
+    """Settled trajectories near x; None where collocation does not pay, or does not arrive."""
+    if not batched.dear or np.max(n_nodes(n_steps)) > COLLOCATION.most:
+        return None
+    trajectories = Trajectories(batched, w, x, n_steps)
+    return trajectories if trajectories.settle(enough) else None
+
+
 def _along(a: FloatArray, F: FloatArray) -> FloatArray:
     """Sum_j a_kj F_j, with nodes on the second axis, in the precision of F."""
     G, K = F.shape[:2]

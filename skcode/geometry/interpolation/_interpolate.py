@@ -43,7 +43,8 @@ class InterpolationResult:
     n_loops : int
         Loops that were tried, new ones and those that were used again.
     n_steps : int
-        Steps of order 8, in the interval with the most, at which the residual was computed.
+        Steps of order 8, in the interval with the most, at which the residual was computed; with
+        neural fields as many as would have been needed without collocation.
     condition : float
         Condition number of the last linearisation.
 

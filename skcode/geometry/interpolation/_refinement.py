@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from skcode.geometry.interpolation._batched_fields import ORDER
-from skcode.geometry.interpolation._collocation import Trajectories
+from skcode.geometry.interpolation._collocation import collocated
 from skcode.geometry.interpolation._continuation import Segment, fine_steps
 from skcode.geometry.interpolation._matrices import Cascade, applied
 from skcode.geometry.interpolation._shooting import (
@@ -109,17 +109,19 @@ class Refinement:
     def _settle_loop(self, i: int, n_steps: IntArray) -> None:
         """The states of a loop at these steps, then at a quarter more, and what that changes.
 
-        By collocation, or where Newton's method fails for it interval by interval.
+        By collocation, where that pays and arrives, or by the flows of the intervals.
         """
-        batched, z = self.segments[i].solver.batched, self.parts[i]
+        solver, z = self.segments[i].solver, self.parts[i]
         # the last loop is also number -1
         start = self.parts[i - 1].x[-1] if i % len(self.parts) else self.X
         x = carried(z.x, self.A[i], start)
-        trajectories = Trajectories(batched, z.w, x, n_steps)
-        if trajectories.settle(self.enough[i]):
-            finer = trajectories.refined(_more(n_steps))
-            self.A[i], before, x = trajectories.A, trajectories.x, finer.x
+        settled = collocated(solver.batched, z.w, x, n_steps, self.enough[i])
+        if settled is not None:
+            self.A[i], before, x = settled.A, settled.x, settled.refined(_more(n_steps)).x
         else:
+            if np.max(abs(start - z.x[0])) > REFINEMENT.moved * NEWTON.still / solver.mu:
+                coarse = np.maximum(solver.n_steps // 2, 1)
+                self.A[i] = solver.batched.single().tangent_flow(z.w, x[:-1], coarse)
             before = self._followed(i, x, n_steps)
             x = self._followed(i, before, _more(n_steps))
         self.parts[i] = ShootingIterate(z.w, x)
@@ -127,8 +129,8 @@ class Refinement:
 
     def _followed(self, i: int, x: FloatArray, n_steps: IntArray) -> FloatArray:
         """The states of a loop by the flows of its intervals, from nearby ones."""
-        batched, w = self.segments[i].solver.batched, self.parts[i].w
-        return settle(batched, ShootingIterate(w, x), self.A[i], n_steps, enough=REFINEMENT.settled)
+        batched, near = self.segments[i].solver.batched, ShootingIterate(self.parts[i].w, x)
+        return settle(batched, near, self.A[i], n_steps, enough=REFINEMENT.settled)
 
     def _keep_to_plan(self, i: int, n_steps: IntArray) -> None:
         """Correct a loop whose end is further from the plan than later loops can take back."""
@@ -165,6 +167,7 @@ class Refinement:
         for _ in range(NEWTON.most_steps):
             if not np.max(abs(miss)) > tol:
                 break
+            self.segments[i].solver.report.n_iter += 1
             before = self.parts[i], self.A[i], self.changes[i], self.through[i]
             self.parts[i] = before[0].plus(dw, dx)
             self._settle_loop(i, n_steps)
