@@ -333,10 +333,9 @@ class RefinementTuning:
     #: still change at finer steps. Less costs rounds, and at 1 both together exceed the tolerance
     meets: float = 0.1
     #: share of the tolerance that the settling of a loop may leave at the end of the chain. The
-    #: step at more nodes takes it away, and it looks like their doing: at 0.01 a hundred loops come
-    #: to 0.06 and 0.07 of it, where `meets` asks for a second round; less costs a further step in
-    #: loops that matter less
-    unseen: float = 0.003
+    #: step at more nodes takes it away, and it looks like their doing: far more asks for a second
+    #: round, at 0.003 the change is the same in two digits, and steps are more
+    unseen: float = 0.01
     #: share of the tolerance that a correction of the last loop leaves: below `meets`, so that it
     #: still holds after the steps have changed. Less costs Newton steps
     leaves: float = 0.03
@@ -360,10 +359,11 @@ class CollocationTuning:
     10,400.
     """
 
-    #: nodes of an interval, and how many more for each step of order 8 that would do. One node
-    #: less makes errors ten times as large, and a second round of the whole chain followed with 100
-    #: neural fields; one more costs a tenth of the time
-    least: float = 4.0
+    #: nodes of an interval, and how many more for each step of order 8 that would do. With 4 and
+    #: 1.25 a quarter more steps changed the end by 0.06 and 0.07 of the tolerance (100 neural
+    #: fields, two chains), where from 0.1 on a second round follows, as one did with 3. One node
+    #: more makes errors a tenth, and costs a tenth of the time
+    least: float = 5.0
     a_step: float = 1.25
     #: nodes at most. Steep intervals of loops have 30; what has more explodes, and matrices of all
     #: nodes by all would take the time and the memory
