@@ -17,6 +17,7 @@ from skcode.gaussian_process import (
     Kernel,
 )
 from skcode.model import MultilabelTarget
+from skcode.training._flow_targets import shrinkage_of
 
 SMALL = {"n_fields": 8, "random_state": 0}
 
@@ -293,6 +294,41 @@ def test_noise_that_looks_like_a_rough_function_is_noise(monkeypatch):
     law = 0.5 * X_new[:, 0]
     errors = [np.mean((f - law) ** 2) for f in (right, mended, wrong)]
     assert errors[0] < errors[1] < 0.5 * errors[2]
+
+
+def test_predictions_are_shrunk_by_the_slope_of_what_is_left_out():
+    rng = np.random.default_rng(0)
+    n, S = 20_000, 4
+    known, errors = rng.standard_normal((n, 3)), rng.standard_normal((S, n, 3))
+    # outputs that follow what members agree on by a fifth, not at all, and by more than it
+    outputs = known * [0.2, 0.0, 1.5] + rng.standard_normal((n, 3))
+    weight = rng.uniform(0.5, 2, n)
+    members = known + 0.8 * errors
+    mean = members.mean(axis=0)
+    expected = [np.average(outputs[:, k] * mean[:, k], weights=weight) for k in range(3)]
+    expected = np.clip(expected / np.average(mean**2, weights=weight, axis=0), 0, 1)
+    # the definition, for opinions that are all of the same rows
+    np.testing.assert_allclose(shrinkage_of(outputs, members, None, weight), expected)
+    assert expected[1] < 0.02
+    assert expected[2] == 1
+    # one member speaks for each row, and the slope is still that of the mean
+    one = members[rng.integers(S, size=n), np.arange(n)][None]
+    found = shrinkage_of(outputs, one, members.var(axis=0), weight)
+    np.testing.assert_allclose(found, expected, atol=0.02)
+    # nothing is said, and nothing is to be shrunk
+    np.testing.assert_array_equal(shrinkage_of(outputs, 0 * one, None, weight), 1)
+
+
+def test_where_columns_say_nothing_predictions_stay_near_the_mean():
+    rng = np.random.default_rng(5)
+    scores = []
+    for _ in range(3):
+        X, y = rng.standard_normal((1200, 5)), rng.standard_normal(1200)
+        model = ControlledODERegressor(random_state=0).fit(X[:200], y[:200])
+        scores.append(model.score(X[200:], y[200:]))
+    # the train R2 of such fits is often above 0.5
+    assert min(scores) > -0.12
+    assert np.mean(scores) > -0.05
 
 
 @pytest.mark.parametrize("gain", [0.0, 1.0])

@@ -28,7 +28,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
@@ -134,6 +134,14 @@ class Mean:
             Leaves.grow(points[:1], 1)[0],
             np.array([0, len(points)]),
         )
+
+    def scaled(self, factor: FloatArray) -> Mean:
+        """This mean times a factor (K,)."""
+        coefficients, weights, constant = (
+            (part * factor).astype(part.dtype)
+            for part in (self.coefficients, self.weights, self.constant)
+        )
+        return replace(self, coefficients=coefficients, weights=weights, constant=constant)
 
     def __call__(self, kernel: Kernel, x: FloatArray) -> FloatArray:
         """Means (n, K) at centred states (n, m)."""

@@ -21,6 +21,8 @@ _FEW_ROWS = 1000
 _MOST_FLOW_ROWS = 2**16
 #: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
 _LEAST_WEIGHT = 1e-12
+#: least share of the variance of left-out predictions that is not between members
+_LEAST_SIGNAL = 0.1
 
 
 def outputs_of(target: Target, targets: Array) -> FloatArray:
@@ -154,6 +156,40 @@ def draw_projection(n_outputs: int, rng: np.random.Generator) -> FloatArray:
         return np.ones(1)
     normal = rng.standard_normal(n_outputs)
     return normal * np.sqrt(n_outputs / (normal @ normal))
+
+
+def shrinkage_of(
+    outputs: FloatArray, left_out: FloatArray, between: FloatArray | None, weight: FloatArray
+) -> FloatArray:
+    r"""What predictions have to be multiplied by, (K,), so as not to say more than they know.
+
+    .. math:: c_k = \min\left(1, \max\left(0,
+        \frac{\sum_n s_n y_{nk} f_{nk}}{\sum_n s_n (f_{nk}^2 - v_{nk})}\right)\right)
+
+    is the slope of outputs on predictions f of rows that these did not see. Where columns say
+    nothing of the outputs it is about zero, and near one where the process knows what is noise.
+    Members that left out different rows predict one row each, and all of them together a new one:
+    averaging takes away the variance v between them.
+
+    Parameters
+    ----------
+    outputs : ndarray of shape (n, K)
+        Standardised outputs, of mean zero.
+    left_out : ndarray of shape (S, n, K)
+        What each of S opinions says of rows that it has not seen.
+    between : ndarray of shape (n, K) or None
+        The variance v of the members' predictions, where there is one opinion for all of them.
+    weight : ndarray of shape (n,)
+        Weights of the rows.
+    """
+    f = left_out.mean(axis=0)
+    variance, covariance = weight @ f**2, weight @ (outputs * f)
+    if between is not None:
+        # however the variances were estimated, not all of it is theirs
+        variance = np.maximum(variance - weight @ between, _LEAST_SIGNAL * variance)
+    slope = covariance / np.where(variance > 0, variance, 1.0)
+    shrinkage: FloatArray = np.where(variance > 0, np.clip(slope, 0.0, 1.0), 1.0)
+    return shrinkage
 
 
 def link_of(flow_targets: FlowTargets, left_out: FloatArray, rows: Rows, asked: IntArray) -> Link:

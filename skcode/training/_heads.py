@@ -30,7 +30,7 @@ from skcode.gaussian_process import (
 )
 from skcode.model import ClassificationTarget, RegressionTarget
 from skcode.training._ascent import steps_for, train_through_evidence
-from skcode.training._flow_targets import FlowTargets, link_of
+from skcode.training._flow_targets import FlowTargets, link_of, shrinkage_of
 from skcode.training._hyperparameters import (
     hyperparameters_of,
     may_be_smooth,
@@ -178,14 +178,19 @@ def fit_heads(
     between = left_out.var(axis=0)
     fold_of = flow_targets.folds
     # after an interrupt there may be fewer members than folds
+    by_one = None
     if fold_of is not None and fold_of.max() < len(members):
         # of each row the member whose flow has not seen it
+        by_one = between
         left_out = left_out[fold_of[sample.asked], np.arange(len(sample.asked))][None]
     link = link_of(flow_targets, left_out, rows, sample.asked)
     if pooled:
         link = _pool(pooled, rows, left_out, link, folds, sample.asked, flow_targets, mapper)
     noises: list[NoiseModel | None] = [None] * len(members)
+    shrinkage: FloatArray = np.ones(outputs.shape[1])
     if isinstance(flow_targets.target, RegressionTarget):
+        shrinkage = shrinkage_of(outputs[sample.asked], left_out, by_one, weight[sample.asked])
+        left_out = left_out * shrinkage
         residuals = (outputs[sample.asked] - left_out.mean(axis=0)) * np.sqrt(
             weight[sample.asked, None]
         )
@@ -200,7 +205,7 @@ def fit_heads(
         head = GaussianProcessHead(
             each.kernel,
             center,
-            regression.mean,
+            regression.mean.scaled(shrinkage),
             link,
             noise,
         )
