@@ -20,6 +20,7 @@ from skcode.utils._joblib import (
     set_default_ray_options,
 )
 from skcode.utils._sklearn import (
+    HasMethods,
     Interval,
     StrOptions,
     available_if,
@@ -34,11 +35,13 @@ class Specification(BaseEstimator):
     _parameter_constraints = {
         "size": [Interval(Real, 0, 1, closed="left"), None],
         "kind": [StrOptions({"a", "b"})],
+        "part": [HasMethods(["fit"]), None],
     }
 
-    def __init__(self, size=0.5, kind="a"):
+    def __init__(self, size=0.5, kind="a", part=None):
         self.size = size
         self.kind = kind
+        self.part = part
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -55,7 +58,12 @@ class Specification(BaseEstimator):
 @pytest.mark.parametrize("check", [validate_parameters, lambda s: s.fit([1, 2])])
 @pytest.mark.parametrize(
     ("parameters", "named"),
-    [({"size": 1.0}, "size"), ({"size": "x"}, "size"), ({"kind": "c"}, "kind")],
+    [
+        ({"size": 1.0}, "size"),
+        ({"size": "x"}, "size"),
+        ({"kind": "c"}, "kind"),
+        ({"part": 3}, "part"),
+    ],
 )
 def test_parameters_out_of_range_are_value_errors_that_name_them(check, parameters, named):
     with pytest.raises(ValueError, match=f"The '{named}' parameter of Specification must be"):
