@@ -96,7 +96,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--test", type=int, default=10_000, help="the last rows are for testing")
     parser.add_argument("--rows", type=int, help="learn from the first rows only")
     parser.add_argument("--parameters", type=int, default=1000, help="most numbers to train")
-    parser.add_argument("--passes", type=int, help="passes over the data; 12, more for few images")
+    parser.add_argument("--passes", type=int, help="over the data, those over copies counted")
     parser.add_argument("--curve", action="store_true", help="all budgets, frozen and rivals")
     parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS, help="of the curve")
     parser.add_argument("--learners", nargs="+", help="rows of the curve, by how they begin")
@@ -140,7 +140,7 @@ def load(args: argparse.Namespace) -> Images:
 
 
 def passes_over(images: Images, n_passes: int | None, least: int = 12) -> int:
-    """Passes over the data: 12 of many images, and 2,000 minibatches of few."""
+    """Passes over the data: `least` of many images, and 2,000 minibatches of few."""
     return n_passes or max(least, 200_000 // len(images.X))
 
 

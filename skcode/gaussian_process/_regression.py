@@ -138,7 +138,7 @@ class Mean:
     def scaled(self, factor: FloatArray) -> Mean:
         """This mean times a factor (K,)."""
         coefficients, weights, constant = (
-            (part * factor).astype(part.dtype)
+            part * factor.astype(part.dtype)
             for part in (self.coefficients, self.weights, self.constant)
         )
         return replace(self, coefficients=coefficients, weights=weights, constant=constant)
@@ -215,6 +215,10 @@ class Regression:
 
     mean: Mean
     left_out: FloatArray
+
+    def scaled(self, factor: FloatArray) -> Regression:
+        """All that it predicts times a factor (K,)."""
+        return Regression(self.mean.scaled(factor), self.left_out * factor)
 
 
 def fit_exact(

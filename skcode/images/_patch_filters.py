@@ -233,7 +233,8 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 f"{min(shape[:2])}, the side of the image."
             )
         powers = np.atleast_1d(self.exponent)
-        if powers.ndim != 1 or not powers.size or not np.all(powers > 0):
+        numbers = powers.dtype.kind in "iuf" and powers.ndim == 1 and powers.size
+        if not numbers or not np.all((powers > 0) & np.isfinite(powers)):
             raise ValueError(f"exponent={self.exponent} must be one positive number, or several.")
         return shape
 
@@ -286,7 +287,6 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 of_rows = places[:, rows].mean(axis=1)
                 for j, columns in enumerate(windows(self.pooling, w)):
                     pooled[group, i, j] = of_rows[:, columns].mean(axis=1)
-        # a root of its own for the exponent 1/2, in a tenth of the time
         powers = np.atleast_1d(self.exponent)
         for k, power in enumerate(powers.tolist()):
             # a number of Python's own: NumPy then takes the root by a faster way

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skcode.utils._doc_link import DocLinkMixin
 from skcode.utils._images import check_image_shape
-from skcode.utils._sklearn import HasMethods, Interval, fit_context
+from skcode.utils._sklearn import HasMethods, Interval, check_sample_weight, fit_context
 from skcode.utils._typing import Array, FloatArray
 
 
@@ -118,20 +118,18 @@ class ShiftedImagesClassifier(DocLinkMixin, ClassifierMixin, MetaEstimatorMixin,
         shape = self._check(images.shape[1])
         rng = check_random_state(self.random_state)
         moves = _moves(self.reach)[1:]
-        rows = [images]
-        for _ in range(self.n_copies):
-            copies, which = np.empty_like(images), rng.randint(len(moves), size=len(images))
-            for k, move in enumerate(moves):
-                copies[which == k] = shifted(images[which == k], shape, move)
-            rows.append(copies)
         times = 1 + self.n_copies
         weights = {}
         if sample_weight is not None:
-            weights = {"sample_weight": np.tile(np.asarray(sample_weight), times)}
-        several = np.concatenate(rows) if self.n_copies else images
-        del rows
+            weights = {"sample_weight": np.tile(check_sample_weight(sample_weight, images), times)}
+        rows = np.empty((times, *images.shape), images.dtype)
+        rows[0] = images
+        for copies in rows[1:]:
+            which = rng.randint(len(moves), size=len(images))
+            for k, move in enumerate(moves):
+                copies[which == k] = shifted(images[which == k], shape, move)
         self.estimator_ = clone(self.estimator)
-        self.estimator_.fit(several, np.concatenate([targets] * times), **weights)
+        self.estimator_.fit(rows.reshape(-1, images.shape[1]), np.tile(targets, times), **weights)
         self.classes_ = self.estimator_.classes_
         return self
 

@@ -187,10 +187,10 @@ def fit_heads(
     if pooled:
         link = _pool(pooled, rows, left_out, link, folds, sample.asked, flow_targets, mapper)
     noises: list[NoiseModel | None] = [None] * len(members)
-    shrinkage: FloatArray = np.ones(outputs.shape[1])
     if isinstance(flow_targets.target, RegressionTarget):
         shrinkage = shrinkage_of(outputs[sample.asked], left_out, by_one, weight[sample.asked])
         left_out = left_out * shrinkage
+        fitted = [(center, each.scaled(shrinkage)) for center, each in fitted]
         residuals = (outputs[sample.asked] - left_out.mean(axis=0)) * np.sqrt(
             weight[sample.asked, None]
         )
@@ -205,7 +205,7 @@ def fit_heads(
         head = GaussianProcessHead(
             each.kernel,
             center,
-            regression.mean.scaled(shrinkage),
+            regression.mean,
             link,
             noise,
         )
