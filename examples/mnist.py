@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 from sklearn.datasets import fetch_openml, load_digits
+from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import confusion_matrix
@@ -38,12 +39,14 @@ from skcode.solvers import Adam
 
 #: most trained numbers of the models of a curve
 BUDGETS = (1000, 3000, 10_000, 30_000, 100_000)
-#: numbers of a member, and most members: where there are more numbers, several members share them,
-#: which does better than one large one
-MEMBER = 10_000
-MOST_MEMBERS = 5
+#: numbers of a member at least, and most members: where there are more numbers, several members,
+#: each with filters of its own, do better than one large one
+MEMBER = 15_000
+MOST_MEMBERS = 4
 #: the same of frozen ones, which do better the wider they are: a bound on the time
 FROZEN_MEMBER = 30_000
+#: sides of the filters in pixels, the members taking turns
+KERNEL_SIZES = (5, 3)
 #: numbers below which a model is small: it has fewer colours, and trains for longer
 SMALL = 5000
 #: copies of each image, shifted by a pixel, that mixed filters learn from
@@ -153,20 +156,50 @@ def mixing_model(
     verbose: bool = False,
     train_controls: bool = True,
 ) -> ShiftedImagesClassifier:
-    """Frozen filters of the pixels, mixed by controls in three intervals.
+    """Frozen filters of the pixels, mixed by controls in three intervals; members vote.
 
-    As many channels as the number of trained numbers allows. With frozen controls these are the
-    weights of the readout alone, and there are more channels. A third of the passes are over the
-    images themselves, and the others over shifted copies.
+    A third of the passes are over the images themselves, and the others over shifted copies.
     """
-    n_classes = len(np.unique(images.y))
     n_members = max(n_parameters // (MEMBER if train_controls else FROZEN_MEMBER), 1)
     n_members = min(n_members, MOST_MEMBERS)
-    side = images.shape[0]
+    small = n_parameters < SMALL
+    n_passes = passes_over(images, n_passes, 36 if small else 24)
+    members = []
+    for number in range(n_members):
+        classifier = mixing_classifier(images, n_parameters // n_members, train_controls)
+        classifier.set_params(
+            max_iter=-(-n_passes // (1 + N_COPIES)),
+            n_jobs=n_jobs,
+            random_state=seed + number,
+            verbose=verbose,
+        )
+        grid, _, n_colours = classifier.vector_fields.image_shape
+        filters = PatchFilters(
+            images.shape,
+            n_colours,
+            KERNEL_SIZES[number % len(KERNEL_SIZES)] if images.shape[0] >= 21 else 3,
+            grid,
+            # where colours are many, every other one is a root
+            exponent=1.0 if small else (1.0, 0.5),
+            n_jobs=n_jobs,
+            random_state=seed + number,
+        )
+        members.append((f"member {number}", make_pipeline(filters, classifier)))
+    voters = members[0][1] if n_members == 1 else VotingClassifier(members, voting="soft")
+    return ShiftedImagesClassifier(voters, images.shape, N_COPIES, random_state=seed)
+
+
+def mixing_classifier(
+    images: Images, n_parameters: int, train_controls: bool
+) -> ControlledODEClassifier:
+    """One member: as many channels as the number of trained numbers allows.
+
+    With frozen controls these are the weights of the readout alone, and there are more channels.
+    """
+    n_classes, side = len(np.unique(images.y)), images.shape[0]
     grid = 7 if side >= 21 else side // 2
     # half as many colours where channels are few
     n_colours = 64 if n_parameters < SMALL else 128
-    n_passes = passes_over(images, n_passes, 36 if n_parameters < SMALL else 12)
 
     def family(n_channels: int) -> MixingFields:
         # frozen channels are many, and one filter of each has the same cost
@@ -180,41 +213,22 @@ def mixing_model(
         return readout + (mixing if train_controls else 0)
 
     n_channels = 1
-    while n_trained(n_channels + 1) * n_members <= n_parameters:
+    while n_trained(n_channels + 1) <= n_parameters:
         n_channels += 1
     if n_trained(n_channels) > n_parameters:
         raise SystemExit(f"--parameters must be at least {n_trained(1)}")
     mixing = family(n_channels)
-    solver = Adam("cosine", learning_rate_init=0.03, beta_2=0.99, batch_size=100)
-    classifier = ControlledODEClassifier(
+    return ControlledODEClassifier(
         mixing,
         n_intervals=3,
         n_states=mixing.n_states(),
-        n_members=n_members,
+        n_members=1,
         scaling="common",
-        solver=solver,
+        solver=Adam("cosine", learning_rate_init=0.03, beta_2=0.99, batch_size=100),
         # a prior that weighs as much however many the images are
         alpha=min(1e-3, 10 / len(images.X)),
-        max_iter=-(-n_passes // (1 + N_COPIES)),
         tol=0.0,
         train_controls=train_controls,
-        n_jobs=n_jobs,
-        random_state=seed,
-        verbose=verbose,
-    )
-    kernel_size = 5 if side >= 21 else 3
-    filters = PatchFilters(
-        images.shape,
-        n_colours,
-        kernel_size,
-        grid,
-        # where colours are many, every other one is a root
-        exponent=1.0 if n_parameters < SMALL else (1.0, 0.5),
-        n_jobs=n_jobs,
-        random_state=seed,
-    )
-    return ShiftedImagesClassifier(
-        make_pipeline(filters, classifier), images.shape, N_COPIES, random_state=seed
     )
 
 
@@ -345,7 +359,8 @@ def measure(name: str, model: Any, images: Images, budget: int = 0) -> Measured:
 def n_trained(model: Any) -> tuple[int, int]:
     """Trained numbers of a fitted model, and how many of them are controls."""
     if isinstance(model, ShiftedImagesClassifier):
-        model = model.estimator_
+        total, n_controls = zip(*map(n_trained, members_of(model)), strict=True)
+        return sum(total), sum(n_controls)
     last = model[-1] if isinstance(model, Pipeline) else model
     if isinstance(last, ControlledODEClassifier):
         if last.train_controls:
@@ -355,6 +370,12 @@ def n_trained(model: Any) -> tuple[int, int]:
     if hasattr(last, "coefs_"):
         return sum(a.size for a in [*last.coefs_, *last.intercepts_]), 0
     return last.coef_.size + last.intercept_.size, 0
+
+
+def members_of(model: ShiftedImagesClassifier) -> list[Pipeline]:
+    """The fitted members of mixed filters."""
+    fitted = model.estimator_
+    return fitted.estimators_ if isinstance(fitted, VotingClassifier) else [fitted]
 
 
 def curve(images: Images, args: argparse.Namespace) -> None:
@@ -482,7 +503,8 @@ def draw_flow(
     plt = pyplot()
     if plt is None:
         return
-    filters, classifier = model.estimator_[:-1], model.estimator_[-1]
+    first = members_of(model)[0]
+    filters, classifier = first[:-1], first[-1]
     grid = classifier.vector_fields.image_shape[0]
     chosen = [np.flatnonzero(images.y_test == label)[0] for label in model.classes_[:n_images]]
     X = images.X_test[chosen]

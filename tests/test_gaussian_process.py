@@ -23,6 +23,7 @@ from skcode.gaussian_process import (
     LogOddsLink,
     NoiseModel,
     Observations,
+    _noise,
     calibrate_sigmoids,
     calibrate_softmax,
     choose_factors,
@@ -717,6 +718,27 @@ def test_the_noise_of_nothing_left_is_finite():
     assert np.isfinite(found).all()
 
 
+def test_the_variance_at_an_anchor_is_that_of_the_other_anchors(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, residuals = rng.uniform(-1, 1, (40, 2)), rng.standard_normal((40, 1))
+    hyperparameters = Hyperparameters(Kernel(0.7, 1.0, 0.4, 0.5, 0.3), 0.2)
+    fit_logs, levels = _noise._fit_logs, []
+
+    def spy(level, *rest):
+        levels.append(level)
+        return fit_logs(level, *rest)
+
+    monkeypatch.setattr(_noise, "_fit_logs", spy)
+    NoiseModel.fit(x, residuals, 0 * residuals, hyperparameters, np.arange(30))
+    kernel = hyperparameters.kernel
+    for row in (0, 17, 29, 35):
+        others = np.setdiff1d(np.arange(30), [row])
+        C = kernel(x[others], x[others]) + 0.2 * np.eye(len(others))
+        k = kernel(x[[row]], x[others])
+        latent = kernel.diagonal(x[[row]]) - k @ np.linalg.solve(C, k.T)
+        np.testing.assert_allclose(np.exp(levels[0][row]), latent[0, 0] + 0.2)
+
+
 # -- what flows are trained on -------------------------------------------------------------------
 
 
@@ -740,6 +762,12 @@ def test_folds_part_the_rows_and_every_class(n_members):
     ]
     # each row is left out by one member
     assert sum(seen) == (n_members - 1) * len(codes)
+
+
+def test_members_share_the_rows_of_classes_that_have_one_each():
+    codes = np.concatenate([np.arange(25), np.full(5, 25)])
+    flow_targets = FlowTargets.learn(ClassificationTarget.learn(codes), rows_of(codes), 3)
+    assert np.bincount(flow_targets.folds).tolist() == [10, 10, 10]
 
 
 @pytest.mark.parametrize(("n", "n_members"), [(11, 6), (2000, 4), (100, 1)])

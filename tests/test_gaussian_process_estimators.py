@@ -19,6 +19,7 @@ from skcode.gaussian_process import (
 from skcode.model import MultilabelTarget
 from skcode.training import _heads
 from skcode.training._flow_targets import shrinkage_of
+from skcode.training._rows import Rows, counts_of
 
 SMALL = {"n_fields": 8, "random_state": 0}
 
@@ -107,14 +108,72 @@ def test_leaves_come_close_to_all_rows(friedman):
     assert leaves.score(X_new, y_new) > exact.score(X_new, y_new) - 0.05
 
 
-def test_weights_that_are_all_multiplied_predict_the_same(friedman):
+@pytest.mark.parametrize("whole", [False, True])
+def test_weights_that_are_all_multiplied_predict_the_same(friedman, whole):
     X, y, X_new, _ = friedman
-    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
-    kwargs = {**SMALL, "alpha": 1e-3, "n_members": 2}
-    predicted = [
-        ControlledODERegressor(**kwargs).fit(X, y, c * weight).predict(X_new) for c in (1, 8.0)
-    ]
-    np.testing.assert_allclose(predicted[1], predicted[0], rtol=1e-6)
+    rng = np.random.default_rng(0)
+    weight = rng.integers(1, 600, len(y)) if whole else rng.uniform(0.5, 2, len(y))
+    model = ControlledODERegressor(n_members=2, **SMALL)
+    mean, deviation = model.fit(X, y, weight).predict(X_new, return_std=True)
+    for factor in (0.001, 0.999, 2, 1000):
+        other = model.fit(X, y, factor * weight).predict(X_new, return_std=True)
+        np.testing.assert_allclose(other, (mean, deviation), rtol=1e-4)
+
+
+def rare_class(n, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 4))
+    return X, (X[:, 0] + np.sin(2 * X[:, 1]) + 0.8 * rng.standard_normal(n) > 1.5).astype(int)
+
+
+def test_a_class_of_more_weight_is_more_probable_whole_or_not():
+    X, y = rare_class(300, 0)
+    X_new, y_new = rare_class(2000, 1)
+    model = ControlledODEClassifier(n_members=2, **SMALL)
+
+    def probability(X, y, weight=None):
+        return model.fit(X, y, weight).predict_proba(X_new)[:, 1]
+
+    plain = probability(X, y)
+    whole, nearly = (probability(X, y, np.where(y == 1, w, 1.0)) for w in (6.0, 6.001))
+    # a quartile that is just reached may be the next row's
+    np.testing.assert_allclose(whole, nearly, atol=0.05)
+    # with weights six times as large, odds are six times as large where classes mix
+    odds = y_new.mean() * 6 / (1 - y_new.mean())
+    assert plain.mean() == pytest.approx(y_new.mean(), abs=0.05)
+    assert whole.mean() == pytest.approx(odds / (1 + odds), abs=0.2)
+    # so do copies drawn at random, as those who oversample a class make them
+    rare = np.random.default_rng(2).choice(np.flatnonzero(y == 1), 5 * int(y.sum()))
+    drawn = probability(np.concatenate([X, X[rare]]), np.concatenate([y, y[rare]]))
+    np.testing.assert_allclose(drawn.mean(), whole.mean(), atol=0.1)
+    model.set_params(class_weight={1: 6})
+    np.testing.assert_allclose(probability(X, y), whole, atol=1e-6)
+
+
+def test_rows_stand_for_several_observations_where_places_come_with_several_targets():
+    X = np.array([[0.0], [0.0], [1.0], [2.0], [3.0]])
+    codes = np.array([0, 1, 0, 1, 1])
+
+    def counts(weight, strata=codes):
+        rows = Rows(X, codes, np.asarray(weight, dtype=float))
+        return counts_of(rows, strata).tolist()
+
+    assert counts([3, 2, 4, 1, 5]) == [3, 2, 1, 1, 1]
+    # factors of classes, and of all rows, are no counts
+    assert counts([3, 20, 4, 10, 50]) == [3, 2, 1, 1, 1]
+    assert counts([30, 20, 40, 10, 50], None) == [3, 2, 1, 1, 1]
+    assert counts([3.5, 2, 4, 1, 5]) == [1] * 5
+    assert counts(np.broadcast_to(1.0, 5)) == [1] * 5
+
+
+@pytest.mark.parametrize("n_rows", [100, 200, 300])
+def test_intervals_of_few_rows_are_as_wide_as_errors(n_rows):
+    X, y = make_friedman1(n_rows + 1000, noise=0.1, random_state=0)
+    model = ControlledODERegressor(n_members=2, **SMALL).fit(X[:n_rows], y[:n_rows])
+    mean, deviation = model.predict(X[n_rows:], return_std=True)
+    error = np.sqrt(np.mean((y[n_rows:] - mean) ** 2))
+    assert 0.5 * error < np.sqrt(np.mean(deviation**2)) < 1.6 * error
+    assert 0.8 < np.mean(np.abs(y[n_rows:] - mean) < 1.645 * deviation) < 0.99
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,17 @@ def test_columns_with_one_prevailing_value_keep_their_rare_ones():
     assert fit(column, "robust").gain == fit(column, "standard").gain > 0
 
 
+@pytest.mark.parametrize("fill", [1e11, 9.96921e36, -1e300])
+def test_one_huge_number_does_not_erase_its_column(fill):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 2))
+    center, gain = SCALINGS["robust"](X, np.ones(60))
+    X[3, 0] = fill
+    near, other = SCALINGS["robust"](X, np.ones(60))
+    np.testing.assert_allclose(near, center, atol=0.2)
+    np.testing.assert_allclose(other, gain, rtol=0.2)
+
+
 def test_common_scaling_has_one_mean_and_one_deviation():
     images = np.random.default_rng(0).normal(3.0, 2.0, (50, 4)) * [1, 2, 0, 1]
     scaled = fit(images, "common").scaled(images)

@@ -33,6 +33,15 @@ def stream(model, X, y, first, size=50, passes=1, **options):
     return model
 
 
+def test_after_a_fit_with_a_process_a_linear_readout_begins_with_the_batch(linear):
+    X, y = linear
+    model = ControlledODERegressor(n_members=1, random_state=0).fit(X[:300], y[:300])
+    with pytest.warns(UserWarning, match="a linear readout takes its place"):
+        model.partial_fit(X[300:400], y[300:400])
+    assert model.score(X[400:], y[400:]) > 0.9
+    assert model.readout_ == "linear"
+
+
 @pytest.mark.parametrize("first", [1, 50, 200])
 def test_a_small_first_batch_does_not_decide(linear, first):
     X, y = linear

@@ -386,7 +386,9 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         members where ``n_intervals`` and ``n_members`` are None. Rows are held until there are 64
         distinct ones, and the model is drawn anew from all of them at each call until then. A
         column that was constant is read from when it varies. Rates are constant or "invscaling":
-        "cosine" and "adaptive" need the whole of a training and are constant here.
+        "cosine" and "adaptive" need the whole of a training and are constant here. After a `fit`
+        with a Gaussian process its flows go on, and a linear readout takes its place: a warning
+        says so.
 
         Parameters
         ----------
@@ -407,9 +409,9 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         Raises
         ------
         ValueError
-            If the classes differ from those of the first call, or y holds others; after a `fit`
-            with a Gaussian process; with ``class_weight="balanced"``. With early stopping, or a
-            Gaussian process as `readout`, there is no `partial_fit`.
+            If the classes differ from those of the first call, or y holds others; with
+            ``class_weight="balanced"``. With early stopping, or a Gaussian process as `readout`,
+            there is no `partial_fit`.
         """
         if self.class_weight == "balanced":
             raise ValueError(

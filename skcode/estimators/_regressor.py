@@ -368,7 +368,8 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         them at each call until then. Later the scale of y follows the stream, for the squared error
         and the linear readout, and predictions do not jump when it does. A column that was constant
         is read from when it varies. Rates are constant or "invscaling": "cosine" and "adaptive"
-        need the whole of a training and are constant here.
+        need the whole of a training and are constant here. After a `fit` with a Gaussian process
+        its flows go on, and a linear readout takes its place: a warning says so.
 
         Parameters
         ----------
@@ -387,9 +388,8 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         Raises
         ------
         ValueError
-            If the batch does not fit the model, which may not have a Gaussian process from a `fit`
-            before, or every flow explodes. With early stopping, or a Gaussian process as `readout`,
-            there is no `partial_fit`.
+            If the batch does not fit the model, or every flow explodes. With early stopping, or a
+            Gaussian process as `readout`, there is no `partial_fit`.
         """
         self._partial_fit(X, y, sample_weight)
         return self

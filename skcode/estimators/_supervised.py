@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral
 from typing import Any, NamedTuple, Self
 
@@ -119,10 +120,11 @@ class SupervisedBase(ControlledODEBase):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,) or None
-            Weights; an integer weight does what repeating the row does. With a number for `alpha`
-            only their ratios count. With ``alpha=None`` Gauss-Newton takes their sum for the number
-            of observations, at least that of the distinct rows: larger weights are more evidence,
-            and a sum below that number is raised to it.
+            Weights; an integer weight does what repeating the row does. With a Gaussian process as
+            readout, or a number for `alpha`, only their ratios count. With a linear readout and
+            ``alpha=None`` Gauss-Newton takes their sum for the number of observations, at least
+            that of the distinct rows: larger weights are more evidence, and a sum below that
+            number is raised to it.
         X_val, y_val, sample_weight_val : array-likes or None
             A validation set of your own, in place of a part of the training data. Its curve is
             recorded; with ``early_stopping=True`` it stops the training.
@@ -344,6 +346,13 @@ class SupervisedBase(ControlledODEBase):
             rows = self._encoded(*raw, target, learns=False, later=True)
             constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
             members = with_linear_readouts(members, constant)
+            with OrderedMap(1) as serial:
+                self._training(target).start_readouts(members, rows, serial)
+            warnings.warn(
+                "partial_fit goes on without the Gaussian process of the fit before: a linear "
+                "readout takes its place, which begins with the rows of this batch.",
+                stacklevel=6,
+            )
         if not stream.begins:
             coordinates = self.encoder_.encode(raw[0])
             stream, target = stream.follow((coordinates, *raw[1:]), target, members)

@@ -98,6 +98,9 @@ class NoiseModel:
         inverse = inverse_factor(factor)
         start = cls(points, inverse, noise, np.empty(0), np.empty(0), np.empty(0))
         level, features = start._of_states(states, kernel)
+        # an anchor has told the process of itself: left out, its variance with noise is one over
+        # the diagonal of the inverse covariance, as that of a new row is what it has not seen
+        level[anchors] = -np.log(np.einsum("ij,ij->j", inverse, inverse))
         squares = residuals.astype(np.float64) ** 2
         least = _LEAST_SQUARE * squares.mean(axis=0) + np.finfo(np.float64).tiny
         logs = np.log(squares + least) + _LOG_MEAN

@@ -15,9 +15,12 @@ ROBUST_CLIP = 3.0
 #: less counts as reached. At 0 weights and copies of rows would give different quantiles, far above
 #: it levels count as reached that are not
 ROUNDING_OF_SUMS = 1e-12
-#: share of the deviation up to which quartiles count as equal, but for rounding: most rows then
-#: hold one value, and divided by such a range the others would be huge
+#: share of the range of most rows up to which quartiles count as equal, but for rounding: half of
+#: the rows then hold one value, and divided by such a range the others would be huge
 _NO_RANGE = 1e-9
+#: what is left out of that range on either side: one huge number, as stands for what is missing,
+#: says nothing of a column
+_TAIL = 0.05
 #: a column is constant if it varies by no more than this share of its centre
 _CONSTANT = 1e-12
 #: interquartile range of the standard normal law: divided by it, that of data is in deviations
@@ -122,12 +125,14 @@ def _two_valued(X: Array) -> BoolArray:
     return np.array([np.all((X[:, j] == low[j]) | (X[:, j] == high[j])) for j in range(X.shape[1])])
 
 
+@np.errstate(over="ignore")
 def robust(X: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Median and interquartile range; mean and deviation where two values or one prevail."""
-    low, median, high = weighted_quantiles(X, weight, [0.25, 0.5, 0.75])
+    levels = [_TAIL, 0.25, 0.5, 0.75, 1 - _TAIL]
+    least, low, median, high, most = weighted_quantiles(X, weight, levels)
     spread = (high - low) / NORMAL_IQR
     mean, deviation = weighted_moments(X, weight)
-    narrow = (spread <= _NO_RANGE * deviation) | _two_valued(X)
+    narrow = (spread <= _NO_RANGE * (most - least)) | _two_valued(X)
     center = np.where(narrow, mean, median)
     return center, _inverse(np.where(narrow, deviation, spread), center)
 

@@ -87,10 +87,10 @@ class FlowTargets:
         if n_members > 1 and 2 * n_members <= n < _FEW_ROWS:
             strata = target.strata(rows.y)
             strata = np.zeros(n, dtype=int) if strata is None else strata
+            # each member leaves out as many rows of a stratum as any other, and of all strata:
+            # where every class has a row or two, the turn goes on from one class to the next
             folds = np.empty(n, dtype=int)
-            for stratum in np.unique(strata):
-                among = np.flatnonzero(strata == stratum)
-                folds[among] = np.arange(len(among)) % n_members
+            folds[np.argsort(strata, kind="stable")] = np.arange(n) % n_members
         folds_of_kinds = draw_folds(n, n_pooled // n_kinds) * n_kinds
         pool_folds = dict(enumerate(folds_of_kinds, start=n_members))
         return cls(target, mean, scale if scale > 0 else 1.0, folds, trains, pool_folds)
@@ -122,11 +122,12 @@ class FlowTargets:
         n = len(rows.X)
         if n > _MOST_FLOW_ROWS:
             return _some(rows, np.arange(n), number)
+        evened = entrywise(lambda each: each * _evening(rows.weight), rows.weight)
+        rows = rows._replace(weight=evened)
         if self.folds is None:
             return rows
         kept = self.folds != number
-        X, y, weight = (part[kept] for part in rows)
-        return Rows(X, y, weight * raised(rows.weight))
+        return Rows(*(part[kept] for part in rows))
 
     def of_pooled_member(self, rows: Rows, number: int) -> Rows:
         """Rows that the flow of a pooled member is trained on: those outside of its fold."""
@@ -142,12 +143,12 @@ def _some(rows: Rows, index: IntArray, number: int, most: int = _MOST_FLOW_ROWS)
         rng = np.random.default_rng(number)
         index = np.sort(rng.choice(index, most, replace=False, shuffle=False))
     some = Rows(*(part[index] for part in rows))
-    return some._replace(weight=some.weight * raised(some.weight))
+    return some._replace(weight=some.weight * _evening(some.weight))
 
 
-def raised(weight: FloatArray) -> float:
-    """What raises a sum of weights below the number of rows to it: small weights are relative."""
-    return max(len(weight) / float(weight.sum()), 1.0)
+def _evening(weight: FloatArray) -> float:
+    """What makes the mean of weights one: a process takes them as relative, and so do its flows."""
+    return len(weight) / float(weight.sum())
 
 
 def draw_projection(n_outputs: int, rng: np.random.Generator) -> FloatArray:
@@ -198,7 +199,7 @@ def link_of(flow_targets: FlowTargets, left_out: FloatArray, rows: Rows, asked: 
     K = left_out.shape[2]
     if isinstance(target, RegressionTarget):
         return AffineLink(np.full(K, scale), mean)
-    y, weight = rows.y[asked], rows.weight[asked] * raised(rows.weight)
+    y, weight = rows.y[asked], rows.weight[asked] * _evening(rows.weight)
     if target.n_outputs == K and K > 1 and isinstance(target, ClassificationTarget):
         return calibrate_softmax(left_out, y, weight, mean, scale)
     return calibrate_sigmoids(left_out, y, weight, mean, scale)

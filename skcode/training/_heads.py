@@ -132,7 +132,7 @@ def fit_heads(
         Whether steps through the evidence are taken; a trial may have said that they gain nothing.
     """
     members, pooled = parted(members)
-    counts = counts_of(rows.weight)
+    counts = counts_of(rows, flow_targets.target.strata(rows.y))
     observations = flow_targets.observations(rows)
     outputs, weight = observations.y, observations.weight
     n_folds = max((len(kind) for kind in kinds_of(pooled)), default=0)

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from skcode.model import Target
 from skcode.utils._sklearn import check_sample_weight
-from skcode.utils._typing import Array, FloatArray
+from skcode.utils._typing import Array, FloatArray, IntArray
 from skcode.utils._unique_rows import row_keys, sparse_row_keys, unique_rows, validation_mask
 from skcode.utils._views import entrywise
 
@@ -86,15 +86,38 @@ def hold_out(rows: Rows, target: Target, fraction: float, seed: int) -> tuple[Ro
     return Rows(*(part[~held] for part in rows)), Rows(*(part[held] for part in rows))
 
 
-def counts_of(weight: FloatArray) -> FloatArray:
-    """How many observations each row stands for: whole weights count them, others do not.
+def counts_of(rows: Rows, strata: IntArray | None) -> FloatArray:
+    """How many observations each row stands for, one of which at a time is left out.
 
-    Weights that are all multiplied by a whole number are no more observations.
+    Whole weights may count observations, but as well they may be prices, exposures, or what makes
+    up for a rare class; and rows are copied for the same reasons. If a copy stayed where another
+    one is left out, what is left out would be known. So a row counts as several only where its
+    inputs come with other targets too, as inputs of few values do; and if all rows of a class have
+    multiples of some number, that number is no count.
+
+    Parameters
+    ----------
+    rows : Rows
+        Rows of which no two are equal, where they are few.
+    strata : ndarray of shape (n,), int, or None
+        Classes of the rows.
     """
-    least = float(weight.min())
-    counts: FloatArray = entrywise(lambda each: each / least, weight)
-    if least >= 1 and np.all(counts == np.rint(counts)):
-        return counts
-    if np.all(weight == np.rint(weight)):
-        return weight
-    return np.broadcast_to(1.0, weight.shape)
+    n, weight = len(rows.weight), rows.weight
+    ones = np.broadcast_to(1.0, n)
+    if weight.strides == (0,) or n > _CANONICAL_ROWS or weight.max() > _LARGEST_WEIGHT:
+        return ones
+    if not np.all(weight == np.rint(weight)):
+        return ones
+    keys = sparse_row_keys(rows.X) if sparse.issparse(rows.X) else row_keys(rows.X)
+    _, at, copies = np.unique(keys, return_inverse=True, return_counts=True)
+    several = copies[at] > 1
+    if not several.any():
+        return ones
+    counts = np.ones(n)
+    whole = weight.astype(np.int64)
+    strata = np.zeros(n, dtype=int) if strata is None else strata
+    for stratum in np.unique(strata):
+        among = strata == stratum
+        here = among & several
+        counts[here] = whole[here] / np.gcd.reduce(whole[among])
+    return counts

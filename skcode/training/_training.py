@@ -193,10 +193,10 @@ class Training:
         for member, earlier in zip(members, before, strict=False):
             member.monitor, member.n_iter = earlier.monitor.copy(), earlier.n_iter
         with OrderedMap(1) as serial:
-            self._start_readouts(members, rows, serial)
+            self.start_readouts(members, rows, serial)
         return members
 
-    def _start_readouts(self, members: Sequence[Member], rows: Rows, mapper: OrderedMap) -> None:
+    def start_readouts(self, members: Sequence[Member], rows: Rows, mapper: OrderedMap) -> None:
         """Give members whose readout has a closed form a first one, in place.
 
         It is the most probable one if weights are of size one and targets are all noise: few rows

@@ -143,7 +143,8 @@ def _compare(
     mapper : OrderedMap
         Where both are trained on.
     """
-    observations, counts = flow_targets.observations(rows), counts_of(rows.weight)
+    observations = flow_targets.observations(rows)
+    counts = counts_of(rows, flow_targets.target.strata(rows.y))
     of_rows = observations, counts, flow_targets, readout, seed
     before, after = mapper(_tried, [(plain, *of_rows), (ramped, *of_rows)])
     weight = observations.weight[_asked(len(counts), seed)]
