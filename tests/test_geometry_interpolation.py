@@ -295,6 +295,7 @@ def test_a_tolerance_below_rounding_is_not_claimed():
         ({"n_intervals": 0}, "n_intervals=0"),
         ({"tol": 0.0}, "tol=0.0"),
         ({"tol": np.nan}, "tol=nan"),
+        ({"tol": np.inf}, "tol=inf"),
         ({"max_loops": 0}, "max_loops=0"),
     ],
 )
@@ -303,6 +304,22 @@ def test_wrong_arguments(change, message):
     arguments = {"X": X, "Y": Y} | change
     with pytest.raises(ValueError, match=message):
         interpolate(UNIVERSAL, **arguments)
+
+
+@pytest.mark.parametrize("max_loops", [1, 3])
+def test_the_bound_on_loops_holds_and_is_told(max_loops):
+    X, Y = np.random.default_rng(0).random((2, 6, 2))
+    result = interpolate(UNIVERSAL, X, Y, max_loops=max_loops)
+    assert not result.success
+    assert result.n_loops == max_loops
+    assert f"max_loops={max_loops} was reached" in result.message
+
+
+def test_points_far_out_are_no_error():
+    X, Y = np.random.default_rng(0).random((2, 4, 2))
+    result = interpolate(UNIVERSAL, X + 1000, Y, readout="displacement", tol=1e-6)
+    assert not result.success
+    assert "Not interpolated" in result.message or "explodes" in result.message
 
 
 def test_equal_outputs_are_fine_for_displacements():

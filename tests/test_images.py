@@ -199,6 +199,19 @@ def test_copies_are_shifted_images_of_the_same_class(images):
     assert found.any(axis=(0, 2)).all()
 
 
+def test_weights_reach_the_last_step_of_a_pipeline(images):
+    y, weight = np.arange(len(images)) % 2, np.linspace(1, 2, len(images))
+    steps = make_pipeline("passthrough", Remembers())
+    model = ShiftedImagesClassifier(steps, SHAPE, n_copies=1).fit(images, y, weight)
+    np.testing.assert_array_equal(model.estimator_[-1].seen_[2], np.tile(weight, 2))
+
+
+@pytest.mark.parametrize("shape", [(8.7, 8.2), ((8, 8),), ("a", "b"), (64,), (8, 9)])
+def test_shapes_of_images_are_whole_numbers(shape):
+    with pytest.raises(ValueError, match="image_shape="):
+        PatchFilters(shape).fit(load_digits().data)
+
+
 def test_all_views_vote(images):
     y = np.arange(len(images)) % 2
     model = ShiftedImagesClassifier(Remembers(), SHAPE, n_copies=0).fit(images, y)

@@ -317,7 +317,52 @@ def test_controls_name_inputs_and_families(moons):
     assert [label.get_text() for label in display.plot().ax_.get_yticklabels()] == display.labels
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": np.full(120, 7)}, "y holds 7, which is none of the classes"),
+        ({"y": np.full(120, "a")}, "y holds 'a'"),
+        ({"y": np.zeros(5, dtype=int)}, "inconsistent numbers of samples"),
+        ({"coordinates": (0, 99)}, "coordinates="),
+        ({"coordinates": (-1, 0)}, "coordinates="),
+        ({"coordinates": (0.5, 1)}, "coordinates="),
+        ({"coordinates": (0, 1, 1)}, "coordinates="),
+        ({"times": []}, "times must be moments"),
+        ({"times": [np.nan]}, "times must be moments"),
+        ({"grid_resolution": 1}, "resolution of a grid"),
+        ({"field_resolution": 0}, "resolution of a grid"),
+        ({"time": 5.0}, "time must be moments"),
+        ({"time": np.nan}, "time must be moments"),
+        ({"member": True}, "member=True"),
+    ],
+)
+def test_flows_refuse(moons, model, change, message):
+    with pytest.raises(ValueError, match=message):
+        FlowDisplay.from_estimator(model, moons[0], **change)
+
+
+def test_a_flow_that_explodes_is_not_drawn():
+    fields = LinearFields().draw(2, 4, rng=0)
+    with pytest.raises(ValueError, match="explodes"):
+        FlowDisplay.from_controls(fields, np.ones((3, 2)), np.full((3, 4), 1e200))
+
+
+def test_one_sample_of_many_states_is_drawn(moons):
+    model = ControlledODEClassifier(n_fields=8, n_members=1, random_state=0).fit(*moons)
+    display = FlowDisplay.from_estimator(model, moons[0][:1])
+    assert np.isfinite(display.states).all()
+
+
+def test_what_has_no_controls_is_of_the_wrong_type(moons):
+    with pytest.raises(TypeError, match="StandardScaler has no controls"):
+        ControlsDisplay.from_estimator(StandardScaler().fit(moons[0]))
+    with pytest.raises(ValueError, match="fitted without y"):
+        LossCurveDisplay.from_estimator(ControlledODETransformer(n_fields=4).fit(moons[0]))
+
+
 def test_controls_refuse(model):
+    with pytest.raises(ValueError, match="must have shape"):
+        ControlsDisplay(controls=np.zeros(3))
     with pytest.raises(ValueError, match="must name 3 fields"):
         ControlsDisplay(controls=np.zeros((2, 3)), labels=["a"])
     with pytest.raises(ValueError, match="kind='pie'"):

@@ -7,7 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -105,8 +107,8 @@ class ShiftedImagesClassifier(DocLinkMixin, ClassifierMixin, MetaEstimatorMixin,
         y : array-like of shape (n,)
             Their classes.
         sample_weight : array-like of shape (n,) or None
-            Weights of the images, each of whose copies has the same; handed to the estimator if
-            there are any.
+            Weights of the images, each of whose copies has the same; handed to the estimator, or
+            to the last step of a Pipeline, if there are any.
 
         Returns
         -------
@@ -121,7 +123,11 @@ class ShiftedImagesClassifier(DocLinkMixin, ClassifierMixin, MetaEstimatorMixin,
         times = 1 + self.n_copies
         weights = {}
         if sample_weight is not None:
-            weights = {"sample_weight": np.tile(check_sample_weight(sample_weight, images), times)}
+            name = "sample_weight"
+            # without metadata routing a Pipeline takes them for a step that is named
+            if isinstance(self.estimator, Pipeline) and not get_config()["enable_metadata_routing"]:
+                name = f"{self.estimator.steps[-1][0]}__{name}"
+            weights = {name: np.tile(check_sample_weight(sample_weight, images), times)}
         rows = np.empty((times, *images.shape), images.dtype)
         rows[0] = images
         for copies in rows[1:]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,11 @@ def last_step(estimator: Any, X: ArrayLike | None = None) -> tuple[Any, Any]:
                 X = estimator[:-1].transform(X)
             estimator = estimator[-1]
         else:
-            check_is_fitted(estimator, "controls_")
+            check_is_fitted(estimator)
+            raise TypeError(
+                f"A {type(estimator).__name__} has no controls: what is drawn is a controlled ODE, "
+                "or a pipeline or search that ends in one."
+            )
     return estimator, X
 
 
@@ -54,7 +59,7 @@ def of_member(estimator: FittedEstimator, name: str, member: int) -> Any:
     value, n_members = getattr(estimator, name), 1
     if several_members(estimator):
         n_members = len(estimator.controls_)
-    if member not in range(n_members):
+    if isinstance(member, bool) or not isinstance(member, Integral) or not 0 <= member < n_members:
         raise ValueError(f"member={member!r} must lie in 0..{n_members - 1}.")
     return value[member] if several_members(estimator) else value
 

@@ -71,6 +71,8 @@ class ControlsDisplay:
 
     def __init__(self, *, controls: ArrayLike, labels: list[str] | None = None):
         self.controls = np.asarray(controls, dtype=float)
+        if self.controls.ndim != 2:
+            raise ValueError(f"controls must have shape (M, d); got {self.controls.shape}.")
         n_fields = self.controls.shape[1]
         self.labels = [f"u[{i}]" for i in range(n_fields)] if labels is None else list(labels)
         if len(self.labels) != n_fields:

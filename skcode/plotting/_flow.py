@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
+from sklearn.utils.validation import check_consistent_length
 
 from skcode.flow import Tableau, trajectory
 from skcode.model import FittedEstimator
@@ -18,6 +19,8 @@ from skcode.plotting._plane import (
     CoordinatePlane,
     FlowInPlane,
     Plane,
+    check_coordinates,
+    check_moments,
     encoded,
     plane_of_readout,
     predictor,
@@ -184,10 +187,13 @@ class FlowDisplay:
         model, X = last_step(estimator, X)
         fields = of_member(model, "vector_fields_", member)
         states = model.trajectory(X, member)
+        if y is not None:
+            check_consistent_length(X, y)
         chosen = coordinates is not None or fields.n_states == 2
         plane: Plane
         if chosen:
-            coordinates = (0, 1) if coordinates is None else coordinates
+            chosen_pair = (0, 1) if coordinates is None else coordinates
+            coordinates = check_coordinates(chosen_pair, fields.n_states)
             plane = CoordinatePlane(coordinates)
             names = _coordinate_names(model, coordinates)
         else:
@@ -275,7 +281,9 @@ class FlowDisplay:
         """
         controls = np.asarray(controls)
         how: dict[str, Any] = {"integrator": integrator, "n_steps": n_steps}
-        states = trajectory(fields, x, controls, **how)
+        with np.errstate(all="ignore"):
+            states = trajectory(fields, x, controls, **how)
+        coordinates = check_coordinates(coordinates, states.shape[-1])
         computed = FlowInPlane(fields, states, controls, how, CoordinatePlane(coordinates), times)
         target, classes = (None, None) if y is None else encoded(y)
         display = cls(
@@ -337,7 +345,9 @@ class FlowDisplay:
         if time is None:
             n = min(_PANELS, len(self.times)) if ax is None else np.size(ax)
             time = 1.0 if ax is not None and np.ndim(ax) == 0 else np.linspace(0, 1, n)
-        moments = [int(np.argmin(np.abs(self.times - t))) for t in np.atleast_1d(time)]
+        asked = np.atleast_1d(np.asarray(time, dtype=float))
+        check_moments("time", asked)
+        moments = [int(np.argmin(np.abs(self.times - t))) for t in asked]
         outside = ax is None
         if ax is None:
             size = (2.6 * len(moments) + 1.4, 2.9) if len(moments) > 1 else None

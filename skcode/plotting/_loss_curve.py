@@ -104,9 +104,14 @@ class LossCurveDisplay:
         Raises
         ------
         ValueError
-            If there is no such member.
+            If there is no such member, or nothing was trained.
         """
         model, _ = last_step(estimator)
+        if not hasattr(model, "solver_"):
+            raise ValueError(
+                f"This {type(model).__name__} was fitted without y: its controls were drawn, and "
+                "there is no training whose losses could be shown."
+            )
         every = range(len(model.controls_)) if several_members(model) else [0]
         members = every if member is None else [member]
         validation = [of_member(model, "validation_loss_curve_", k) for k in members]

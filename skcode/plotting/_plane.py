@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
+from sklearn.utils import check_scalar
 from sklearn.utils.multiclass import type_of_target
 
 from skcode.fields import DrawnFields
@@ -118,6 +120,10 @@ def plane_of_readout(member: FittedMember, states: FloatArray) -> DirectionPlane
     _, size, first = np.linalg.svd(np.concatenate(gradients), full_matrices=False)
     found = first[: min(2, int(np.sum(size > _LEAST_SIZE * max(size[0], 1e-300))))]
     beside = varying - varying @ found.T @ found
+    if len(beside) < 2:
+        # a single sample varies in no direction: any one beside those found will do
+        others = np.eye(found.shape[1]) - found.T @ found
+        beside = np.concatenate([beside, np.finfo(float).eps * others])
     rest = np.linalg.svd(beside, full_matrices=False)[2][: 2 - len(found)]
     directions = np.concatenate([found, rest])
     # the sign of a direction is free: its largest component is positive
@@ -175,8 +181,9 @@ class FlowInPlane:
         if times is None:
             times = np.linspace(0, 1, min(_MOMENTS, n_intervals + 1))
         times = np.asarray(times, dtype=float)
-        if times.ndim != 1 or np.any((times < 0) | (times > 1)):
-            raise ValueError(f"times must be moments in [0, 1]; got {times.tolist()}.")
+        check_moments("times", times)
+        if not np.isfinite(states).all():
+            raise ValueError("The flow explodes: there is nothing to draw.")
         self.ends = np.unique(np.rint(times * n_intervals).astype(int))
         self.times = self.ends / n_intervals
         self.whole = states[self.ends]
@@ -184,6 +191,7 @@ class FlowInPlane:
 
     def _grid(self, resolution: int) -> tuple[tuple[FloatArray, FloatArray], list[FloatArray]]:
         """Axes of a grid, and the states at its points at each moment."""
+        check_scalar(resolution, "the resolution of a grid", Integral, min_val=2)
         across, up = (np.linspace(a, b, resolution) for a, b in limits(self.states))
         points = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
         return (across, up), [self.plane.points(states, points) for states in self.whole]
@@ -236,6 +244,22 @@ class FlowInPlane:
         return end
 
 
+def check_moments(name: str, times: FloatArray) -> None:
+    """Raise an error unless times (T,) lie in [0, 1]."""
+    if times.ndim != 1 or not len(times) or not np.all((times >= 0) & (times <= 1)):
+        raise ValueError(f"{name} must be moments in [0, 1]; got {times.tolist()}.")
+
+
+def check_coordinates(coordinates: tuple[int, int], n_states: int) -> tuple[int, int]:
+    """Two indices of states, or an error."""
+    pair = np.asarray(coordinates)
+    if pair.shape != (2,) or pair.dtype.kind not in "iu" or not np.all(pair == pair % n_states):
+        raise ValueError(
+            f"coordinates={coordinates!r} must be two of the states 0..{n_states - 1}."
+        )
+    return int(pair[0]), int(pair[1])
+
+
 def limits(states: FloatArray) -> FloatArray:
     """Of both coordinates: the range of all states, and a margin."""
     low, high = states.min(axis=(0, 1)), states.max(axis=(0, 1))
@@ -248,8 +272,13 @@ def encoded(y: ArrayLike, model: Any = None) -> tuple[Array, list[Any] | None]:
     if np.ndim(y) != 1:
         raise ValueError(f"y must have shape (N,) to give colours; got {np.shape(y)}.")
     if model is not None and is_classifier(model):
-        classes = model.classes_
-        return np.searchsorted(classes, y), classes.tolist()
+        classes = model.classes_.tolist()
+        code_of = {label: code for code, label in enumerate(classes)}
+        labels = np.asarray(y).tolist()
+        unknown = [label for label in labels if label not in code_of]
+        if unknown:
+            raise ValueError(f"y holds {unknown[0]!r}, which is none of the classes {classes}.")
+        return np.array([code_of[label] for label in labels]), classes
     if type_of_target(y) == "continuous" or (model is not None and is_regressor(model)):
         return np.asarray(y, dtype=float), None
     classes, codes = np.unique(y, return_inverse=True)

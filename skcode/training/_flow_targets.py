@@ -75,7 +75,8 @@ class FlowTargets:
         """
         outputs, total = outputs_of(target, rows.y), rows.weight.sum()
         share = entrywise(lambda each: each / total, rows.weight)
-        mean = share @ outputs
+        # a constant is its own mean, to the bit
+        mean = outputs[0] + share @ (outputs - outputs[0])
         # in units of the largest deviation: squares of large targets overflow
         squares = outputs - mean
         largest = max(float(squares.max()), -float(squares.min())) or 1.0

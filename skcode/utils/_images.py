@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 
 from skcode.utils._typing import FloatArray, IntArray
@@ -9,7 +11,8 @@ from skcode.utils._typing import FloatArray, IntArray
 
 def check_image_shape(image_shape: tuple[int, ...], n_inputs: int) -> tuple[int, int, int]:
     """(h, w, c) from (h, w) or (h, w, c), with h w c = n_inputs."""
-    shape = tuple(int(length) for length in image_shape)
+    whole = all(isinstance(length, Integral) for length in image_shape)
+    shape = tuple(int(length) for length in image_shape) if whole else ()
     shape = (*shape, 1) if len(shape) == 2 else shape
     if len(shape) != 3 or min(shape) < 1 or np.prod(shape) != n_inputs:
         raise ValueError(

@@ -46,7 +46,10 @@ def easiest_path(setting: Setting, X: FloatArray, Y: FloatArray) -> Path:
         return plan_paths(X, Y, PATHS.widths[0] * neighbours, [np.zeros_like(X)])
     bends = [bend * setting.spread * setting.rng.standard_normal(X.shape) for bend in PATHS.bends]
     paths = [plan_paths(X, Y, width * neighbours, bends) for width in PATHS.widths]
-    return min(paths, key=lambda path: _hardness(setting, path))
+    before = setting.report.n_loops
+    path = min(paths, key=lambda path: _hardness(setting, path))
+    setting.report.n_probes += setting.report.n_loops - before
+    return path
 
 
 def _hardness(setting: Setting, path: Path) -> float:
@@ -130,7 +133,7 @@ def chain(
     bearable = max(tol / CHAIN.rounding, CHAIN.bearable)
     report = setting.report
     most_misses = CHAIN.most_failures * len(options)
-    while s < 1 and misses < most_misses and report.n_loops < max_loops:
+    while s < 1 and misses < most_misses and report.n_tried < max_loops:
         option = max(options, key=lambda option: option.rate)
         guarded = _guard(path, s, turned, bearable, setting.spread)
         shared = setting._replace(n_intervals=option.size())

@@ -29,9 +29,16 @@ class Report:
 
     n_iter: int = 0
     n_loops: int = 0
+    #: loops that only told which path is easy
+    n_probes: int = 0
     condition: float = np.nan
     explosions: int = 0
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def n_tried(self) -> int:
+        """Loops that were to carry points."""
+        return self.n_loops - self.n_probes
 
 
 @dataclass(frozen=True)

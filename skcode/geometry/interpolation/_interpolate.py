@@ -41,7 +41,7 @@ class InterpolationResult:
     n_iter : int
         Newton steps, those of failed attempts included.
     n_loops : int
-        Loops that were tried, new ones and those that were used again.
+        Loops that were to carry points, new ones and those that were used again.
     n_steps : int
         Steps of order 8, in the interval with the most, at which the residual was computed; with
         neural fields as many as would have been needed without collocation.
@@ -113,7 +113,8 @@ def interpolate(
     tol : float
         Largest error in Y that counts as success.
     max_loops : int
-        Bound on the number of loops that are tried.
+        Bound on the number of loops that are tried for a chain, in all attempts together. Some
+        dozen others compare the paths that it may take.
     random_state : int, Generator or None
         Source of the random loops.
 
@@ -170,7 +171,7 @@ def interpolate(
             result = _finish(X, Y, segments, scale, readout, tol, report)
             if best is None or np.isnan(best.error) or result.error < best.error:
                 best = result
-            if best.success:
+            if best.success or report.n_tried >= max_loops:
                 break
     return best if best is not None else _failure(fields, X, Y, attempts[-1], readout, report)
 
@@ -217,9 +218,14 @@ def _identity(
     setting = Setting(batched, spread, M, rng, report)
     path = easiest_path(setting, X, Y)
     segments, s = chain(setting, path, X, tol, max_loops)
+    bounded = s < 1 and report.n_tried >= max_loops
+    bound = f"max_loops={max_loops} was reached" if bounded else ""
     if not segments:
+        if bounded:
+            report.notes.append(bound)
         return None
-    report.notes.append(f"the chain of {len(segments)} loops came {s:.1%} of the way")
+    came = f"the chain of {len(segments)} loops came {s:.1%} of the way"
+    report.notes.append(f"{bound}, where {came}" if bounded else came)
     return segments, 1.0
 
 
@@ -253,7 +259,7 @@ def _finish(
         success,
         message,
         report.n_iter,
-        report.n_loops,
+        report.n_tried,
         max(int(n.max()) for n in refinement.steps),
         report.condition,
     )
@@ -270,9 +276,11 @@ def _failure(
     fields: DrawnFields, X: FloatArray, Y: FloatArray, M: int, readout: str, report: Report
 ) -> InterpolationResult:
     """No loop was of use: the controls are zero."""
-    if M * fields.n_fields < X.size:
+    if report.notes:
+        why = _limits(report)
+    elif M * fields.n_fields < X.size:
         why = f"n_intervals * n_fields = {M * fields.n_fields} controls for {X.size} equations"
-    elif report.explosions == report.n_loops:
+    elif report.explosions >= report.n_tried:
         why = "explosion: every loop left the floating range"
     elif report.condition > NEWTON.singular:
         why = (
@@ -289,7 +297,7 @@ def _failure(
         False,
         f"Not interpolated ({why}).",
         report.n_iter,
-        report.n_loops,
+        report.n_tried,
         1,
         report.condition,
     )
@@ -354,8 +362,8 @@ def _check(
         raise ValueError(f"n_intervals={n_intervals} must be at least 1.")
     if max_loops < 1:
         raise ValueError(f"max_loops={max_loops} must be at least 1.")
-    if not tol > 0:
-        raise ValueError(f"tol={tol} must be positive.")
+    if not (tol > 0 and np.isfinite(tol)):
+        raise ValueError(f"tol={tol} must be positive and finite.")
     if len(X) > 1 and pdist(X).min() == 0:
         raise ValueError("X holds equal points, which no flow can take apart.")
     if readout == "identity" and len(X) > 1 and pdist(Y).min() == 0:

@@ -163,6 +163,9 @@ class Refinement:
         Progress is measured by the size of the steps, as it is where states are unknowns too.
         """
         still, miss = np.zeros_like(self.parts[i].x[1:]), target - self.parts[i].x[-1]
+        # no step leads back from an explosion, of which the end of the chain tells
+        if not np.isfinite(miss).all():
+            return
         dw, dx = line.solve(miss, still)
         for _ in range(NEWTON.most_steps):
             if not np.max(abs(miss)) > tol:
@@ -172,8 +175,10 @@ class Refinement:
             self.parts[i] = before[0].plus(dw, dx)
             self._settle_loop(i, n_steps)
             miss = target - self.parts[i].x[-1]
-            dw_t, dx_t = line.solve(miss, still)
-            shrinks = np.linalg.norm(dw_t) / np.linalg.norm(dw)
+            shrinks = np.inf
+            if np.isfinite(miss).all():
+                dw_t, dx_t = line.solve(miss, still)
+                shrinks = float(np.linalg.norm(dw_t) / np.linalg.norm(dw))
             if not shrinks < NEWTON.converges:
                 self.parts[i], self.A[i], self.changes[i], self.through[i] = before
                 break
