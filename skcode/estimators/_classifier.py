@@ -157,7 +157,8 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         a constant: that can be compared from step to step, and may be negative.
         With a Gaussian process both are those of the flow and its linear readout.
     validation_loss_curve_, validation_scores_, best_validation_score_ : list, list, float
-        Loss and score on the validation part; None without one.
+        Loss and score on the validation part; None without one. With a Gaussian process both
+        are of the flow and its linear readout, and the score is R2 of what the flow is trained on.
     ensemble_ : Ensemble
         What predicts: the fitted members, and the target they predict.
     encoder_ : ColumnEncoder

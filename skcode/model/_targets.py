@@ -269,6 +269,9 @@ class RegressionTarget(Target):
         loss.check(Y)
         if scaling or loss.scaled_by == "quartiles":
             mean, scale = _SCALES[loss.scaled_by](Y, weight)
+            # sums round: a constant output is its own mean, and predicted to the bit
+            constant = Y.min(axis=0) == Y.max(axis=0)
+            mean, scale = np.where(constant, Y[0], mean), np.where(constant, 0.0, scale)
         else:
             mean, scale = np.zeros(Y.shape[1]), np.ones(Y.shape[1])
         target = cls(mean, scale, y.ndim)
