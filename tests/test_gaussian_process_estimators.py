@@ -283,7 +283,8 @@ def test_batches_keep_the_linear_readout(friedman):
     assert not hasattr(model, "readout_coef_")
     # the flows of a fit go on, with a linear readout that begins anew
     controls = model.controls_.copy()
-    model.set_params(solver="auto").partial_fit(X, y)
+    with pytest.warns(UserWarning, match="a linear readout takes its place"):
+        model.set_params(solver="auto").partial_fit(X, y)
     assert model.readout_ == "linear"
     assert 0 < np.abs(model.controls_ - controls).max() < 0.1
     assert not hasattr(ControlledODERegressor(readout="gaussian_process"), "partial_fit")

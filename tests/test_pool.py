@@ -276,7 +276,8 @@ def test_the_flows_of_all_go_on_where_a_stream_begins(monkeypatch):
     model = ControlledODEClassifier(n_fields=16, n_members=1, random_state=0).fit(X, y)
     n_kinds = len(model.ensemble_.pooled) // 2
     assert n_kinds > 0
-    model.partial_fit(X, y)
+    with pytest.warns(UserWarning, match="a linear readout takes its place"):
+        model.partial_fit(X, y)
     assert model.readout_ == "linear"
     # with the pooled ones of the same kind
     assert len(model.ensemble_) == 3

@@ -105,8 +105,9 @@ class NoiseModel:
         least = _LEAST_SQUARE * squares.mean(axis=0) + np.finfo(np.float64).tiny
         logs = np.log(squares + least) + _LOG_MEAN
         line, gamma = np.empty((2, logs.shape[1])), np.zeros((len(points), logs.shape[1]))
+        left_out = np.empty_like(logs)
         for k in range(logs.shape[1]):
-            line[:, k], gamma[:, k] = _fit_logs(level, features, logs[:, k])
+            line[:, k], gamma[:, k], left_out[:, k] = _fit_logs(level, features, logs[:, k])
         fitted = cls(
             points.astype(np.float32),
             inverse.astype(np.float32),
@@ -115,7 +116,8 @@ class NoiseModel:
             gamma,
             logs.mean(axis=0),
         )
-        variance = fitted._variance(level, features)
+        # by what each row's own residual has no part in: where rows are few, it would hide itself
+        variance = fitted._bounded(left_out)
         line[0] += np.log(_factor(squares, variance, between.astype(np.float64)))
         return fitted
 
@@ -130,7 +132,9 @@ class NoiseModel:
         return np.log(np.maximum(latent, 0) + self.noise), features
 
     def _variance(self, level: FloatArray, features: FloatArray) -> FloatArray:
-        logs = self.line[0] + level[:, None] * self.line[1] + features @ self.gamma
+        return self._bounded(self.line[0] + level[:, None] * self.line[1] + features @ self.gamma)
+
+    def _bounded(self, logs: FloatArray) -> FloatArray:
         variance: FloatArray = np.exp(
             np.clip(logs, self.centre - _MOST_LOG, self.centre + _MOST_LOG)
         )
@@ -139,8 +143,11 @@ class NoiseModel:
 
 def _fit_logs(
     level: FloatArray, features: FloatArray, logs: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """The line (2,) and gamma (s,), with the ridge of the least left-out error."""
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The line (2,) and gamma (s,), with the ridge of the least left-out error.
+
+    And what they say of each row (n,) if it is left out.
+    """
     n = len(logs)
     design = np.stack([np.ones(n), level], axis=1).astype(np.float64)
     phi = features.astype(np.float64)
@@ -149,7 +156,7 @@ def _fit_logs(
     target = logs - design @ prior_line
     full = np.hstack([design, phi])
     gram = full.T @ full
-    best, least = (prior_line, np.zeros(phi.shape[1])), np.inf
+    best, least = (prior_line, np.zeros(phi.shape[1]), design @ prior_line), np.inf
     for spread in _SPREADS:
         used = 2 if spread == 0 else full.shape[1]
         precision = line_precision
@@ -160,11 +167,12 @@ def _fit_logs(
         part = full[:, :used]
         solution = inverse @ (part.T @ target)
         share = np.einsum("ij,jk,ik->i", part, inverse, part, optimize=True)
-        error = float(np.mean(((target - part @ solution) / (1 - np.minimum(share, 0.99))) ** 2))
+        errors = (target - part @ solution) / (1 - np.minimum(share, 0.99))
+        error = float(np.mean(errors**2))
         if error < least * (1 - 1e-3):
             gamma = np.zeros(phi.shape[1])
             gamma[: used - 2] = solution[2:]
-            best, least = (prior_line + solution[:2], gamma), error
+            best, least = (prior_line + solution[:2], gamma, logs - errors), error
     return best
 
 
