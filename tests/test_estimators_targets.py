@@ -440,3 +440,12 @@ def test_hundreds_of_columns_are_projected_and_the_projection_travels():
     # a family that a user names sees what it is given
     alone = ControlledODERegressor("diagonal", n_members=1, random_state=0).fit(X, y)
     assert alone.ensemble_.input_map.projection is None
+
+
+@pytest.mark.parametrize("readout", ["auto", "linear"])
+def test_a_constant_is_predicted_to_the_bit(readout):
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    Y = np.column_stack([X[:, 0], np.full(60, 3.1)])
+    model = ControlledODERegressor(readout=readout, n_fields=8, n_members=2, random_state=0)
+    assert np.array_equal(model.fit(X, Y).predict(X)[:, 1], Y[:, 1])
+    assert model.fit(X, Y[:, 1]).score(X, Y[:, 1]) == 1

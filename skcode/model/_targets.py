@@ -145,6 +145,8 @@ def _columns(y: Array) -> Array:
 def _moments(Y: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mean and deviation of each output; the deviation of a constant one is 0: it is learnt."""
     mean, deviation = weighted_moments(Y, weight)
+    # sums round: what is the same in all rows is its own mean, and predicted to the bit
+    mean = np.where(Y.min(axis=0) == Y.max(axis=0), Y[0], mean)
     return mean, np.where(is_constant(deviation, mean), 0.0, deviation)
 
 
@@ -269,9 +271,6 @@ class RegressionTarget(Target):
         loss.check(Y)
         if scaling or loss.scaled_by == "quartiles":
             mean, scale = _SCALES[loss.scaled_by](Y, weight)
-            # sums round: a constant output is its own mean, and predicted to the bit
-            constant = Y.min(axis=0) == Y.max(axis=0)
-            mean, scale = np.where(constant, Y[0], mean), np.where(constant, 0.0, scale)
         else:
             mean, scale = np.zeros(Y.shape[1]), np.ones(Y.shape[1])
         target = cls(mean, scale, y.ndim)
