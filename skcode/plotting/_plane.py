@@ -189,9 +189,11 @@ class FlowInPlane:
         self.whole = states[self.ends]
         self.states = plane.project(self.whole)
 
-    def _grid(self, resolution: int) -> tuple[tuple[FloatArray, FloatArray], list[FloatArray]]:
+    def _grid(
+        self, name: str, resolution: int
+    ) -> tuple[tuple[FloatArray, FloatArray], list[FloatArray]]:
         """Axes of a grid, and the states at its points at each moment."""
-        check_scalar(resolution, "the resolution of a grid", Integral, min_val=2)
+        check_scalar(resolution, name, Integral, min_val=2)
         across, up = (np.linspace(a, b, resolution) for a, b in limits(self.states))
         points = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
         return (across, up), [self.plane.points(states, points) for states in self.whole]
@@ -199,7 +201,7 @@ class FlowInPlane:
     @np.errstate(all="ignore")
     def arrows(self, resolution: int) -> dict[str, Any]:
         """The field that acts from each moment on; at t = 1 the one that acted last."""
-        axes, grids = self._grid(resolution)
+        axes, grids = self._grid("field_resolution", resolution)
         last = len(self.controls) - 1
         vectors = [
             self.plane.vectors(self.fields.combine(grid, self.controls[min(k, last)]))
@@ -211,7 +213,7 @@ class FlowInPlane:
     @np.errstate(all="ignore")
     def regions(self, resolution: int, predict: Predict) -> dict[str, Any]:
         """What is predicted at the end of the flow that starts in the plane at each moment."""
-        axes, grids = self._grid(resolution)
+        axes, grids = self._grid("grid_resolution", resolution)
         values = [predict(self._arrive(k, z)) for k, z in zip(self.ends, grids, strict=True)]
         return {"grid": axes, "regions": np.reshape(values, (-1, resolution, resolution))}
 

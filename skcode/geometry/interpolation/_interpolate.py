@@ -280,7 +280,7 @@ def _failure(
         why = _limits(report)
     elif M * fields.n_fields < X.size:
         why = f"n_intervals * n_fields = {M * fields.n_fields} controls for {X.size} equations"
-    elif report.explosions >= report.n_tried:
+    elif report.explosions >= report.n_loops:
         why = "explosion: every loop left the floating range"
     elif report.condition > NEWTON.singular:
         why = (
