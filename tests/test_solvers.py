@@ -411,6 +411,21 @@ def test_a_posterior_survives_single_precision():
     assert np.isfinite(std).all()
 
 
+@pytest.mark.parametrize(("n", "p"), [(65, 65), (100, 95)])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_noise_does_not_run_away_where_columns_are_as_many_as_rows(n, p, seed):
+    """From a weak prior the first step would interpolate, and R2 be -1 to -6 on other rows."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n + 1000, p))
+    y = X[:, :5].sum(axis=1) + 2 * rng.standard_normal(len(X))
+    model = ControlledODERegressor(readout="linear", n_members=2, random_state=seed)
+    model.fit(X[:n], y[:n])
+    assert model.score(X[n:], y[n:]) > 0
+    # the noise that the evidence finds is one: 4 of a variance of 9
+    for member in model.ensemble_.members:
+        assert 0.1 < 1 / member.posterior.noise_precision < 1
+
+
 @pytest.mark.parametrize("alpha", [1e-4, 1e-2])
 def test_a_fixed_penalty_has_its_noise_from_the_residuals(alpha):
     rng = np.random.default_rng(0)

@@ -12,7 +12,9 @@ from skcode.utils._arrowhead import ArrowheadFactor
 _PRECISION_RANGE = 1e-6, 1e6
 #: least number of parameters of a group that count as determined by the data
 _LEAST_EFFECTIVE = 1e-3
-#: least share of the values that is left to determine the noise, where parameters are many
+#: least share of the values that has to be left for them to tell the noise, where parameters are
+#: many. With less it may be larger than it was, but not smaller: a first step that interpolates
+#: would take itself for exact, and no later one could leave it
 _LEAST_RESIDUAL_SHARE = 0.1
 
 
@@ -74,8 +76,11 @@ class Evidence:
             residual = 2 * iterate.total * self._dispersion()
             if not np.isfinite(residual):
                 return self._stalled
-            new = max(n - effective_total, _LEAST_RESIDUAL_SHARE * n) / max(residual, 1e-9 * n)
-            iterate.noise_precision = iterate.noise_precision ** (1 - self.rate) * new**self.rate
+            old, least = iterate.noise_precision, _LEAST_RESIDUAL_SHARE * n
+            new = max(n - effective_total, least) / max(residual, 1e-9 * n)
+            if n - effective_total < least:
+                new = min(new, old)
+            iterate.noise_precision = old ** (1 - self.rate) * new**self.rate
         return self._stalled
 
     def _dispersion(self) -> float:

@@ -15,7 +15,7 @@ from skcode.utils._typing import FloatArray
 
 #: prior precision of the controls from which the evidence starts: they are drawn of size one
 _FIRST_CONTROL_PRECISION = 1.0
-#: that of the readout weights, whose standard deviation it lets be ten
+#: that of readout weights, whose standard deviation it lets be ten
 _FIRST_READOUT_PRECISION = 1e-2
 #: noise precision from which the evidence starts: half the variance of standardised targets
 _FIRST_NOISE_PRECISION = 2.0
@@ -121,6 +121,18 @@ class Iterate:
         )
         return precision
 
+    def _scale_precision(self) -> None:
+        """Let the scores of each group of readout weights have a standard deviation of ten.
+
+        A prior that lets each weight have it is so weak where columns are about as many as rows
+        that the first step interpolates, and the noise runs away.
+        """
+        groups, diagonal = self.objective.groups, self.equations.matrix.diagonal
+        for group in np.unique(groups[~self.is_control & (groups >= 0)]):
+            members = groups == group
+            features = float(diagonal[members].sum()) / self.objective.n_outputs
+            self.prior_precision[members] *= max(features, 1.0)
+
     def _equations(self, theta: FloatArray) -> NormalEquations:
         return self.objective.normal_equations(theta, controls=not self.readout_only)
 
@@ -183,6 +195,8 @@ class Iterate:
         """Newton steps on the readout alone, for the controls at hand."""
         held, self.held, self.readout_only = self.held, self.is_control, True
         self.linearise()
+        if self.objective.alpha is None and self.objective.loss.has_noise:
+            self._scale_precision()
         for _ in range(n_steps):
             self.step(damping=1e-6)
         self.held, self.readout_only = held, False
