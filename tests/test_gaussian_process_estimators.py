@@ -1,5 +1,6 @@
 """The Gaussian process behind the estimators: weights, intervals, choices by left-out rows."""
 
+import pickle
 import tracemalloc
 import warnings
 
@@ -8,6 +9,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import make_classification, make_friedman1
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
 
 from skcode import ControlledODEClassifier, ControlledODERegressor
 from skcode.estimators._defaults import choose_members
@@ -16,10 +18,11 @@ from skcode.gaussian_process import (
     Hyperparameters,
     Kernel,
 )
-from skcode.model import MultilabelTarget
+from skcode.model import Ensemble, MultilabelTarget
 from skcode.training import _heads
 from skcode.training._flow_targets import shrinkage_of
 from skcode.training._rows import Rows, counts_of
+from skcode.training._selection import which_predict
 
 SMALL = {"n_fields": 8, "random_state": 0}
 
@@ -460,3 +463,48 @@ def test_a_smooth_law_gets_a_gaussian_part():
     assert kernel.amplitude_gauss > kernel.amplitude_l1
     single = ControlledODERegressor(**SMALL).fit(X.astype(np.float32), y)
     assert single.kernel_[0].amplitude_gauss == 0
+
+
+@pytest.mark.parametrize("by_fold", [False, True])
+def test_members_that_err_far_more_do_not_predict(by_fold):
+    """Errors of variance 1, 1.5 and 4: only the last is more than twice the first."""
+    rng = np.random.default_rng(0)
+    n = 3000
+    y = rng.standard_normal((n, 2))
+    deviation = np.sqrt([1.0, 1.5, 4.0])[:, None, None]
+    left_out = y + deviation * rng.standard_normal((3, n, 2))
+    fold_of = np.arange(n) % 3 if by_fold else None
+    if by_fold:
+        # what a flow has seen does not count, however well it is told
+        seen = fold_of[None] != np.arange(3)[:, None]
+        left_out[seen] = np.broadcast_to(y, left_out.shape)[seen]
+    weight = rng.uniform(0.5, 2, n)
+    predicts = which_predict(left_out, y, weight, fold_of)
+    assert predicts.tolist() == [True, True, False]
+    # of few rows the same factor is within three standard errors
+    few = slice(0, 12)
+    fold_of = None if fold_of is None else fold_of[few]
+    assert which_predict(left_out[:, few], y[few], weight[few], fold_of).all()
+
+
+def test_flows_that_do_not_find_the_law_are_left_behind():
+    """A checkerboard in two of ten columns: a flow finds it, or it does not."""
+    n, rng = 600, np.random.default_rng(1)
+    X = rng.uniform(size=(n + 2000, 10))
+    y = np.floor(3 * X[:, :2]).sum(axis=1) % 2 + 0.1 * rng.standard_normal(len(X))
+    model = ControlledODERegressor(random_state=0, warm_start=True).fit(X[:n], y[:n])
+    n_members, n_alone = len(model._members), len(model.ensemble_.members)
+    assert 1 <= n_alone < n_members
+    # attributes are those of the members that predict, in their order
+    controls = np.stack([member.controls for member in model.ensemble_.members])
+    assert np.array_equal(np.reshape(model.controls_, controls.shape), controls)
+    of_all = Ensemble(tuple(member.fitted for member in model._members), model.ensemble_.target)
+    encoded = model.encoder_.encode(X[n:])
+    together = model.ensemble_.target.decode(of_all.scores(encoded).mean(axis=0))
+    assert model.score(X[n:], y[n:]) > r2_score(y[n:], together) + 0.02
+    mean, deviation = model.predict(X[n:], return_std=True)
+    assert 0.8 < np.mean(abs(mean - y[n:]) < 1.645 * deviation) < 0.97
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.predict(X[n:]), mean)
+    # a fit that goes on asks all of them again
+    assert len(model.fit(X[:n], y[:n])._members) == n_members

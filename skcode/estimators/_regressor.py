@@ -175,8 +175,8 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
 
     Notes
     -----
-    With several members the array attributes above have a leading axis for the members, and the
-    others are lists.
+    With several members the array attributes above have a leading axis for those that predict, and
+    the others are lists.
 
     Rows are brought into a canonical form first, up to 50,000 of them: equal rows are merged and
     the rest is sorted by a hash. A fit does therefore not depend on the order of rows, and an

@@ -42,6 +42,7 @@ from skcode.training._hyperparameters import (
 from skcode.training._member import Member, as_reached, fitted_state, parted
 from skcode.training._pool import kinds_of, opinions, weigh
 from skcode.training._rows import Rows, counts_of
+from skcode.training._selection import which_predict
 from skcode.utils._blocks import OrderedMap, task_slices
 from skcode.utils._typing import Array, FloatArray, IntArray
 
@@ -175,14 +176,22 @@ def fit_heads(
     ]
     fitted = list(mapper(_fit_member, tasks))
     left_out = np.stack([regression.left_out for _, regression in fitted])
-    between = left_out.var(axis=0)
-    fold_of = flow_targets.folds
+    fold_of = None if flow_targets.folds is None else flow_targets.folds[sample.asked]
     # after an interrupt there may be fewer members than folds
+    if fold_of is not None and fold_of.max() >= len(members):
+        fold_of = None
+    predicts = which_predict(left_out, outputs[sample.asked], weight[sample.asked], fold_of)
+    for member, does in zip(members, predicts.tolist(), strict=True):
+        member.predicts = does
+    between = left_out[predicts].var(axis=0)
     by_one = None
-    if fold_of is not None and fold_of.max() < len(members):
-        # of each row the member whose flow has not seen it
+    if fold_of is None:
+        left_out = left_out[predicts]
+    else:
+        # of each row the member whose flow has not seen it, or another where that does not predict
+        who = np.where(predicts[fold_of], fold_of, np.flatnonzero(predicts)[0])
         by_one = between
-        left_out = left_out[fold_of[sample.asked], np.arange(len(sample.asked))][None]
+        left_out = left_out[who, np.arange(len(who))][None]
     link = link_of(flow_targets, left_out, rows, sample.asked)
     if pooled:
         link = _pool(pooled, rows, left_out, link, folds, sample.asked, flow_targets, mapper)

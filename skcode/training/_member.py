@@ -39,6 +39,8 @@ class Member:
         Direction of the outputs that the flow is trained on, where a head predicts all of them.
     share : float or None
         Of a pooled member, the factor on its scores, which are added to those of the others.
+    predicts : bool
+        Whether it predicts with the others; one that errs far more than the best does not.
     """
 
     fitted: FittedMember
@@ -47,6 +49,7 @@ class Member:
     stream: StreamState[Any] | None = None
     projection: FloatArray | None = None
     share: float | None = None
+    predicts: bool = True
 
     @property
     def model(self) -> Model:
@@ -206,7 +209,7 @@ def _with_linear_readout(member: Member, constant: FloatArray) -> Member:
     readout = LinearReadout(model.fields.n_states, len(constant), n_inputs, observation)
     theta = np.concatenate([member.fitted.controls.ravel(), readout.initial(constant)])
     fitted = FittedMember(replace(model, readout=readout), theta)
-    return replace(member, fitted=fitted, stream=None, projection=None, share=None)
+    return replace(member, fitted=fitted, stream=None, projection=None, share=None, predicts=True)
 
 
 def trained_members(members: list[Member]) -> list[Member]:
@@ -235,8 +238,8 @@ def fitted_state(members: Sequence[Member], target: Target | None) -> dict[str, 
 
 
 def ensemble_of(members: Sequence[Member], target: Target | None) -> Ensemble:
-    """What predicts: members, and beside them those that are pooled."""
-    alone, pooled = parted(members)
+    """What predicts: members that do, and beside them those that are pooled."""
+    alone, pooled = parted([member for member in members if member.predicts])
     return Ensemble(
         tuple(member.fitted for member in alone),
         target,
@@ -267,9 +270,10 @@ def as_reached(members: Sequence[Member]) -> list[Member]:
 
 
 def fitted_attributes(members: Sequence[Member]) -> dict[str, Any]:
-    """Public attributes by name; with several members, arrays gain a leading axis."""
+    """Public attributes by name; with several members that predict, arrays gain a leading axis."""
     columns: dict[str, list[Any]] = {}
-    every, (members, _) = members, parted(members)
+    every = [member for member in members if member.predicts]
+    members, _ = parted(every)
     for member in members:
         monitor = member.monitor
         scores = monitor.validation_scores
