@@ -101,8 +101,9 @@ def test_start_gradient(data, readout, integrator):
         return np.sum(scores * covector, axis=1)
 
     gradient = member.start_gradient(x0, covector)
-    # larger differences meet kinks of the process, of which there is one for each point and state
-    expected = difference(value, x0, direction, eps=1e-7)
+    # larger differences meet kinks of the process, of which there is one for each point and state,
+    # and in smaller ones rounding shows: where noise is small, large coefficients cancel
+    expected = difference(value, x0, direction, eps=1e-6)
     np.testing.assert_allclose(np.sum(gradient * direction, axis=1), expected, rtol=1e-3, atol=5e-4)
 
 
