@@ -485,6 +485,10 @@ def test_members_that_err_far_more_do_not_predict(by_fold):
     few = slice(0, 12)
     fold_of = None if fold_of is None else fold_of[few]
     assert which_predict(left_out[:, few], y[few], weight[few], fold_of).all()
+    if by_fold:
+        # whoever is asked nothing stays
+        fold_of = np.zeros(n, dtype=int)
+        assert which_predict(left_out, y, weight, fold_of).all()
 
 
 def test_flows_that_do_not_find_the_law_are_left_behind():

@@ -13,6 +13,8 @@ from skcode.utils._typing import BoolArray, FloatArray, IntArray
 _FAR = 2.0
 #: ... as long as the difference is so many of its standard errors
 _ERRORS = 3.0
+#: ... and it was asked of so many rows: of fewer the standard error itself is hardly known
+_LEAST_ROWS = 30
 
 
 def which_predict(
@@ -36,9 +38,13 @@ def which_predict(
     if fold_of is not None:
         asked = np.arange(len(squares))[:, None] == fold_of
     share = np.where(asked, weight, 0.0)
+    # of a member that is asked too little nothing is known: it is not behind
+    share[asked.sum(axis=1) < _LEAST_ROWS] = np.nan
     share /= share.sum(axis=1, keepdims=True)
     error = np.einsum("en,en->e", share, squares)
-    best = int(np.argmin(error))
+    if np.isnan(error).all():
+        return np.ones(len(error), dtype=bool)
+    best = int(np.nanargmin(error))
     if fold_of is None:
         # all are asked of the same rows: what is hard for one is so for the other
         variance = np.sum(
