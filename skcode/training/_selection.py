@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from skcode.gaussian_process import significant_gain
 from skcode.utils._typing import BoolArray, FloatArray, IntArray
 
 #: factor on the left-out squared error of the best member beyond which a member is left behind
@@ -47,12 +48,10 @@ def which_predict(
     best = int(np.nanargmin(error))
     if fold_of is None:
         # all are asked of the same rows: what is hard for one is so for the other
-        variance = np.sum(
-            share**2 * (squares - squares[best] - (error - error[best])[:, None]) ** 2, 1
-        )
+        gains = [significant_gain(each, squares[best], weight, _ERRORS) for each in squares]
+        significant = np.array(gains) > 0
     else:
-        own = np.sum(share**2 * (squares - error[:, None]) ** 2, axis=1)
-        variance = own + own[best]
-    behind = (error > _FAR * error[best]) & (error - error[best] > _ERRORS * np.sqrt(variance))
-    predicts: BoolArray = ~behind
+        variance = np.sum(share**2 * (squares - error[:, None]) ** 2, axis=1)
+        significant = error - error[best] > _ERRORS * np.sqrt(variance + variance[best])
+    predicts: BoolArray = ~(significant & (error > _FAR * error[best]))
     return predicts
