@@ -55,7 +55,8 @@ def test_a_response_is_a_power_of_a_pooled_correlation_in_bytes(images, exponent
             z = sum(correlate2d(image[..., c], kernel[..., c], mode="valid") for c in (0, 1))
             z = np.maximum(z + row[-1], 0)
             pooled = np.array([[z[r, c].mean() for c in windows[1]] for r in windows[0]])
-            expected = np.minimum(pooled ** np.resize(exponent, 5)[j] * model.gain_[j], 255)
+            shares = np.minimum(pooled / model.largest_[j], 1)
+            expected = 255 * shares ** np.resize(exponent, 5)[j]
             np.testing.assert_allclose(colours, expected, atol=0.51)
 
 
@@ -92,6 +93,29 @@ def test_rows_do_not_see_one_another(images, n_jobs):
     model = filters(n_jobs=n_jobs).fit(images)
     one_by_one = np.vstack([model.transform(row[None]) for row in images])
     np.testing.assert_array_equal(model.transform(images), one_by_one)
+
+
+@pytest.mark.parametrize("exponent", [1e3, 1e300])
+def test_a_huge_power_leaves_the_largest_response(images, exponent):
+    model = filters(exponent=exponent).fit(images)
+    out = model.transform(images).reshape(-1, 5)
+    assert (out == 255).any(axis=0).all()
+    assert (out == 0).mean() > 0.9
+
+
+def test_what_is_set_after_the_fit_waits_for_the_next(images):
+    model = filters().fit(images)
+    before = model.transform(images)
+    model.set_params(n_filters=2, kernel_size=5, pooling=3, exponent=0.5, image_shape=(84, 1))
+    np.testing.assert_array_equal(model.transform(images), before)
+    assert len(model.get_feature_names_out()) == before.shape[1]
+    assert (model.pixel_shape_, model.kernel_size_) == (SHAPE, 3)
+
+
+def test_shapes_of_the_fit_need_a_fit():
+    for name in ("kernel_size_", "pooling_matrix_"):
+        with pytest.raises(NotFittedError):
+            getattr(filters(), name)
 
 
 def test_images_that_never_change_give_zeros():

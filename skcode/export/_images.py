@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from skcode.export._graph import Graph
@@ -10,7 +12,7 @@ from skcode.images import PatchFilters
 
 def patch_nodes(filters: PatchFilters, graph: Graph, x: str) -> str:
     """Pooled responses (N, q) of images (N, p), bytes as floats."""
-    (h, w, c), k, S = filters.pixel_shape, filters.kernel_size, filters.n_filters
+    (h, w, c), k, S = filters.pixel_shape_, filters.kernel_size_, len(filters.filters_)
     images = graph.add("Reshape", graph.cast(x, np.float32), graph.constant([-1, h, w, c]))
     # beyond the edge stands the mean pixel, and ONNX has zeros there
     images = graph.add("Sub", images, graph.constant(np.float32(filters.padding_)))
@@ -20,10 +22,11 @@ def patch_nodes(filters: PatchFilters, graph: Graph, x: str) -> str:
     pads = [k // 2] * 4
     z = graph.add("Conv", images, graph.constant(kernels), graph.constant(bias), pads=pads)
     z = graph.add("Reshape", graph.add("Relu", z), graph.constant([-1, S, h * w]))
-    pooled = graph.affine(z, filters.pooling_matrix.T.astype(np.float32))
-    powers = np.resize(np.atleast_1d(filters.exponent), S).astype(np.float32)
-    pooled = graph.add("Pow", pooled, graph.constant(powers[:, None]))
-    pooled = graph.add("Mul", pooled, graph.constant(filters.gain_[:, None]))
-    bytes = graph.add("Round", graph.add("Min", pooled, graph.constant(np.float32(255))))
+    pooled = graph.affine(z, filters.pooling_matrix_.T.astype(np.float32))
+    shares = graph.add("Div", pooled, graph.constant(filters.largest_[:, None]))
+    shares = graph.add("Min", shares, graph.constant(np.float32(1)))
+    powers = filters.exponents_.astype(np.float32)
+    shares = graph.add("Pow", shares, graph.constant(powers[:, None]))
+    bytes = graph.add("Round", graph.add("Mul", shares, graph.constant(np.float32(255))))
     colours = graph.add("Transpose", bytes, perm=[0, 2, 1])
-    return graph.add("Reshape", colours, graph.constant([-1, filters.pooling**2 * S]))
+    return graph.add("Reshape", colours, graph.constant([-1, math.prod(filters.image_shape_)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isqrt, prod
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -35,7 +36,7 @@ _LARGEST_BYTE = 255
 class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     r"""Images as smaller images, whose colours are the pooled responses of frozen filters.
 
-    .. math:: T_j(x) = \bigl(P\,\max(a_j * x + b_j, 0)\bigr)^{\rho_j}, \qquad
+    .. math:: T_j(x) = 255 \min\Bigl(\frac{P\,\max(a_j * x + b_j, 0)}{l_j}, 1\Bigr)^{\rho_j}, \qquad
         a_j \propto (\Sigma + \lambda \bar\sigma^2 I)^{-1} (p_j - q_j)
 
     Filter j is the difference of two random patches :math:`p_j, q_j` of the images, whitened by the
@@ -47,8 +48,9 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     :math:`\rho_j = 1/2`, brings both to one scale [2]_, which helps where images differ in
     contrast, and raises noise where most of an image is empty.
 
-    Responses are rounded to bytes, so that a large set of images stays in memory: of a grid of 7 by
-    7 windows and 64 filters 3 kB an image.
+    The largest mean of a filter among the images of the fit, :math:`l_j`, stands at the largest
+    byte, and so do those beyond it. Rounded to bytes a large set of images stays in memory: of a
+    grid of 7 by 7 windows and 64 filters 3 kB an image.
 
     Parameters
     ----------
@@ -77,8 +79,12 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         The filters on pixels as they are, the bias in the last column.
     padding_ : float
         The pixel that stands beyond the edge: the mean of all.
-    gain_ : ndarray of shape (S,)
-        Bytes for one unit of :math:`T_j`.
+    largest_ : ndarray of shape (S,)
+        The largest means :math:`l_j`; 1 for a filter that never responds.
+    exponents_ : ndarray of shape (S,)
+        The power :math:`\rho_j` of each filter.
+    pixel_shape_ : tuple of int
+        (h, w, c): the shape of the images of the fit.
     image_shape_ : tuple of int
         (pooling, pooling, S): the shape of what `transform` returns.
     n_features_in_ : int
@@ -171,12 +177,16 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         bias = rng.standard_normal(self.n_filters) * self.bias_scale
         bias -= self.padding_ * A.sum(axis=1)
         self.filters_ = np.column_stack([A, bias]).astype(np.float32)
+        self.pixel_shape_ = shape
         self.image_shape_ = (self.pooling, self.pooling, self.n_filters)
+        # responses are in single precision, in which larger powers are infinite
+        powers = np.minimum(np.asarray(self.exponent, np.float64), np.finfo(np.float32).max)
+        self.exponents_ = np.resize(powers, self.n_filters)
         largest = np.zeros(self.n_filters, np.float32)
         for block in block_slices(len(rows), _BLOCK):
             largest = np.maximum(largest, self._responses(reference[block]).max(axis=(1, 2)))
         # a filter that never responds stays at zero
-        self.gain_ = np.float32(_LARGEST_BYTE) / np.where(largest > 0, largest, 1)
+        self.largest_ = np.where(largest > 0, largest, np.float32(1))
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.uint8]:
@@ -194,15 +204,20 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """
         check_is_fitted(self)
         images: Array = validate_data(self, X, reset=False, dtype="numeric", ensure_all_finite=True)
-        self._check(images.shape[1])
-        n = len(images)
-        out = np.empty((n, self.pooling**2, self.n_filters), np.uint8)
+        n, (across, down, n_filters) = len(images), self.image_shape_
+        out = np.empty((n, across * down, n_filters), np.uint8)
+        # filters that have a power, by powers, of which there are few
+        powers = [(rho, self.exponents_ == rho) for rho in np.unique(self.exponents_).tolist()]
 
         def fill(block: slice) -> None:
-            pooled = self._responses(images[block]) * self.gain_[:, None, None]
-            # responses beyond those of the fit stand at the largest byte
-            bytes = np.rint(np.minimum(pooled, _LARGEST_BYTE)).astype(np.uint8)
-            out[block] = bytes.transpose(2, 1, 0)
+            # responses beyond those of the fit stand at the largest byte, whatever their power
+            shares = np.minimum(self._responses(images[block]) / self.largest_[:, None, None], 1)
+            for rho, own in powers:
+                if rho != 1:
+                    # a number of Python's own: NumPy then takes the root by a faster way
+                    shares[own] **= rho
+            shares *= _LARGEST_BYTE
+            out[block] = np.rint(shares).astype(np.uint8).transpose(2, 1, 0)
 
         blocks = block_slices(n, _BLOCK)
         with single_threaded_blas():
@@ -210,18 +225,20 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return out.reshape(n, -1)
 
     @property
-    def pixel_shape(self) -> tuple[int, int, int]:
-        """Shape (h, w, c) of the images of the fit."""
-        return check_image_shape(self.image_shape, self.n_features_in_)
+    def pooling_matrix_(self) -> FloatArray:
+        """The means P over windows, (windows, places)."""
+        check_is_fitted(self)
+        return window_means(self.pixel_shape_[:2], self.image_shape_[0])
 
     @property
-    def pooling_matrix(self) -> FloatArray:
-        """The means P over windows, (windows, places)."""
-        return window_means(self.pixel_shape[:2], self.pooling)
+    def kernel_size_(self) -> int:
+        """Side of the filters of the fit."""
+        check_is_fitted(self)
+        return isqrt((self.filters_.shape[1] - 1) // self.pixel_shape_[2])
 
     @property
     def _n_features_out(self) -> int:
-        return int(self.pooling**2 * self.n_filters)
+        return prod(self.image_shape_)
 
     def _check(self, n_inputs: int) -> tuple[int, int, int]:
         shape = check_image_shape(self.image_shape, n_inputs)
@@ -266,8 +283,9 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return differences.T
 
     def _responses(self, X: Array) -> FloatArray:
-        """Powers of the pooled positive responses (S, windows, n) of images (n, p), in float32."""
-        (h, w, c), k, n = check_image_shape(self.image_shape, X.shape[1]), self.kernel_size, len(X)
+        """Pooled positive responses (S, windows, n) of images (n, p), in float32."""
+        (h, w, c), k, n = self.pixel_shape_, self.kernel_size_, len(X)
+        n_filters, pooling = len(self.filters_), self.image_shape_[0]
         reach = k // 2
         padded = np.full((h + 2 * reach, w + 2 * reach, c, n), self.padding_, np.float32)
         padded[reach : reach + h, reach : reach + w] = X.T.reshape(h, w, c, n)
@@ -276,19 +294,15 @@ class PatchFilters(DocLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             for j in range(k):
                 first = (i * k + j) * c
                 patches[first : first + c] = padded[i : i + h, j : j + w].transpose(2, 0, 1, 3)
-        pooled = np.empty((self.n_filters, self.pooling, self.pooling, n), np.float32)
+        pooled = np.empty((n_filters, pooling, pooling, n), np.float32)
         size = max(1, _GROUP_BYTES // (4 * h * w * n))
-        for first in range(0, self.n_filters, size):
+        for first in range(0, n_filters, size):
             group = slice(first, first + size)
             z = self.filters_[group] @ patches.reshape(len(patches), -1)
             np.maximum(z, 0, out=z)
             places = z.reshape(-1, h, w, n)
-            for i, rows in enumerate(windows(self.pooling, h)):
+            for i, rows in enumerate(windows(pooling, h)):
                 of_rows = places[:, rows].mean(axis=1)
-                for j, columns in enumerate(windows(self.pooling, w)):
+                for j, columns in enumerate(windows(pooling, w)):
                     pooled[group, i, j] = of_rows[:, columns].mean(axis=1)
-        powers = np.atleast_1d(self.exponent)
-        for k, power in enumerate(powers.tolist()):
-            # a number of Python's own: NumPy then takes the root by a faster way
-            pooled[k :: len(powers)] **= power
-        return pooled.reshape(self.n_filters, -1, n)
+        return pooled.reshape(n_filters, -1, n)

@@ -50,6 +50,10 @@ class ShiftedImagesClassifier(DocLinkMixin, ClassifierMixin, MetaEstimatorMixin,
         The fitted estimator.
     classes_ : ndarray of shape (K,)
         The classes.
+    moves_ : list of (int, int)
+        The shifts of S, as rows down and columns to the right.
+    pixel_shape_ : tuple of int
+        (h, w, c): the shape of the images of the fit.
     n_features_in_ : int
         Number of pixels, colours apart.
     feature_names_in_ : ndarray of shape (p,)
@@ -119,7 +123,8 @@ class ShiftedImagesClassifier(DocLinkMixin, ClassifierMixin, MetaEstimatorMixin,
         check_classification_targets(targets)
         shape = self._check(images.shape[1])
         rng = check_random_state(self.random_state)
-        moves = _moves(self.reach)[1:]
+        self.pixel_shape_, self.moves_ = shape, _moves(self.reach)
+        moves = self.moves_[1:]
         times = 1 + self.n_copies
         weights = {}
         if sample_weight is not None:
@@ -154,10 +159,9 @@ class ShiftedImagesClassifier(DocLinkMixin, ClassifierMixin, MetaEstimatorMixin,
         """
         check_is_fitted(self, "estimator_")
         images: Array = validate_data(self, X, reset=False, dtype="numeric", ensure_all_finite=True)
-        shape = self._check(images.shape[1])
-        views = (shifted(images, shape, move) for move in _moves(self.reach))
+        views = (shifted(images, self.pixel_shape_, move) for move in self.moves_)
         total: FloatArray = sum(self.estimator_.predict_proba(view) for view in views)
-        return total / len(_moves(self.reach))
+        return total / len(self.moves_)
 
     def predict(self, X: ArrayLike) -> Array:
         """The most probable class of each image.
