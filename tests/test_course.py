@@ -110,6 +110,17 @@ def test_warnings_name_the_line_that_fits(friedman, n_jobs):
     assert {warning.filename for warning in seen} == {__file__}
 
 
+@pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
+def test_a_number_of_steps_that_a_user_names_is_told_even_if_it_is_the_default(friedman):
+    with warnings.catch_warnings(record=True) as unnamed:
+        warnings.simplefilter("always")
+        model = regressor(n_members=1, max_iter=None).fit(*friedman)
+    assert model.n_iter_ == 15, "the steps of the default are what ends this fit"
+    assert not unnamed
+    with pytest.warns(ConvergenceWarning, match="max_iter=15 did not converge"):
+        regressor(n_members=1, max_iter=15).fit(*friedman)
+
+
 @pytest.mark.parametrize("at", [1, 2, 4])
 def test_an_error_in_a_member_is_the_error_of_the_fit(friedman, monkeypatch, at):
     train, calls = _training.train, []

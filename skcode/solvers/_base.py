@@ -106,6 +106,10 @@ class Solver(DocLinkMixin, BaseEstimator, ABC):
         """Iterations where the user names no number, given the strength of the penalty."""
         return self.default_max_iter
 
+    def ends_by_default(self, alpha: float | None) -> bool:
+        """Whether `default_iterations` are a rule to stop by, which needs no warning."""
+        return False
+
     def most_iterations(self, objective: Objective, max_iter: int) -> int:
         """How often `minimize` calls the monitor at most."""
         return max_iter

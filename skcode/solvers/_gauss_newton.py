@@ -132,16 +132,12 @@ class GaussNewton(Solver):
                 part = objective.subset(np.sort(index))
             # what a phase holds, its rows among it, is let go before the next
             phase = self._run_phase(part, theta, strengths, budget, tol, monitor)
-            # where nobody named a number, the bound on the steps is a part of the regularisation
-            bounded = max_iter == self.default_iterations(objective.alpha)
-            bounded = bounded and objective.alpha is None
             del part
             theta, strengths = phase.theta, phase.strengths
             n_iter += phase.n_iter
             if phase.stopped:
                 break
-        converged = phase.converged or bounded
-        return SolverResult(theta, n_iter, converged, phase.message, phase.posterior)
+        return SolverResult(theta, n_iter, phase.converged, phase.message, phase.posterior)
 
     def _run_phase(
         self,
@@ -186,6 +182,10 @@ class GaussNewton(Solver):
 
     def default_iterations(self, alpha: float | None) -> int:
         return _EVIDENCE_STEPS if alpha is None else self.default_max_iter
+
+    def ends_by_default(self, alpha: float | None) -> bool:
+        # with strengths from the data the bound on the steps is a part of the regularisation
+        return alpha is None
 
     def most_iterations(self, objective: NormalObjective, max_iter: int) -> int:
         return sum(budget for _, budget in self._phases(objective, max_iter))

@@ -120,6 +120,8 @@ def train(
     It is not completed after an interrupt, which keeps what was reached, or if a callback wants no
     more members, or where `stopped` became true.
     """
+    # a number that nobody named may be a rule of the solver
+    may_end = max_iter is None and solver.ends_by_default(objective.alpha)
     if max_iter is None:
         max_iter = solver.default_iterations(objective.alpha)
     monitor = member.monitor
@@ -174,7 +176,7 @@ def train(
             "use bounded vector fields (vector_fields='neural')."
         )
         warned.append((message, ConvergenceWarning))
-    elif not result.converged:
+    elif not (result.converged or may_end):
         message = (
             f"{type(solver).__name__} with max_iter={max_iter} did not converge "
             f"({result.message}): raise max_iter, or tol."
