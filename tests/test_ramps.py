@@ -156,7 +156,7 @@ def test_there_is_no_trial_where_much_is_named(monkeypatch, changed):
     def never(*args):
         raise AssertionError
 
-    monkeypatch.setattr(_supervised, "try_ramps", never)
+    monkeypatch.setattr(_supervised, "try_inputs", never)
     X, y = steps(300)
     assert ControlledODERegressor(**SMALL | changed).fit(X, y).ensemble_.input_map.ramps is None
 

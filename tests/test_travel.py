@@ -250,6 +250,7 @@ NAMES = {
     "skcode/arrowhead-order": "ArrowheadOrder",
     "skcode/columns/category": "CategoryColumn",
     "skcode/columns/date": "DateColumn",
+    "skcode/columns/effect": "ValueEffect",
     "skcode/columns/encoder": "ColumnEncoder",
     "skcode/columns/number": "NumberColumn",
     "skcode/columns/sparse": "SparseProjection",

@@ -5,6 +5,7 @@ inside the fit of an estimator, and its columns are data: what it learnt can be 
 """
 
 from skcode.columns._columns import CategoryColumn, Column, DateColumn, NumberColumn
+from skcode.columns._effects import ValueEffect, left_out_effects
 from skcode.columns._encoder import ColumnEncoder, check_no_infinity, check_sparse
 from skcode.columns._raw import RawColumn, raw_column
 from skcode.columns._sparse import MOST_DENSE_COLUMNS, SPARSE_COORDINATES, SparseProjection
@@ -17,6 +18,7 @@ TAGS: dict[str, type] = {
     "skcode/columns/category": CategoryColumn,
     "skcode/columns/date": DateColumn,
     "skcode/columns/sparse": SparseProjection,
+    "skcode/columns/effect": ValueEffect,
 }
 
 __all__ = [
@@ -30,9 +32,11 @@ __all__ = [
     "NumberColumn",
     "RawColumn",
     "SparseProjection",
+    "ValueEffect",
     "as_table",
     "check_no_infinity",
     "check_sparse",
     "columns_of",
+    "left_out_effects",
     "raw_column",
 ]

@@ -15,6 +15,7 @@ from skcode.columns._columns import (
     NumberColumn,
     most_indicators,
 )
+from skcode.columns._effects import ValueEffect
 from skcode.columns._raw import RawColumn
 from skcode.columns._sparse import SparseProjection, SparseRows
 from skcode.inputs import weighted_quantiles
@@ -46,6 +47,8 @@ class ColumnEncoder:
         Coordinates that stand for the columns of a sparse matrix; None for other tables.
     projection : SparseProjection or None
         What makes them.
+    effects : tuple of ValueEffect
+        Effects of single values, which are coordinates behind all others.
 
     Examples
     --------
@@ -65,6 +68,7 @@ class ColumnEncoder:
     medians: FloatArray = field(default_factory=lambda: np.empty(0))
     n_directions: int | None = None
     projection: SparseProjection | None = None
+    effects: tuple[ValueEffect, ...] = ()
 
     # -- from tables to numbers, one a cell --------------------------------------------------------
 
@@ -184,6 +188,15 @@ class ColumnEncoder:
 
     def encode(self, X: Array) -> Array:
         """Coordinates (n, q) of rows that `read` gave."""
+        return self._with_effects(X, self._encode_columns(X))
+
+    def _with_effects(self, X: Array, coordinates: Array) -> Array:
+        if not self.effects:
+            return coordinates
+        parts = [coordinates, *(effect.encode(X) for effect in self.effects)]
+        return np.hstack(parts).astype(coordinates.dtype, copy=False)
+
+    def _encode_columns(self, X: Array) -> Array:
         if self.projection is not None:
             return self.projection.encode(X)
         if self.columns is None:
@@ -195,17 +208,22 @@ class ColumnEncoder:
         )
 
     def encode_training(self, X: Array, outputs: FloatArray | None, weight: FloatArray) -> Array:
-        """Coordinates (n, q) of training rows, none of which has seen its own output."""
+        """Coordinates (n, q) of training rows, none of which has seen its own output.
+
+        But for effects that are known already, when a training goes on.
+        """
         if self.columns is None:
             return self.encode(X)
         outputs = _mixed(outputs)
-        return self._stacked(
-            X,
-            [
-                column.encode_training(X[:, j].astype(np.float64), outputs, weight)
-                for j, column in enumerate(self.columns)
-            ],
-        )
+        parts = [
+            column.encode_training(X[:, j].astype(np.float64), outputs, weight)
+            for j, column in enumerate(self.columns)
+        ]
+        return self._with_effects(X, self._stacked(X, parts))
+
+    def with_effects(self, effects: tuple[ValueEffect, ...]) -> ColumnEncoder:
+        """The encoder with effects of single values as well."""
+        return replace(self, effects=effects)
 
     @staticmethod
     def _stacked(X: Array, parts: list[FloatArray]) -> Array:
@@ -218,10 +236,11 @@ class ColumnEncoder:
     @property
     def sources(self) -> Array:
         """The column (q,) that each coordinate is of."""
-        if self.columns is None:
-            return np.arange(len(self.names))
-        counts = [len(column.labels) for column in self.columns]
-        return np.repeat(np.arange(len(counts)), counts)
+        own = np.arange(len(self.names))
+        if self.columns is not None:
+            own = np.repeat(own, [len(column.labels) for column in self.columns])
+        of_effects = [np.repeat(each.column, len(each.labels)) for each in self.effects]
+        return np.concatenate([own, *of_effects])
 
     def by_column(self, values: FloatArray) -> FloatArray:
         """Importances (q,) of coordinates, as those of the columns (p,), which sum to one again.
@@ -231,7 +250,7 @@ class ColumnEncoder:
         """
         if self.projection is not None:
             return self.projection.by_column(values)
-        if self.columns is None:
+        if self.columns is None and not self.effects:
             return values
         sources = self.sources
         squares: FloatArray = np.zeros(len(self.names))
@@ -255,9 +274,10 @@ class ColumnEncoder:
         if self.projection is not None:
             n_directions = self.projection.directions.shape[1]
             return np.array([f"direction {k}" for k in range(n_directions)], dtype=object)
-        if self.columns is None:
-            return np.array(self.names, dtype=object)
-        labels = [label for column in self.columns for label in column.labels]
+        labels = list(self.names)
+        if self.columns is not None:
+            labels = [label for column in self.columns for label in column.labels]
+        labels += [label for effect in self.effects for label in effect.labels]
         return np.array(labels, dtype=object)
 
 

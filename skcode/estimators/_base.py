@@ -193,11 +193,13 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         sample_weight: ArrayLike | None,
         target: Target | None,
         reset: bool,
-    ) -> tuple[Rows, Target]:
-        """Checked, canonical, encoded rows and the target, which is learnt unless it is given."""
+    ) -> tuple[Array, Rows, Target]:
+        """Checked, canonical rows, the same encoded, and the target, learnt unless it is given."""
         X, y, weight = self._check_rows(X, y, sample_weight, reset)
         target = self._learn_target(y, weight) if target is None else target
-        return self._encoded(X, y, weight, target, learns=reset), target
+        if reset:
+            X, y, weight = self._learn_columns(X, y, weight, target)
+        return X, self._encoded(X, y, weight, target), target
 
     def _check_rows(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, reset: bool
@@ -210,27 +212,22 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
             self.encoder_, X = self.encoder_.with_levels_of(X)
         return canonical(X, y, weight)
 
+    def _learn_columns(
+        self, X: Array, y: Array, weight: FloatArray, target: Target
+    ) -> tuple[Array, Array, FloatArray]:
+        """Learn what becomes of the columns; the rows, in the order that their content has."""
+        targets = target.encode(y)
+        self._learn_encoder(X, target, targets, self._weighted(target, targets, weight))
+        content = self.encoder_.content(X)
+        return (X, y, weight) if content is None else canonical(X, y, weight, content)
+
     def _encoded(
-        self,
-        X: Array,
-        y: Array,
-        weight: FloatArray,
-        target: Target,
-        *,
-        learns: bool,
-        later: bool = False,
+        self, X: Array, y: Array, weight: FloatArray, target: Target, *, later: bool = False
     ) -> Rows:
         """Rows as the model and the loss of the target want them.
 
-        With `learns` they say what becomes of the columns. Rows that come `later` were not there
-        when statistics of levels were learnt.
+        Rows that come `later` were not there when statistics of levels were learnt.
         """
-        if learns:
-            targets = target.encode(y)
-            self._learn_columns(X, target, targets, self._weighted(target, targets, weight))
-            content = self.encoder_.content(X)
-            if content is not None:
-                X, y, weight = canonical(X, y, weight, content)
         targets = target.encode(y)
         weight = self._weighted(target, targets, weight)
         X = self.encoder_.encode(X) if later else self._encode(X, target, targets, weight)
@@ -241,7 +238,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         factors = self._class_factors(target, targets, weight)
         return weight if factors is None else weight * factors
 
-    def _learn_columns(
+    def _learn_encoder(
         self, X: Array, target: Target | None, targets: Array, weight: FloatArray
     ) -> None:
         """Learn what becomes of the columns, from training rows in canonical order."""

@@ -100,6 +100,12 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         ramps are taken if left-out rows are predicted better. All inputs together have at most 96
         ramps, or `n_states`; where that is less than two for each, or inputs are projected, there
         are none. ``ensemble_.input_map.ramps`` tells.
+    value_effects : bool
+        Whether effects of single values are sought: where the trial of ramps finds that rows of one
+        value of a column have more in common than the model says, as rows of a day, a batch or a
+        house have, the mean of what it leaves of them, shrunk to zero, is an input as well. Three
+        columns have some at most, and only those of which the effects are found to lessen the
+        errors of rows that did not make them, by three standard errors. ``encoder_.effects`` tells.
     train_controls : bool
         False keeps the controls at their random start and trains the readout alone.
     class_weight : dict, "balanced" or None
@@ -110,7 +116,8 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         Whether `fit` continues from where the last fit ended. Solver, penalty and stopping may
         change in between; what the model is drawn from (`vector_fields`, `n_fields`,
         `n_intervals`, `n_states`, `n_members`, `integrator`, `readout`, `scaling`,
-        `ramps`, `categorical_features`) may not, and what became of the columns stays.
+        `ramps`, `value_effects`, `categorical_features`) may not, and what became of the columns
+        stays.
     early_stopping : bool
         Whether to hold out a part of the data, stop when its loss does not fall any more, and keep
         the best iterate. Every member holds out a part of its own.
@@ -215,6 +222,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         categorical_features: ArrayLike | str | None = "from_dtype",
         scaling: str | None = "robust",
         ramps: bool | str = "auto",
+        value_effects: bool = True,
         train_controls: bool = True,
         class_weight: dict[Any, float] | str | None = None,
         warm_start: bool = False,
@@ -249,6 +257,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         )
         self.n_members = n_members
         self.ramps = ramps
+        self.value_effects = value_effects
         self.class_weight = class_weight
 
     def _check_Xy(self, X: ArrayLike, y: ArrayLike, reset: bool) -> tuple[Array, Array]:

@@ -28,7 +28,6 @@ from skcode.solvers import SOLVERS, Adam, Solver, StochasticSolver
 from skcode.training import (
     LEAST_TRIAL_ROWS,
     FitReport,
-    InputChoice,
     Member,
     RawRows,
     Rows,
@@ -41,12 +40,25 @@ from skcode.training import (
     feature_importances,
     fit_members,
     positive_rows,
-    try_ramps,
+    try_inputs,
     with_linear_readouts,
 )
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._sklearn import Interval, StrOptions, fit_context, validate_parameters
-from skcode.utils._typing import FloatArray
+from skcode.utils._typing import Array, FloatArray
+
+
+class _Inputs(NamedTuple):
+    """What members are drawn on."""
+
+    #: the map of the members; pooled ones have each of the maps, the one that lost included
+    maps: tuple[InputMap, ...]
+    #: the training rows, with the coordinates of effects that were found
+    rows: Rows
+    #: what the trial says of the steps, if there was one
+    steps: bool = True
+    #: message of an interrupt of the trial; empty without one
+    interrupt: str = ""
 
 
 class _Batch(NamedTuple):
@@ -88,6 +100,7 @@ class SupervisedBase(ControlledODEBase):
 
     n_members: int | None
     ramps: bool | str
+    value_effects: bool
     #: what maps final states to scores: a name, or the Gaussian process
     readout_: str | GaussianProcessReadout
     feature_importances_: FloatArray
@@ -98,6 +111,7 @@ class SupervisedBase(ControlledODEBase):
         "readout": [StrOptions({"auto", "gaussian_process", *READOUTS}), GaussianProcessReadout],
         "n_members": [Interval(Integral, 1, None, closed="left"), None],
         "ramps": ["boolean", StrOptions({"auto"})],
+        "value_effects": ["boolean"],
     }
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -148,16 +162,19 @@ class SupervisedBase(ControlledODEBase):
             self._check_unchanged()
         with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
             known = self.ensemble_.target if goes_on else None
-            rows, target = self._prepare(X, y, sample_weight, known, reset=not goes_on)
+            table, rows, target = self._prepare(X, y, sample_weight, known, reset=not goes_on)
             target.check_whole(rows.y)
-            validation = self._validation_rows(target, X_val, y_val, sample_weight_val)
+            held = self._validation_table(target, X_val, y_val, sample_weight_val)
             random_state = check_random_state(self.random_state)
             # a training that goes on keeps its readout, even where "auto" would now take another
-            readout = self.readout_ if goes_on else self._choose_readout(validation is not None)
+            readout = self.readout_ if goes_on else self._choose_readout(held is not None)
             if goes_on:
                 start = Start(self._copies(), goes_on=True)
             else:
-                start = self._start(rows, target, readout, random_state, mapper)
+                inputs = self._choose_inputs(table, rows, target, readout, random_state, mapper)
+                rows, start = inputs.rows, self._start(inputs, target, readout, random_state)
+            # encoded last, as effects of values may have been found
+            validation = held and held._replace(X=self.encoder_.encode(held.X))
             training = self._training(target)
             report = FitReport(self, len(start.members), X, y, sample_weight)
             end = fit_members(
@@ -197,15 +214,13 @@ class SupervisedBase(ControlledODEBase):
 
     def _start(
         self,
-        rows: Rows,
+        inputs: _Inputs,
         target: Target,
         readout: str | GaussianProcessReadout,
         random_state: np.random.RandomState,
-        mapper: OrderedMap,
     ) -> Start:
         """New members, on the inputs or on ramps of them."""
-        inputs = self._choose_inputs(rows, target, readout, random_state, mapper)
-        own, n = inputs.maps[0], len(rows.X)
+        own, rows, n = inputs.maps[0], inputs.rows, len(inputs.rows.X)
         if not isinstance(readout, GaussianProcessReadout):
             design, n_members = self._design(READOUTS[readout]), choose_members(self.n_members, n)
             return Start(draw_members(design, rows, own, target, n_members, random_state))
@@ -224,15 +239,17 @@ class SupervisedBase(ControlledODEBase):
 
     def _choose_inputs(
         self,
+        table: Array,
         rows: Rows,
         target: Target,
         readout: str | GaussianProcessReadout,
         random_state: np.random.RandomState,
         mapper: OrderedMap,
-    ) -> InputChoice:
+    ) -> _Inputs:
         """Maps of the inputs: to ramps if those are asked for, or if a trial on some rows says so.
 
-        Then some of the members that are pooled get the kind that lost.
+        Then some of the members that are pooled get the kind that lost. Where the trial finds
+        effects of single values, the encoder and the rows have them as well.
         """
         plain = self._learn_inputs(rows, target)
         if self._asks_for_ramps:
@@ -241,34 +258,46 @@ class SupervisedBase(ControlledODEBase):
                     "ramps=True goes with no readout='displacement', of which output j reads input "
                     "j. Set ramps=False, or another readout."
                 )
-            return InputChoice((self._with_ramps(plain, rows) or plain,))
+            return _Inputs((self._with_ramps(plain, rows) or plain,), rows)
         can_try = self.ramps == "auto" and self.train_controls and len(rows.X) >= LEAST_TRIAL_ROWS
         if not (can_try and isinstance(readout, GaussianProcessReadout)):
-            return InputChoice((plain,))
+            return _Inputs((plain,), rows)
         ramped = self._with_ramps(plain, rows)
         if ramped is None:
-            return InputChoice((plain,))
+            return _Inputs((plain,), rows)
         design, training = self._design(LinearReadout), self._training(target)
-        return try_ramps(plain, ramped, rows, design, training, readout, random_state, mapper)
+        asked = (table, self.encoder_) if self.value_effects else None
+        choice = try_inputs(
+            plain, ramped, rows, asked, design, training, readout, random_state, mapper
+        )
+        if choice.effects is not None:
+            self.encoder_ = self.encoder_.with_effects(choice.effects.effects)
+            coordinates = choice.effects.coordinates.astype(rows.X.dtype, copy=False)
+            rows = rows._replace(X=np.hstack([rows.X, coordinates]))
+            plain = self._learn_inputs(rows, target)
+            ramped = self._with_ramps(plain, rows)
+        maps = (ramped, plain) if choice.ramps else (plain, ramped)
+        there = tuple(each for each in maps if each is not None)
+        return _Inputs(there, rows, choice.steps, choice.interrupt)
 
     def _with_ramps(self, plain: InputMap, rows: Rows) -> InputMap | None:
         """The map to ramps of the inputs; None where there is nothing to bend, or no room."""
         most = choose_ramps(self.ramps, self.n_states, plain.n_inputs, self.vector_fields)
         return plain.with_ramps(rows.X, rows.weight, most, self._dimension) if most else None
 
-    def _validation_rows(
+    def _validation_table(
         self,
         target: Target,
         X: ArrayLike | None,
         y: ArrayLike | None,
         sample_weight: ArrayLike | None,
     ) -> Rows | None:
-        """The validation set of the user."""
+        """The validation set of the user, not encoded yet."""
         if X is None or y is None:
             return None
         X, y = self._check_Xy(X, y, reset=False)
         X, y, weight = positive_rows(X, y, sample_weight)
-        return Rows(self.encoder_.encode(X), target.encode(y), weight)
+        return Rows(X, target.encode(y), weight)
 
     def _partial_fit(
         self,
@@ -325,7 +354,7 @@ class SupervisedBase(ControlledODEBase):
             target = self._learn_target(*raw[1:])
         # what else there is has no partial_fit
         readout = "displacement" if self.readout == "displacement" else "linear"
-        rows = self._encoded(*raw, target, learns=True)
+        rows = self._encoded(*self._learn_columns(*raw, target), target)
         members = self._training(target).begin_batches(
             self._design(READOUTS[readout]),
             rows,
@@ -343,7 +372,7 @@ class SupervisedBase(ControlledODEBase):
         if isinstance(readout, GaussianProcessReadout):
             # a process takes all rows at once: the flows go on, and a linear readout begins
             readout = "linear"
-            rows = self._encoded(*raw, target, learns=False, later=True)
+            rows = self._encoded(*raw, target, later=True)
             constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
             members = with_linear_readouts(members, constant)
             with OrderedMap(1) as serial:
@@ -356,5 +385,5 @@ class SupervisedBase(ControlledODEBase):
         if not stream.begins:
             coordinates = self.encoder_.encode(raw[0])
             stream, target = stream.follow((coordinates, *raw[1:]), target, members)
-        rows = self._encoded(*raw, target, learns=False, later=True)
+        rows = self._encoded(*raw, target, later=True)
         return _Batch(members, target, stream, readout, rows)

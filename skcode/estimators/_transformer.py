@@ -240,7 +240,7 @@ class ControlledODETransformer(
             self._check_unchanged()
         with unchanged_by_failure(self), OrderedMap(self.n_jobs) as mapper:
             known = self.ensemble_.target if goes_on else None
-            rows, target = self._prepare(X, y, sample_weight, known, reset=not goes_on)
+            _, rows, target = self._prepare(X, y, sample_weight, known, reset=not goes_on)
             random_state = check_random_state(self.random_state)
             if goes_on:
                 start = Start(self._copies(), goes_on=True)
@@ -268,7 +268,7 @@ class ControlledODETransformer(
             checked, zeros, weight = positive_rows(checked, zeros, sample_weight)
             self.encoder_, checked = self.encoder_.with_levels_of(checked)
             checked, zeros, weight = canonical(checked, zeros, weight)
-            self._learn_columns(checked, None, zeros, weight)
+            self._learn_encoder(checked, None, zeros, weight)
             rows = Rows(self._encode(checked, None, zeros, weight), zeros, weight)
             random_state = check_random_state(self.random_state)
             inputs, design = self._learn_inputs(rows, None), self._design(READOUTS[self.readout])

@@ -18,6 +18,7 @@ _DRAWN = {
     "readout",
     "scaling",
     "ramps",
+    "value_effects",
     "loss",
     "quantile",
     "categorical_features",

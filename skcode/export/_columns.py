@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
-from skcode.columns import Column, ColumnEncoder, NumberColumn
+from skcode.columns import Column, ColumnEncoder, NumberColumn, ValueEffect
 from skcode.export._graph import Graph
 
 
@@ -23,6 +23,13 @@ def column_nodes(encoder: ColumnEncoder, graph: Graph, x: str, dtype: DTypeLike)
             "put TruncatedSVD before it in a Pipeline."
         )
     x = graph.cast(x, dtype)
+    coordinates = _coordinate_nodes(encoder, graph, x, dtype)
+    effects = [_effect(effect, graph, x, dtype) for effect in encoder.effects]
+    return graph.add("Concat", coordinates, *effects, axis=1) if effects else coordinates
+
+
+def _coordinate_nodes(encoder: ColumnEncoder, graph: Graph, x: str, dtype: DTypeLike) -> str:
+    """Coordinates (N, q) of a table, but for effects of single values."""
     missing = graph.add("IsNaN", x)
     if encoder.columns is None:
         return graph.add("Where", missing, graph.constant(encoder.medians, dtype), x)
@@ -53,6 +60,13 @@ def column_nodes(encoder: ColumnEncoder, graph: Graph, x: str, dtype: DTypeLike)
         first = graph.add("Gather", both, graph.constant([len(columns)]), axis=1)
         return graph.add("Mul", first, graph.constant(0, dtype))
     return graph.add("Gather", both, graph.constant(places), axis=1)
+
+
+def _effect(effect: ValueEffect, graph: Graph, x: str, dtype: DTypeLike) -> str:
+    """Effects (N, K) of the values of a column: each value is known, or none and no effect."""
+    single = graph.cast(_one(graph, x, effect.column), np.float32)
+    same = graph.add("Equal", single, graph.constant(effect.values, np.float32))
+    return graph.affine(graph.cast(same, dtype), effect.table.astype(dtype))
 
 
 def _one(graph: Graph, x: str, j: int) -> str:

@@ -21,7 +21,7 @@ from skcode.training._monitor import TrainingMonitor, Validation
 from skcode.training._rows import Rows, canonical, hold_out, positive_rows, relative_to_rows
 from skcode.training._stream import LateColumns, RawRows, Stream
 from skcode.training._training import Training
-from skcode.training._trial import LEAST_TRIAL_ROWS, InputChoice, try_ramps
+from skcode.training._trial import LEAST_TRIAL_ROWS, try_inputs
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
 TAGS: dict[str, type] = {
@@ -38,7 +38,6 @@ __all__ = [
     "Design",
     "FitReport",
     "FlowTargets",
-    "InputChoice",
     "LateColumns",
     "Member",
     "MemberReport",
@@ -63,6 +62,6 @@ __all__ = [
     "outputs_of",
     "positive_rows",
     "relative_to_rows",
-    "try_ramps",
+    "try_inputs",
     "with_linear_readouts",
 ]

@@ -3,7 +3,8 @@
 Ramps suit laws with steps and bends, and lose where a law is smooth. No statistic of the inputs
 tells which, nor do flows that are trained in another way than those of the fit. So one member of
 each kind is trained on some thousand rows, with half of the steps through the evidence, and
-predicts rows that its process leaves out.
+predicts rows that its process leaves out. What is left of their targets says as well whether single
+values of a column have effects.
 """
 
 from __future__ import annotations
@@ -13,12 +14,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skcode.gaussian_process import GaussianProcessReadout, fit_exact, significant_gain
+from skcode.columns import ColumnEncoder
+from skcode.gaussian_process import (
+    GaussianProcessReadout,
+    Hyperparameters,
+    fit_exact,
+    significant_gain,
+)
 from skcode.inputs import InputMap
 from skcode.model import ClassificationTarget
 from skcode.training._ascent import LEAST_GAIN, ascend_member, steps_for
 from skcode.training._callbacks import FitReport
 from skcode.training._draw import Design, draw_for_heads, own_source
+from skcode.training._effects import Baseline, FoundEffects, find_effects, losses_of
 from skcode.training._flow_targets import FlowTargets
 from skcode.training._hyperparameters import (
     centred_states,
@@ -31,7 +39,7 @@ from skcode.training._member import Member, interrupted
 from skcode.training._rows import Rows, counts_of
 from skcode.training._training import Training
 from skcode.utils._blocks import OrderedMap
-from skcode.utils._typing import FloatArray, IntArray
+from skcode.utils._typing import Array, FloatArray, IntArray
 
 #: distinct rows from which there is a trial
 LEAST_TRIAL_ROWS = 200
@@ -51,10 +59,12 @@ _ERRORS_OF_CLASSES = 1.0
 class InputChoice(NamedTuple):
     """What members carry, and what a trial said of it."""
 
-    #: the map of the members; pooled ones have each of the maps, the one that lost included
-    maps: tuple[InputMap, ...]
+    #: whether members are on ramps; pooled ones have each kind, the one that lost included
+    ramps: bool = False
     #: whether steps through the evidence may gain anything; they may unless a trial says no
     steps: bool = True
+    #: effects of single values, which are inputs as well
+    effects: FoundEffects | None = None
     #: message of an interrupt of the trial; empty without one
     interrupt: str = ""
 
@@ -66,6 +76,8 @@ class _Comparison(NamedTuple):
     ramps: bool
     #: whether steps through the evidence gained anything for either kind
     steps: bool
+    #: the better of both, and what it leaves of left-out rows
+    baseline: Baseline
 
 
 class _Tried(NamedTuple):
@@ -75,12 +87,16 @@ class _Tried(NamedTuple):
     losses: FloatArray
     #: whether the steps gained anything
     steps: bool
+    hyperparameters: Hyperparameters
+    #: outputs less predictions (q, K)
+    residuals: FloatArray
 
 
-def try_ramps(
+def try_inputs(
     plain: InputMap,
     ramped: InputMap,
     rows: Rows,
+    table: tuple[Array, ColumnEncoder] | None,
     design: Design,
     training: Training,
     readout: GaussianProcessReadout,
@@ -89,7 +105,8 @@ def try_ramps(
 ) -> InputChoice:
     """Which of two maps of the inputs suits the rows; after an interrupt the plain one.
 
-    The trial has a source of random numbers of its own: all else is drawn as without it.
+    The trial has a source of random numbers of its own: all else is drawn as without it. Effects of
+    single values are sought where a table (n, p) is given, with the encoder that made its rows.
     """
     own = own_source(random_state)
     some = np.arange(len(rows.X))
@@ -109,16 +126,18 @@ def try_ramps(
         for outcome in training.run([with_plain, with_ramps], tried, None, own, silent, mapper):
             if not outcome.completed:
                 raise KeyboardInterrupt
-        found = _compare(with_plain, with_ramps, tried, flow_targets, readout, seed, mapper)
+        found = _compare(with_plain, with_ramps, tried, some, flow_targets, readout, seed, mapper)
+        effects = None if table is None else find_effects(*table, rows, found.baseline)
     except KeyboardInterrupt:
-        return InputChoice((plain,), interrupt=interrupted(0))
-    return InputChoice((ramped, plain) if found.ramps else (plain, ramped), found.steps)
+        return InputChoice(interrupt=interrupted(0))
+    return InputChoice(found.ramps, found.steps, effects)
 
 
 def _compare(
     plain: Member,
     ramped: Member,
     rows: Rows,
+    places: IntArray,
     flow_targets: FlowTargets,
     readout: GaussianProcessReadout,
     seed: int,
@@ -126,7 +145,7 @@ def _compare(
 ) -> _Comparison:
     """Whether a member on ramps predicts left-out rows better than one on the inputs themselves.
 
-    Compared are absolute errors, and of classes squares.
+    Compared are absolute errors, and of classes squares (`losses_of`).
 
     Parameters
     ----------
@@ -134,6 +153,8 @@ def _compare(
         Members that least squares trained. They are changed.
     rows : Rows
         Their training rows.
+    places : ndarray of shape (n,)
+        The places of these among all.
     flow_targets : FlowTargets
         What they were trained on.
     readout : GaussianProcessReadout
@@ -147,11 +168,14 @@ def _compare(
     counts = counts_of(rows, flow_targets.target.strata(rows.y))
     of_rows = observations, counts, flow_targets, readout, seed
     before, after = mapper(_tried, [(plain, *of_rows), (ramped, *of_rows)])
-    weight = observations.weight[_asked(len(counts), seed)]
+    asked = _asked(len(counts), seed)
+    weight = observations.weight[asked]
     of_classes = isinstance(flow_targets.target, ClassificationTarget)
     errors = _ERRORS_OF_CLASSES if of_classes else _ERRORS
     helps = significant_gain(before.losses, after.losses, weight, errors) > 0
-    return _Comparison(helps, before.steps or after.steps)
+    member, tried = (ramped, after) if helps else (plain, before)
+    baseline = Baseline(member, tried.hyperparameters, flow_targets, places, asked, tried.residuals)
+    return _Comparison(helps, before.steps or after.steps, baseline)
 
 
 def _asked(n: int, seed: int) -> IntArray:
@@ -189,7 +213,6 @@ def _tried(
     left_out = fit_exact(
         centred_states(member, X), outputs, weight, counts[asked], hyperparameters, every
     ).left_out
-    squares: FloatArray = ((left_out - outputs) ** 2).sum(axis=1)
-    # of numbers a few rows have most of the squares; of indicators lengths are least for
-    # predictions that are too sure
-    return _Tried(squares if of_classes else np.sqrt(squares), gains)
+    residuals = outputs - left_out
+    losses = losses_of(residuals, flow_targets.target)
+    return _Tried(losses, gains, hyperparameters, residuals)
