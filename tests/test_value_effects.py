@@ -78,12 +78,14 @@ def test_columns_of_few_values_or_of_one_for_each_row_have_none(x):
 
 
 def test_the_encoder_says_where_effects_stand():
-    effect = ValueEffect("b", 1, np.array([1.0, 2.0], np.float32), np.array([[3.0, 4], [5, 6]]))
+    values, table = np.array([1.0, 2.0], np.float32), np.array([[3.0, 4], [5, 6]])
+    effect = ValueEffect("b", 1, values, table, np.array([0.5, 0.0]))
     encoder = ColumnEncoder(("a", "b"), medians=np.zeros(2)).with_effects((effect,))
     X = np.array([[7.0, 2.0], [8.0, 9.0]])
     np.testing.assert_array_equal(encoder.encode(X), [[7, 2, 5, 6], [8, 9, 0, 0]])
     assert encoder.get_feature_names_out().tolist() == ["a", "b", "b effect 0", "b effect 1"]
     np.testing.assert_allclose(encoder.by_column(np.array([3.0, 0, 0, 4])), [3 / 7, 4 / 7])
+    np.testing.assert_array_equal(encoder.variance(X), [[0, 0], [0.5, 0]])
 
 
 # -- when they are found -------------------------------------------------------------------------
@@ -101,10 +103,24 @@ def test_effects_of_days_are_found_and_help(days):
     assert model.feature_importances_.shape == (3,)
     assert model.feature_importances_.sum() == pytest.approx(1)
     assert model.feature_importances_[2] > without.feature_importances_[2]
-    # a day that nobody has seen is told by the numbers alone
-    X_test[:, 2] += 0.15
-    assert np.isfinite(model.predict(X_test)).all()
-    assert model.score(X_test, y_test) > -1
+
+
+@pytest.mark.parametrize("n_outputs", [1, 5])
+def test_intervals_of_new_values_are_wider(n_outputs):
+    X, y = law(600)
+    y = 100 * y
+    known = X[:, 2] < np.median(X[:, 2])
+    # the other outputs are the same with more noise
+    noise = np.random.default_rng(0).standard_normal((600, n_outputs)) * np.arange(n_outputs)
+    targets = y[:, None] + 10 * noise
+    targets = targets[:, 0] if n_outputs == 1 else targets
+    model = ControlledODERegressor(**ONE).fit(X[known], targets[known])
+    assert [effect.column for effect in model.encoder_.effects] == [2]
+    mean, std = model.predict(X[~known], return_std=True)
+    # new days: nobody knows what they have in common, but how much days differ
+    covers = (np.abs(targets[~known] - mean) < 1.645 * std).reshape(-1, n_outputs).mean(axis=0)
+    assert covers.min() > 0.75
+    assert model.predict(X[known], return_std=True)[1].mean() < 0.8 * std.mean()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -125,7 +141,7 @@ def test_classes_have_effects_too():
     assert two.score(X_test, y_test > 0) > without.score(X_test, y_test > 0)
     five = ControlledODEClassifier(**ONE).fit(X, np.digitize(y, [-2, -1, 0, 1]))
     (effect,) = five.encoder_.effects
-    # of more classes than three, mixtures
+    # of more classes than three, directions
     assert effect.table.shape == (len(effect.values), 3)
     assert effect.labels == ["x2 effect 0", "x2 effect 1", "x2 effect 2"]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skcode.columns._statistic import cross_fitted, statistic
-from skcode.utils._typing import Array, FloatArray, IntArray
+from skcode.columns._statistic import between_variance, cross_fitted, statistic
+from skcode.utils._typing import Array, BoolArray, FloatArray, IntArray
 
 #: values that a column needs: fewer are told apart by the model itself, or by indicators of levels
 _LEAST_VALUES = 21
@@ -38,6 +38,9 @@ class ValueEffect:
         The values of the fit, in rising order.
     table : ndarray of shape (k, K)
         Their effects. A value that is new, or missing, has none: zero.
+    variance : ndarray of shape (outputs,)
+        The variance of what values have in common, for each output that is predicted: that of a
+        prediction is larger by it where the value is new.
 
     Examples
     --------
@@ -53,15 +56,27 @@ class ValueEffect:
     column: int
     values: FloatArray
     table: FloatArray
+    variance: FloatArray
 
     @classmethod
     def learn(
-        cls, name: str, column: int, values: Array, residuals: FloatArray, weight: FloatArray
+        cls,
+        name: str,
+        column: int,
+        values: Array,
+        residuals: FloatArray,
+        weight: FloatArray,
+        of_outputs: FloatArray | None = None,
     ) -> ValueEffect:
-        """From a column (n,), and what a model leaves of the outputs of its rows (n, K)."""
+        """From a column (n,), and what a model leaves of its rows (n, K).
+
+        Those of all outputs (n, outputs) tell the variances, where effects are of directions.
+        """
         known, codes = _coded(values)
-        table = statistic(codes, len(known) + 1, residuals, weight)
-        return cls(name, column, known, table[:-1])
+        rows = codes, len(known) + 1
+        table = statistic(*rows, residuals, weight)
+        of_outputs = residuals if of_outputs is None else of_outputs
+        return cls(name, column, known, table[:-1], between_variance(*rows, of_outputs, weight))
 
     @property
     def labels(self) -> list[str]:
@@ -74,6 +89,11 @@ class ValueEffect:
         table = np.vstack([self.table, np.zeros_like(self.table[:1])])
         effects: FloatArray = table[_codes_among(self.values, X[:, self.column])]
         return effects
+
+    def is_new(self, X: Array) -> BoolArray:
+        """Whether each row (n,) of a table has a value that has no effect."""
+        new: BoolArray = _codes_among(self.values, X[:, self.column]) == len(self.values)
+        return new
 
 
 def left_out_effects(values: Array, residuals: FloatArray, weight: FloatArray) -> FloatArray | None:

@@ -207,6 +207,10 @@ class ColumnEncoder:
             X, [c.encode(X[:, j].astype(np.float64)) for j, c in enumerate(self.columns)]
         )
 
+    def variance(self, X: Array) -> FloatArray | float:
+        """What effects that nobody knows add to the variances (n, outputs) of predictions."""
+        return sum(each.is_new(X)[:, None] * each.variance for each in self.effects)
+
     def encode_training(self, X: Array, outputs: FloatArray | None, weight: FloatArray) -> Array:
         """Coordinates (n, q) of training rows, none of which has seen its own output.
 

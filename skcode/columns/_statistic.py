@@ -34,19 +34,41 @@ def statistic(
     codes: IntArray, n_levels: int, outputs: FloatArray, weight: FloatArray
 ) -> FloatArray:
     """The statistic (n_levels, K) of outputs (n, K); a level without rows gets the mean."""
+    mean, total, sums, squares = _sums(codes, n_levels, outputs, weight)
+    within, between = _variances(total, sums, squares)
+    with np.errstate(all="ignore"):
+        k = within / between
+    k = np.where((between > 0) & np.isfinite(k), k, _MOST_SHRINKAGE)
+    shrinkage = np.clip(k, _LEAST_SHRINKAGE, _MOST_SHRINKAGE)
+    shrunk: FloatArray = mean + sums / (total[:, None] + shrinkage)
+    return shrunk
+
+
+def between_variance(
+    codes: IntArray, n_levels: int, outputs: FloatArray, weight: FloatArray
+) -> FloatArray:
+    """The variance (K,) of what the levels have in common, which a level without rows has."""
+    _, *sums = _sums(codes, n_levels, outputs, weight)
+    return np.maximum(_variances(*sums)[1], 0)
+
+
+def _sums(
+    codes: IntArray, n_levels: int, outputs: FloatArray, weight: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """The mean (K,) of outputs (n, K), and around it: weights, sums and squares by level."""
     mean = weight @ outputs / weight.sum()
     centred = outputs - mean
     total: FloatArray = np.bincount(codes, weight, n_levels).astype(np.float64)
     sums: FloatArray = np.empty((n_levels, outputs.shape[1]))
     for k, y in enumerate(centred.T):
         sums[:, k] = np.bincount(codes, weight * y, n_levels)
-    shrinkage = _shrinkage(total, sums, weight @ centred**2)
-    shrunk: FloatArray = mean + sums / (total[:, None] + shrinkage)
-    return shrunk
+    return mean, total, sums, weight @ centred**2
 
 
-def _shrinkage(total: FloatArray, sums: FloatArray, squares: FloatArray) -> FloatArray:
-    """The number k (K,) of rows that the mean of all counts for."""
+def _variances(
+    total: FloatArray, sums: FloatArray, squares: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """The variances (K,) within levels and between them, by their moments."""
     total, sums = total[total > 0], sums[total > 0]
     n, n_levels = total.sum(), len(total)
     between_squares = np.sum(sums**2 / total[:, None], axis=0)
@@ -54,11 +76,7 @@ def _shrinkage(total: FloatArray, sums: FloatArray, squares: FloatArray) -> Floa
     freedom = np.maximum(total - 1, 0).sum()
     within = (squares - between_squares) / max(freedom, 1.0)
     spread = n - np.sum(total**2) / n
-    between = (between_squares - (n_levels - 1) * within) / max(spread, 1e-300)
-    with np.errstate(all="ignore"):
-        k = within / between
-    k = np.where((between > 0) & np.isfinite(k), k, _MOST_SHRINKAGE)
-    return np.clip(k, _LEAST_SHRINKAGE, _MOST_SHRINKAGE)
+    return within, (between_squares - (n_levels - 1) * within) / max(spread, 1e-300)
 
 
 def cross_fitted(

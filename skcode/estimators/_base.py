@@ -334,10 +334,15 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
     # -- the fitted model --------------------------------------------------------------------------
 
     def _check_X(self, X: ArrayLike) -> Array:
+        """Coordinates of rows to predict."""
+        return self.encoder_.encode(self._check_table(X))
+
+    def _check_table(self, X: ArrayLike) -> Array:
+        """One number for each cell of rows to predict."""
         check_is_fitted(self)
         with np.errstate(all="ignore"):
             checked: Array = check_table(self, X, reset=False, dtype=INPUT_TYPES)
-        return self.encoder_.encode(checked)
+        return checked
 
     def trajectory(self, X: ArrayLike, member: int = 0) -> FloatArray:
         """States at the interval ends.

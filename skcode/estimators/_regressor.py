@@ -322,7 +322,7 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         members' predictions plus the mean of what each member says. With a Gaussian process that is
         a model of the squared residuals of rows that were left out, which may depend on x; with
         another readout it is :math:`J P^{-1} J^T + 1/\beta` (Laplace posterior of the parameters,
-        noise).
+        noise). A value of a column with effects (`value_effects`) that is new adds their variance.
 
         Parameters
         ----------
@@ -345,7 +345,8 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
             If the flow explodes for a sample, which unbounded fields may do far from the data; or
             if there is no posterior for `return_std`.
         """
-        X = self._check_X(X)
+        table = self._check_table(X)
+        X = self.encoder_.encode(table)
         target = self.ensemble_.target
         assert isinstance(target, RegressionTarget)
         if not return_std:
@@ -362,6 +363,9 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
                 "another way."
             )
         mean, deviation = self.ensemble_.moments(X, self.n_jobs)
+        if self.encoder_.effects:
+            added = self.encoder_.variance(table)
+            deviation = np.sqrt(deviation**2 + added).astype(deviation.dtype, copy=False)
         return target.decode(mean), target.spread(deviation)
 
     @available_if(streams)

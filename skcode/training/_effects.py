@@ -24,7 +24,7 @@ from skcode.utils._typing import Array, FloatArray, IntArray
 
 #: columns that have effects at most: the one of most gain first, and the next by what it leaves
 _MOST_COLUMNS = 3
-#: outputs of which a value has effects; with more of them, of random mixtures
+#: outputs of which a value has effects; with more of them, along principal directions
 _MOST_EFFECTS = 3
 #: standard errors by which effects have to save losses before all rows are asked
 _ERRORS_OF_SOME = 2.0
@@ -92,17 +92,18 @@ def find_effects(
         return None
     target, p = baseline.flow_targets.target, table.shape[1]
     asked = baseline.rows[baseline.asked]
-    some = _Residuals(table[asked], _mixed(baseline.residuals), rows.weight[asked], target)
+    some = _Residuals(table[asked], _principal(baseline.residuals), rows.weight[asked], target)
     candidates = some.telling(range(p), _ERRORS_OF_SOME)
     if not candidates:
         return None
     at, residuals = _all_residuals(rows, baseline)
-    every = _Residuals(table[at], _mixed(residuals), rows.weight[at], target)
+    every = _Residuals(table[at], _principal(residuals), rows.weight[at], target)
+    # in the units of the scores
+    of_outputs = residuals * baseline.flow_targets.scale
     effects, coordinates = [], []
     for column, left_out in every.telling([column for column, _ in candidates], _ERRORS):
-        effect = ValueEffect.learn(
-            encoder.names[column], column, every.table[:, column], every.residuals, every.weight
-        )
+        values, name = every.table[:, column], encoder.names[column]
+        effect = ValueEffect.learn(name, column, values, every.residuals, every.weight, of_outputs)
         # rows that made no effects are as rows to come
         of_column = effect.encode(table)
         of_column[at] = left_out
@@ -174,11 +175,11 @@ def _all_residuals(rows: Rows, baseline: Baseline) -> tuple[IntArray, FloatArray
     return at, residuals
 
 
-def _mixed(residuals: FloatArray) -> FloatArray:
-    """Residuals (n, K) as they are, or random mixtures of them where they are many."""
-    K = residuals.shape[1]
-    if K <= _MOST_EFFECTS:
+def _principal(residuals: FloatArray) -> FloatArray:
+    """Residuals (n, K) as they are, or along the directions in which they vary most."""
+    if residuals.shape[1] <= _MOST_EFFECTS:
         return residuals
-    directions = np.random.default_rng(0).standard_normal((K, _MOST_EFFECTS)) / K**0.5
-    mixed: FloatArray = residuals @ directions
-    return mixed
+    directions = np.linalg.eigh(residuals.T @ residuals)[1][:, : -_MOST_EFFECTS - 1 : -1]
+    # an eigenvector has no sign of its own
+    along: FloatArray = residuals @ (directions * np.sign(directions.sum(axis=0)))
+    return along
