@@ -383,21 +383,23 @@ def test_keys_of_rows_do_not_tell_one_nan_from_another():
     assert len(set(row_keys(X))) == 1
 
 
-def test_heavy_tailed_numbers_become_ranks():
+def test_heavy_tailed_numbers_have_ranks_beside_them():
     """Mostly zeros, and the rest over orders of magnitude: height above the ground, say."""
     rng = np.random.default_rng(0)
     values = np.where(rng.random(1000) < 0.5, 0.0, 10 ** rng.uniform(0, 5, 1000))
     values[::7] = np.nan
     column = NumberColumn("height").learn(values, None, np.ones(1000))
-    assert column.labels == ["height", "height missing", "height=0"]
-    rank, missing, zero = column.encode(values).T
+    assert column.labels == ["height", "height rank", "height missing", "height=0"]
+    value, rank, missing, zero = column.encode(values).T
     known = ~np.isnan(values)
+    np.testing.assert_array_equal(value[known], values[known])
+    np.testing.assert_array_equal(value[~known], column.median)
     expected = rankdata(values[known]) / known.sum()
     np.testing.assert_allclose(rank[known], expected, atol=0.01)
     np.testing.assert_array_equal(missing, ~known)
     np.testing.assert_array_equal(zero, values == 0)
     # beyond the training rows ranks end
-    np.testing.assert_array_equal(column.encode(np.array([-1e9, 1e9]))[:, 0], column.ranks[[0, -1]])
+    np.testing.assert_array_equal(column.encode(np.array([-1e9, 1e9]))[:, 1], column.ranks[[0, -1]])
     twice = np.random.default_rng(1).integers(0, 3, 1000)
     weighted = NumberColumn("height").learn(values, None, twice.astype(float))
     repeated = NumberColumn("height").learn(np.repeat(values, twice), None, np.ones(twice.sum()))

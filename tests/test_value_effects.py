@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -191,6 +192,32 @@ def test_many_rows_are_predicted_by_some_of_them(monkeypatch):
     assert fewer.score(X_test, y_test) > 0.95
     monkeypatch.setattr(_effects, "_MOST_TABLE_ROWS", 800)
     assert ControlledODERegressor(**ONE).fit(X, y).encoder_.effects == ()
+
+
+def test_probabilities_of_new_values_are_not_too_sure():
+    X, y = law(900, size=2.0)
+    days = np.unique(X[:, 2])
+    new = np.isin(X[:, 2], np.random.default_rng(0).permutation(days)[:50])
+    model = ControlledODEClassifier(**ONE).fit(X[~new], y[~new] > 0)
+    assert len(model.encoder_.effects) == 1
+    p = model.predict_proba(X[new])[:, 1]
+    # as if the effect were known, and zero
+    sure = model._target.mean_probabilities(
+        model.ensemble_.scores(model.encoder_.encode(X[new]), None)
+    )[:, 1]
+    assert log_loss(y[new] > 0, p) < 0.8 * log_loss(y[new] > 0, sure)
+    np.testing.assert_array_equal(model.predict(X[new]), p > 0.5)
+    np.testing.assert_array_equal(model.predict(X[new]), model.decision_function(X[new]) > 0)
+    # rows of known values are what they are beside any others
+    both = np.vstack([X[new][:3], X[~new][:3]])
+    known = model.predict_proba(X[~new][:3])
+    np.testing.assert_allclose(model.predict_proba(both)[3:], known, rtol=1e-12)
+    onnx = pytest.importorskip("onnx")
+    assert onnx
+    from skcode.export import to_onnx
+
+    with pytest.raises(TypeError, match="value_effects=False"):
+        to_onnx(model)
 
 
 # -- where they travel ---------------------------------------------------------------------------

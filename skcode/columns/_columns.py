@@ -93,11 +93,12 @@ class Column(ABC):
 class NumberColumn(Column):
     """A number: its value, the median where it is missing, and an indicator that it is.
 
-    Of a heavy-tailed number its rank takes the place of the value: the share of the training rows
-    below, plus half of those that are equal, and linear in between. Such is a number that has more
-    than 5 % of its rows further than six robust deviations from its median, as counts and amounts
-    have that are zero most of the time. If one value has more than 10 % of the rows, an indicator
-    tells it from its neighbours.
+    A heavy-tailed number has its rank beside the value: the share of the training rows below, plus
+    half of those that are equal, and linear in between. Such is a number that has more than 5 % of
+    its rows further than six robust deviations from its median, as counts and amounts have that are
+    zero most of the time. The rank tells values apart wherever rows are, and the value, which some
+    targets follow in proportion, how far out one lies. If one value has more than 10 % of the rows,
+    an indicator tells it from its neighbours.
 
     Parameters
     ----------
@@ -195,7 +196,9 @@ class NumberColumn(Column):
             return np.empty((len(values), 0))
         missing = np.isnan(values)
         filled = np.where(missing, self.median, values)
-        parts = [np.interp(filled, self.knots, self.ranks) if len(self.knots) else filled]
+        parts = [filled]
+        if len(self.knots):
+            parts.append(np.interp(filled, self.knots, self.ranks))
         if self.has_indicator:
             parts.append(missing)
         if not np.isnan(self.atom):
@@ -207,6 +210,8 @@ class NumberColumn(Column):
         if np.isnan(self.median):
             return []
         labels = [self.name]
+        if len(self.knots):
+            labels.append(f"{self.name} rank")
         if self.has_indicator:
             labels.append(f"{self.name} missing")
         if not np.isnan(self.atom):

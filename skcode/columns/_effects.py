@@ -18,6 +18,8 @@ from skcode.utils._typing import Array, BoolArray, FloatArray, IntArray
 
 #: values that a column needs: fewer are told apart by the model itself, or by indicators of levels
 _LEAST_VALUES = 21
+#: effects that stand for those that a new value may have
+_POSSIBLE = 16
 #: share of the rows that have their value from another row as well
 _SHARED = 0.2
 
@@ -88,6 +90,15 @@ class ValueEffect:
         """The effects (n, K) of the rows of a table (n, p), as `read` gave it."""
         table = np.vstack([self.table, np.zeros_like(self.table[:1])])
         effects: FloatArray = table[_codes_among(self.values, X[:, self.column])]
+        return effects
+
+    @property
+    def possible(self) -> FloatArray:
+        """Effects (q, K) that a new value may have: those of values at evenly spaced ranks."""
+        order = np.argsort(self.table[:, 0], kind="stable")
+        q = min(_POSSIBLE, len(order))
+        places = ((np.arange(q) + 0.5) / q * len(order)).astype(np.int64)
+        effects: FloatArray = self.table[order[places]]
         return effects
 
     def is_new(self, X: Array) -> BoolArray:

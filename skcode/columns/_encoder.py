@@ -211,6 +211,29 @@ class ColumnEncoder:
         """What effects that nobody knows add to the variances (n, outputs) of predictions."""
         return sum(each.is_new(X)[:, None] * each.variance for each in self.effects)
 
+    def is_new(self, X: Array) -> BoolArray:
+        """Whether each row (n,) has a value whose effect nobody knows."""
+        new: BoolArray = np.zeros(X.shape[0], dtype=bool)
+        for effect in self.effects:
+            new |= effect.is_new(X)
+        return new
+
+    def possible(self, X: Array) -> list[Array]:
+        """Coordinates (n, q) of rows with effects that new values may have, one way after another.
+
+        Those of several columns are paired at random.
+        """
+        coordinates, ways = self._encode_columns(X), []
+        rng = np.random.default_rng(0)
+        possible = [rng.permutation(each.possible) for each in self.effects]
+        for q in range(max(len(each) for each in possible)):
+            parts = [coordinates]
+            for effect, of_new in zip(self.effects, possible, strict=True):
+                known = effect.encode(X)
+                parts.append(np.where(effect.is_new(X)[:, None], of_new[q % len(of_new)], known))
+            ways.append(np.hstack(parts).astype(coordinates.dtype, copy=False))
+        return ways
+
     def encode_training(self, X: Array, outputs: FloatArray | None, weight: FloatArray) -> Array:
         """Coordinates (n, q) of training rows, none of which has seen its own output.
 

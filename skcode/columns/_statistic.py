@@ -35,13 +35,17 @@ def statistic(
 ) -> FloatArray:
     """The statistic (n_levels, K) of outputs (n, K); a level without rows gets the mean."""
     mean, total, sums, squares = _sums(codes, n_levels, outputs, weight)
-    within, between = _variances(total, sums, squares)
+    shrinkage = _shrinkage(*_variances(total, sums, squares))
+    shrunk: FloatArray = mean + sums / (total[:, None] + shrinkage)
+    return shrunk
+
+
+def _shrinkage(within: FloatArray, between: FloatArray) -> FloatArray:
+    """The number k (K,) of rows that the mean of all counts for."""
     with np.errstate(all="ignore"):
         k = within / between
     k = np.where((between > 0) & np.isfinite(k), k, _MOST_SHRINKAGE)
-    shrinkage = np.clip(k, _LEAST_SHRINKAGE, _MOST_SHRINKAGE)
-    shrunk: FloatArray = mean + sums / (total[:, None] + shrinkage)
-    return shrunk
+    return np.clip(k, _LEAST_SHRINKAGE, _MOST_SHRINKAGE)
 
 
 def between_variance(

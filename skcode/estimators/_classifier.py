@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Real
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skcode.estimators._base import INPUT_TYPES
 from skcode.estimators._defaults import scores_poorly
@@ -322,9 +323,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
             One score for two classes (positive for ``classes_[1]``), else one for each class. An
             ensemble's are the logits, or logarithms, of its mean probabilities.
         """
-        X = self._check_X(X)
-        scores = self.ensemble_.scores(X, self.n_jobs)
-        return self._target.mean_decision(scores)
+        return self._mean(X, self._target_once_fitted.mean_decision)
 
     def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Probabilities of the classes, or of each label for multilabel targets.
@@ -339,9 +338,26 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         ndarray of shape (n_samples, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        X = self._check_X(X)
-        scores = self.ensemble_.scores(X, self.n_jobs)
-        return self._target.mean_probabilities(scores)
+        return self._mean(X, self._target_once_fitted.mean_probabilities)
+
+    @property
+    def _target_once_fitted(self) -> ClassTarget:
+        check_is_fitted(self)
+        return self._target
+
+    def _mean(self, X: ArrayLike, mean_of: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        """The mean over members; where a value is new, over the effects that it may have as well.
+
+        With the effect zero in its place it would be as sure as if the effect were known.
+        """
+        table = self._check_table(X)
+        mean = mean_of(self.ensemble_.scores(self.encoder_.encode(table), self.n_jobs))
+        new = self.encoder_.is_new(table)
+        if new.any():
+            ways = self.encoder_.possible(table[new])
+            scores = [self.ensemble_.scores(each, self.n_jobs) for each in ways]
+            mean[new] = mean_of(np.concatenate(scores))
+        return mean
 
     def predict_log_proba(self, X: ArrayLike) -> FloatArray:
         """Logarithms of `predict_proba`.

@@ -42,11 +42,10 @@ def _coordinate_nodes(encoder: ColumnEncoder, graph: Graph, x: str, dtype: DType
     for j, column in enumerate(columns):
         if not column.labels:
             continue
-        place = j
+        places.append(j)
         if len(column.knots):
-            place = 2 * len(columns) + len(parts) - 2
+            places.append(2 * len(columns) + len(parts) - 2)
             parts.append(_rank(column, graph, _one(graph, filled, j), dtype))
-        places.append(place)
         if column.has_indicator:
             places.append(len(columns) + j)
         if not np.isnan(column.atom):

@@ -61,6 +61,12 @@ def _(
 ) -> list[Output]:
     ensemble = estimator.ensemble_
     assert ensemble.target is not None
+    if isinstance(estimator, ControlledODEClassifier) and estimator.encoder_.effects:
+        raise TypeError(
+            "This classifier has effects of single values (encoder_.effects), and takes the mean "
+            "over many of them where a value is new, which its ONNX graph would not: fit it with "
+            "value_effects=False."
+        )
     x = column_nodes(estimator.encoder_, graph, x, ensemble.dtype)
     scores = [_score_nodes(member, graph, x) for member in ensemble.members]
     if ensemble.pooled:
