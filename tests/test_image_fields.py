@@ -299,7 +299,7 @@ def test_trained_controls_of_convolutional_fields_see_stripes(stripes):
 def test_trained_mixing_sees_stripes_that_frozen_mixing_misses(stripes):
     X, y = stripes
     family = MixingFields((8, 8), n_channels=2, n_filters=2, pooling=1)
-    options = {"n_states": family.n_states(), "n_intervals": 2, "max_iter": 15}
+    options = {"n_states": family.n_states(), "n_intervals": 2, "max_iter": None}
     frozen = classifier(family, train_controls=False, **options)
     trained = classifier(family, **options)
     for model in (frozen, trained):

@@ -258,7 +258,7 @@ def test_two_classes_of_either_float_type(dtype):
 def test_a_training_that_goes_on_keeps_the_pool():
     X, y = lattice(300)
     X += 1e-3 * np.random.default_rng(1).standard_normal(X.shape)
-    model = ControlledODEClassifier(readout=POOLED, warm_start=True, max_iter=15, **SMALL).fit(X, y)
+    model = ControlledODEClassifier(readout=POOLED, warm_start=True, **SMALL).fit(X, y)
     before = {id(member.model): member.theta.copy() for member in model._members}
     assert len(before) > 2
     model.fit(X, y)

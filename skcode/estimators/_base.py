@@ -335,7 +335,8 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
 
     def _check_X(self, X: ArrayLike) -> Array:
         """Coordinates of rows to predict."""
-        return self.encoder_.encode(self._check_table(X))
+        table = self._check_table(X)
+        return self.encoder_.encode(table)
 
     def _check_table(self, X: ArrayLike) -> Array:
         """One number for each cell of rows to predict."""
