@@ -102,9 +102,12 @@ def test_start_gradient(data, readout, integrator):
 
     gradient = member.start_gradient(x0, covector)
     # larger differences meet kinks of the process, of which there is one for each point and state,
-    # and in smaller ones rounding shows: where noise is small, large coefficients cancel
-    expected = difference(value, x0, direction, eps=1e-6)
-    np.testing.assert_allclose(np.sum(gradient * direction, axis=1), expected, rtol=1e-3, atol=5e-4)
+    # and in smaller ones rounding shows: where noise is small, large coefficients cancel. So one of
+    # several has to agree
+    by_gradient = np.sum(gradient * direction, axis=1)
+    steps = [1e-5, 1e-6, 1e-7, 3e-8]
+    off = [np.abs(difference(value, x0, direction, eps) - by_gradient) for eps in steps]
+    np.testing.assert_array_less(np.min(off, axis=0), 5e-4 + 1e-3 * np.abs(by_gradient))
 
 
 def test_start_gradient_goes_block_by_block(data):

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_friedman1
 
-from skcode import ControlledODERegressor
+from skcode import ControlledODEClassifier, ControlledODERegressor, ControlledODETransformer
 from skcode.inputs import (
     SCALINGS,
+    Asinh,
+    Bound,
     InputMap,
     telling_columns,
     weighted_moments,
@@ -87,9 +89,9 @@ def test_columns_with_one_prevailing_value_keep_their_rare_ones():
 def test_one_huge_number_does_not_erase_its_column(fill):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 2))
-    center, gain = SCALINGS["robust"](X, np.ones(60))
+    center, gain = SCALINGS["robust"].learn(X, np.ones(60))
     X[3, 0] = fill
-    near, other = SCALINGS["robust"](X, np.ones(60))
+    near, other = SCALINGS["robust"].learn(X, np.ones(60))
     np.testing.assert_allclose(near, center, atol=0.2)
     np.testing.assert_allclose(other, gain, rtol=0.2)
 
@@ -139,21 +141,39 @@ def test_the_state_is_augmented_by_zeros_in_the_dtype_of_the_data(scaling):
         assert np.all(np.ptp(states[:, :3], axis=0) > 0.1 * (scaling != "common"))
 
 
-def test_the_clip_is_smooth_odd_monotone_and_bounded():
-    input_map = InputMap(np.zeros(1), np.ones(1), 1, clip=3.0)
+@pytest.mark.parametrize("squash", [Bound(3.0), Asinh(2.0)])
+def test_squashed_numbers_are_odd_and_rise_and_come_back(squash):
     z = np.linspace(-50, 50, 1001)
-    clipped = input_map(z[:, None])[:, 0]
-    np.testing.assert_allclose(clipped, z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-13)
-    np.testing.assert_allclose(clipped, -clipped[::-1])
-    assert np.all(np.diff(clipped) > 0)
-    assert np.abs(clipped).max() < 3
+    squashed = squash(z.copy())
+    np.testing.assert_allclose(squashed, -squashed[::-1])
+    assert np.all(np.diff(squashed) > 0)
+    np.testing.assert_allclose(squash.inverse(squashed), z, rtol=1e-10, atol=1e-13)
+    step = 1e-6
+    slope = (squash(z + step) - squash(z - step)) / (2 * step)
+    np.testing.assert_allclose(squash.slope(z), slope, atol=1e-8)
+    np.testing.assert_allclose(squash.slope(np.zeros(1)), 1)
+    far = squash(np.array([-np.inf, -1e200, 1e200, np.inf]))
+    assert np.isfinite(far).all()
+    assert np.isfinite(squash.inverse(far)).all()
+
+
+def test_the_state_carries_squashed_inputs():
+    z = np.linspace(-50, 50, 1001)[:, None]
+    bound = InputMap(np.zeros(1), np.ones(1), 1, squash=Bound(3.0))(z)
+    np.testing.assert_allclose(bound, z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-13)
+    assert np.abs(bound).max() < 3
+    grown = InputMap(np.zeros(1), np.ones(1), 1, squash=Asinh(2.0))(z)
+    np.testing.assert_allclose(grown, 2 * np.arcsinh(z / 2), rtol=1e-13)
+    # up to two deviations both are the same, but for a tenth
+    near = np.abs(z) < 2
+    np.testing.assert_allclose(grown[near], bound[near], rtol=0.1)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("gain", [1.0, 1e6])
-def test_no_finite_input_escapes_the_clip(dtype, gain):
+def test_no_finite_input_escapes_the_bound(dtype, gain):
     largest = np.finfo(dtype).max
-    input_map = InputMap(np.zeros(1, dtype), np.full(1, gain, dtype), 1, clip=3.0)
+    input_map = InputMap(np.zeros(1, dtype), np.full(1, gain, dtype), 1, squash=Bound(3.0))
     states = input_map(np.array([[-largest], [-1e30], [1e30], [largest]], dtype))
     np.testing.assert_allclose(states[:, 0], [-3, -3, 3, 3], rtol=1e-6)
 
@@ -226,3 +246,63 @@ def test_weights_of_directions_equal_repetition():
     repeated = np.repeat(X, weight.astype(int), axis=0)
     two = InputMap.fit(repeated, np.ones(len(repeated)), 8, "standard", n_coordinates=3)
     np.testing.assert_allclose(one.scaled(X), two.scaled(X), atol=1e-7)
+
+
+def squash_of(model, X, y):
+    return model.fit(X, y).ensemble_.input_map.squash
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_default_squash_is_a_logarithm_where_a_process_predicts_numbers():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 3))
+    y = X[:, 0]
+    few = {"n_members": 1, "max_iter": 1}
+    assert squash_of(ControlledODERegressor(**few), X, y) == Asinh(2.0)
+    bounded = [
+        (ControlledODEClassifier(**few), X, y > 0),
+        (ControlledODERegressor(**few, readout="linear"), X, y),
+        # fields that a user names may explode
+        (ControlledODERegressor(**few, vector_fields="polynomial"), X, y),
+        # directions of very many columns would be those of a few outliers
+        (ControlledODERegressor(**few), rng.standard_normal((60, 150)), y),
+        (ControlledODETransformer(max_iter=1), X, y),
+        (ControlledODERegressor(**few, scaling="robust"), X, y),
+    ]
+    for model, table, target in bounded:
+        assert squash_of(model, table, target) == Bound(3.0), model
+    assert squash_of(ControlledODERegressor(**few, scaling="standard"), X, y) is None
+    assert squash_of(ControlledODEClassifier(**few, scaling="asinh"), X, y > 0) == Asinh(2.0)
+
+
+def test_numbers_follow_a_heavy_tailed_input_in_proportion():
+    """The bound makes nearly one of all that is far out, which has most of the variance."""
+    rng = np.random.default_rng(0)
+    X = np.exp(1.5 * rng.standard_normal((700, 2)))
+    y = 2 * X[:, 0] + 0.5 * rng.standard_normal(700)
+    left = [
+        1
+        - ControlledODERegressor(random_state=0, scaling=each)
+        .fit(X[:350], y[:350])
+        .score(X[350:], y[350:])
+        for each in ("auto", "robust")
+    ]
+    assert left[0] < 0.1
+    assert left[0] < 0.5 * left[1]
+
+
+def test_an_outlier_moves_no_other_prediction_far():
+    """One huge number in the fit, and one in the rows to come: predictions stay finite."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 3))
+    y = np.sin(X[:, 0]) + X[:, 1]
+    dirty = X.copy()
+    dirty[0, 2] = 1e12
+    clean, other = (
+        ControlledODERegressor(random_state=0, n_members=2).fit(table, y) for table in (X, dirty)
+    )
+    new = rng.standard_normal((200, 3))
+    assert np.sqrt(np.mean((other.predict(new) - clean.predict(new)) ** 2)) < 0.1
+    new[:, 2] = [-1e300, 1e300] * 100
+    assert np.isfinite(other.predict(new)).all()
+    assert np.abs(other.predict(new)).max() < 100

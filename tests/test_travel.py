@@ -309,6 +309,8 @@ NAMES = {
     "skcode/solver/sgd": "SGD",
     "skcode/solver/stream-state": "StreamState",
     "skcode/solver/velocity": "Velocity",
+    "skcode/squash/asinh": "Asinh",
+    "skcode/squash/bound": "Bound",
     "skcode/tableau": "Tableau",
     "skcode/target/classification": "ClassificationTarget",
     "skcode/target/moments": "TargetMoments",

@@ -2,9 +2,9 @@
 A trend in time
 ===============
 
-A season on top of a trend, and a forecast of the half year to come. No prediction of the model
-follows a trend far beyond the days that it has seen; a straight line does. So the line takes the
-trend, and the model the rest.
+A season on top of a trend, and a forecast of the half year to come. Predictions of the model follow
+a trend some way beyond the days that it has seen, and then less and less; a straight line goes on.
+So the line takes the trend, and the model the rest.
 """
 
 import matplotlib.pyplot as plt

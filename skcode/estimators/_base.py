@@ -21,6 +21,7 @@ from skcode.estimators._defaults import (
     choose_depth,
     choose_dimension,
     choose_family,
+    choose_scaling,
     choose_solver,
 )
 from skcode.estimators._serialization import PlainStateMixin
@@ -82,7 +83,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "tol": [Interval(Real, 0, None, closed="left")],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
-        "scaling": [StrOptions({name for name in SCALINGS if name}), None],
+        "scaling": [StrOptions({"auto", *(name for name in SCALINGS if name)}), None],
         "train_controls": ["boolean"],
         "warm_start": ["boolean"],
         "early_stopping": ["boolean"],
@@ -256,7 +257,9 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
             return None
         return outputs_of(target, targets)
 
-    def _learn_inputs(self, rows: Rows, target: Target | None) -> InputMap:
+    def _learn_inputs(
+        self, rows: Rows, target: Target | None, readout: str | GaussianProcessReadout
+    ) -> InputMap:
         """The map from inputs to initial states."""
         n_features = rows.X.shape[1]
         n_coordinates = choose_coordinates(self.n_states, n_features, self.vector_fields)
@@ -265,7 +268,10 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
             # what says which of very many columns are kept as they are
             outputs = outputs_of(target, rows.y)
         n_states = self._dimension(n_features if n_coordinates is None else n_coordinates)
-        return InputMap.fit(rows.X, rows.weight, n_states, self.scaling, n_coordinates, outputs)
+        scaling = choose_scaling(
+            self.scaling, self.vector_fields, readout, target, n_coordinates is not None
+        )
+        return InputMap.fit(rows.X, rows.weight, n_states, scaling, n_coordinates, outputs)
 
     def _dimension(self, n_inputs: int) -> int:
         """The dimension of the state for so many coordinates that carry inputs."""

@@ -87,10 +87,13 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         text are, numbers, booleans, dates and durations are not. A list of names, of indices, or a
         mask names them instead, and None says that there are none; the other columns then have to
         be numbers or dates.
-    scaling : {"robust", "standard", "common"} or None
-        Scaling of the inputs inside the model: "robust" is median and quartiles with a smooth bound
-        at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation;
-        "common" is one mean and one deviation for all inputs, as images need it.
+    scaling : {"auto", "robust", "asinh", "standard", "common"} or None
+        Scaling of the inputs inside the model. "robust" is median and quartiles with a smooth bound
+        at 3, so that outliers cannot drive the flow far out; "asinh" is the same with
+        ``2 asinh(z / 2)`` in place of the bound, which is a logarithm far out: a target can follow
+        a heavy-tailed input, or a trend, beyond the bulk of the rows; "standard" is mean and
+        deviation; "common" is one mean and one deviation for all inputs, as images need it.
+        "auto" is "robust" here.
         Regression targets are standardised unless it is None. Statistics are weighted.
     ramps : {"auto", True, False}
         Whether the state carries ramps in place of each scaled input that has three values or more:
@@ -221,7 +224,7 @@ class ControlledODEClassifier(ClassifierMixin, SupervisedBase):
         max_iter: int | None = None,
         tol: float = 1e-4,
         categorical_features: ArrayLike | str | None = "from_dtype",
-        scaling: str | None = "robust",
+        scaling: str | None = "auto",
         ramps: bool | str = "auto",
         value_effects: bool = True,
         train_controls: bool = True,

@@ -16,7 +16,7 @@ from skcode.fields import (
     UniversalFields,
 )
 from skcode.gaussian_process import GaussianProcessReadout
-from skcode.model import ClassificationTarget, Target
+from skcode.model import ClassificationTarget, RegressionTarget, Target
 from skcode.solvers import LBFGS, SOLVERS, Adam, GaussNewton, Solver
 from skcode.utils._sklearn import validate_parameters
 
@@ -167,6 +167,26 @@ def choose_coordinates(
     if n_states is not None or vector_fields is not None or n_features <= _MOST_COLUMNS:
         return None
     return _COORDINATES
+
+
+def choose_scaling(
+    scaling: str | None,
+    vector_fields: str | FieldFamily | None,
+    readout: str | GaussianProcessReadout,
+    target: Target | None,
+    projected: bool,
+) -> str | None:
+    """The scaling asked for; "auto" grows with the logarithm of what is far out, or bounds it.
+
+    Numbers may follow an input however far it reaches, where classes are sure at some point. A
+    process between known rows and the recommended fields, which are linear or bounded, bear large
+    inputs; other fields may explode, and directions of very many columns would be those of a few
+    outliers.
+    """
+    if scaling != "auto":
+        return scaling
+    numbers = isinstance(target, RegressionTarget) and isinstance(readout, GaussianProcessReadout)
+    return "asinh" if numbers and vector_fields is None and not projected else "robust"
 
 
 def choose_ramps(

@@ -251,7 +251,7 @@ class SupervisedBase(ControlledODEBase):
         Then some of the members that are pooled get the kind that lost. Where the trial finds
         effects of single values, the encoder and the rows have them as well.
         """
-        plain = self._learn_inputs(rows, target)
+        plain = self._learn_inputs(rows, target, readout)
         if self._asks_for_ramps:
             if readout == "displacement":
                 raise ValueError(
@@ -274,7 +274,7 @@ class SupervisedBase(ControlledODEBase):
             self.encoder_ = self.encoder_.with_effects(choice.effects.effects)
             coordinates = choice.effects.coordinates.astype(rows.X.dtype, copy=False)
             rows = rows._replace(X=np.hstack([rows.X, coordinates]))
-            plain = self._learn_inputs(rows, target)
+            plain = self._learn_inputs(rows, target, readout)
             ramped = self._with_ramps(plain, rows)
         maps = (ramped, plain) if choice.ramps else (plain, ramped)
         there = tuple(each for each in maps if each is not None)
@@ -358,7 +358,7 @@ class SupervisedBase(ControlledODEBase):
         members = self._training(target).begin_batches(
             self._design(READOUTS[readout]),
             rows,
-            self._learn_inputs(rows, target),
+            self._learn_inputs(rows, target, readout),
             choose_members(self.n_members, len(raw[1])),
             stream.random_state,
             before=getattr(self, "_members", ()),

@@ -83,10 +83,13 @@ class ControlledODETransformer(
         text are, numbers, booleans, dates and durations are not. A list of names, of indices, or a
         mask names them instead, and None says that there are none; the other columns then have to
         be numbers or dates.
-    scaling : {"robust", "standard", "common"} or None
-        Scaling of the inputs inside the model: "robust" is median and quartiles with a smooth bound
-        at 3, so that outliers cannot drive the flow far out; "standard" is mean and deviation;
-        "common" is one mean and one deviation for all inputs, as images need it.
+    scaling : {"auto", "robust", "asinh", "standard", "common"} or None
+        Scaling of the inputs inside the model. "robust" is median and quartiles with a smooth bound
+        at 3, so that outliers cannot drive the flow far out; "asinh" is the same with
+        ``2 asinh(z / 2)`` in place of the bound, which is a logarithm far out: a target can follow
+        a heavy-tailed input, or a trend, beyond the bulk of the rows; "standard" is mean and
+        deviation; "common" is one mean and one deviation for all inputs, as images need it.
+        "auto" is "robust" here.
         Regression targets are standardised unless it is None. Statistics are weighted.
     train_controls : bool
         False keeps the controls at their random start and trains the readout alone.
@@ -180,7 +183,7 @@ class ControlledODETransformer(
         max_iter: int | None = None,
         tol: float = 1e-4,
         categorical_features: ArrayLike | str | None = "from_dtype",
-        scaling: str | None = "robust",
+        scaling: str | None = "auto",
         train_controls: bool = True,
         warm_start: bool = False,
         early_stopping: bool = False,
@@ -245,7 +248,7 @@ class ControlledODETransformer(
             if goes_on:
                 start = Start(self._copies(), goes_on=True)
             else:
-                inputs = self._learn_inputs(rows, target)
+                inputs = self._learn_inputs(rows, target, self.readout)
                 design = self._design(READOUTS[self.readout])
                 start = Start(draw_members(design, rows, inputs, target, 1, random_state))
             training, report = self._training(target), FitReport(self, 1, X, y, sample_weight)
@@ -271,7 +274,8 @@ class ControlledODETransformer(
             self._learn_encoder(checked, None, zeros, weight)
             rows = Rows(self._encode(checked, None, zeros, weight), zeros, weight)
             random_state = check_random_state(self.random_state)
-            inputs, design = self._learn_inputs(rows, None), self._design(READOUTS[self.readout])
+            inputs = self._learn_inputs(rows, None, self.readout)
+            design = self._design(READOUTS[self.readout])
             members = draw_members(design, rows, inputs, None, 1, random_state)
         self._adopt(members, None, None)
         report.end()

@@ -19,7 +19,7 @@ from skcode.export._graph import Graph
 from skcode.export._heads import head_nodes
 from skcode.export._images import patch_nodes
 from skcode.images import PatchFilters, ShiftedImagesClassifier
-from skcode.inputs import HUGE, ROBUST_CLIP, InputMap, Ramps
+from skcode.inputs import BOUND, HUGE, Asinh, Bound, InputMap, Ramps, Squash
 from skcode.model import (
     ClassificationTarget,
     FittedMember,
@@ -205,8 +205,8 @@ def _input_nodes(input_map: InputMap, graph: Graph, x: str) -> str:
     z = graph.add("Mul", z, graph.constant(input_map.gain, np.float64))
     if input_map.ramps is not None:
         z = _ramp_nodes(input_map.ramps, graph, z)
-    elif np.isfinite(input_map.clip):
-        z = _bounded_nodes(z, input_map.clip, graph)
+    elif input_map.squash is not None:
+        z = _squash_nodes(input_map.squash, graph, z)
     z = graph.cast(z, input_map.dtype)
     if input_map.projection is not None:
         z = graph.add("MatMul", z, graph.constant(input_map.projection))
@@ -221,16 +221,46 @@ def _ramp_nodes(ramps: Ramps, graph: Graph, z: str) -> str:
     parts = graph.add("Min", parts, graph.constant(ramps.high, np.float64))
     parts = graph.add("Sub", parts, graph.constant(ramps.center, np.float64))
     parts = graph.add("Mul", parts, graph.constant(ramps.gain, np.float64))
-    return _bounded_nodes(parts, ROBUST_CLIP, graph)
+    return _squash_nodes(BOUND, graph, parts)
 
 
-def _bounded_nodes(z: str, bound: float, graph: Graph) -> str:
-    """The smooth bound of scaled inputs."""
+def _squash_nodes(squash: Squash, graph: Graph, z: str) -> str:
+    """Squashed inputs, in double precision."""
     finite = graph.add("Max", z, graph.constant(-HUGE, np.float64))
     z = graph.add("Min", finite, graph.constant(HUGE, np.float64))
-    ratio = graph.add("Div", z, graph.constant(bound, np.float64))
-    square = graph.add("Add", graph.add("Mul", ratio, ratio), graph.constant(1, np.float64))
-    return graph.add("Div", z, graph.add("Sqrt", square))
+    return squashed_nodes(squash, graph, z)
+
+
+@singledispatch
+def squashed_nodes(squash: Squash, graph: Graph, z: str) -> str:
+    """Nodes for squashed finite numbers."""
+    raise TypeError(f"{type(squash).__name__} has no ONNX translation.")
+
+
+@squashed_nodes.register
+def _(squash: Bound, graph: Graph, z: str) -> str:
+    return graph.add("Div", z, _hypotenuse(graph, _in_units(graph, z, squash.bound)))
+
+
+@squashed_nodes.register
+def _(squash: Asinh, graph: Graph, z: str) -> str:
+    # runtimes have no Asinh in double precision; it is odd, and of what is positive a logarithm
+    ratio = _in_units(graph, z, squash.knee)
+    logarithm = graph.add(
+        "Log", graph.add("Add", graph.add("Abs", ratio), _hypotenuse(graph, ratio))
+    )
+    grown = graph.add("Mul", logarithm, graph.constant(squash.knee, np.float64))
+    return graph.add("Mul", graph.add("Sign", z), grown)
+
+
+def _in_units(graph: Graph, z: str, unit: float) -> str:
+    return graph.add("Div", z, graph.constant(unit, np.float64))
+
+
+def _hypotenuse(graph: Graph, z: str) -> str:
+    """The root of 1 + z^2."""
+    square = graph.add("Add", graph.add("Mul", z, z), graph.constant(1, np.float64))
+    return graph.add("Sqrt", square)
 
 
 @singledispatch

@@ -3,27 +3,37 @@
 from skcode.inputs._input_map import InputMap
 from skcode.inputs._ramps import Ramps
 from skcode.inputs._scaling import (
-    HUGE,
+    BOUND,
     NORMAL_IQR,
-    ROBUST_CLIP,
     SCALINGS,
+    Scaling,
     is_constant,
     weighted_moments,
     weighted_quantiles,
 )
 from skcode.inputs._screening import telling_columns
+from skcode.inputs._squash import HUGE, Asinh, Bound, Squash
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
-TAGS: dict[str, type] = {"skcode/input-map": InputMap, "skcode/ramps": Ramps}
+TAGS: dict[str, type] = {
+    "skcode/input-map": InputMap,
+    "skcode/ramps": Ramps,
+    "skcode/squash/bound": Bound,
+    "skcode/squash/asinh": Asinh,
+}
 
 __all__ = [
+    "BOUND",
     "HUGE",
     "NORMAL_IQR",
-    "ROBUST_CLIP",
     "SCALINGS",
     "TAGS",
+    "Asinh",
+    "Bound",
     "InputMap",
     "Ramps",
+    "Scaling",
+    "Squash",
     "is_constant",
     "telling_columns",
     "weighted_moments",

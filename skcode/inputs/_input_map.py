@@ -11,16 +11,9 @@ from numpy.typing import DTypeLike
 from sklearn.utils.extmath import randomized_svd
 
 from skcode.inputs._ramps import Ramps
-from skcode.inputs._scaling import (
-    ROBUST_CLIP,
-    SCALINGS,
-    bounded,
-    bounded_slope,
-    chunks_of,
-    is_constant,
-    unbounded,
-)
+from skcode.inputs._scaling import SCALINGS, chunks_of, is_constant
 from skcode.inputs._screening import telling_columns
+from skcode.inputs._squash import Squash
 from skcode.utils._typing import Array, BoolArray, FloatArray, IntArray
 
 #: rows, at most, from which the directions of a projection are taken, and by which columns are
@@ -35,10 +28,10 @@ _MOST_RAMP_ROWS = 2**14
 class InputMap:
     r"""E(x) = (c(g (x - x_0)), 0): scaled inputs, then zeros.
 
-    With a finite `clip`, :math:`c(z) = z / \sqrt{1 + (z / clip)^2}` bounds every input smoothly by
-    `clip`, so that no outlier can drive the flow out of the region that it was trained on [1]_.
-    If inputs are many, the state carries their projection :math:`z W`, and where that helps, their
-    ramps.
+    The odd, rising function c squashes what lies far out: it bounds every input smoothly, so that
+    no outlier can drive the flow out of the region that it was trained on, or turns into a
+    logarithm. If inputs are many, the state carries their projection :math:`z W`, and where that
+    helps, their ramps.
 
     Parameters
     ----------
@@ -48,8 +41,8 @@ class InputMap:
         The factors g; 0 for constant columns.
     n_states : int
         Dimension m of the state, at least p.
-    clip : float
-        Bound of the scaled inputs; infinity for none.
+    squash : Squash or None
+        The function c; None for the identity.
     dtype : dtype
         Float type of the states.
     size : float
@@ -57,18 +50,13 @@ class InputMap:
     projection : ndarray of shape (p, q) or None
         Directions of the scaled inputs that are read in their place, where columns are many.
     ramps : Ramps or None
-        Ramps of the scaled inputs, without their bound, that are read in their place.
-
-    References
-    ----------
-    .. [1] D. Holzmueller, L. Grinsztajn, I. Steinwart, "Better by default: strong pre-tuned MLPs
-       and boosted trees on tabular data", NeurIPS 2024.
+        Ramps of the scaled inputs, before they are squashed, that are read in their place.
     """
 
     center: FloatArray
     gain: FloatArray
     n_states: int
-    clip: float = np.inf
+    squash: Squash | None = None
     dtype: DTypeLike = np.float64
     size: float = 1.0
     projection: FloatArray | None = None
@@ -84,15 +72,15 @@ class InputMap:
         n_coordinates: int | None = None,
         outputs: FloatArray | None = None,
     ) -> InputMap:
-        """Take centre and gain from weighted data (n, p); "robust" also clips.
+        """Take centre and gain from weighted data (n, p).
 
         With a number of coordinates the scaled inputs are projected on as many directions: with
         outputs (n, K) these begin with the columns that tell most of them (`telling_columns`); the
         others are principal directions of what is left, in units of the deviation along the first.
         """
-        center, gain = SCALINGS[scaling](X, weight)
-        clip = ROBUST_CLIP if scaling == "robust" else np.inf
-        fitted = cls(center, gain, n_states, clip, np.result_type(X.dtype, np.float32))
+        learn, squash = SCALINGS[scaling]
+        center, gain = learn(X, weight)
+        fitted = cls(center, gain, n_states, squash, np.result_type(X.dtype, np.float32))
         fitted = fitted._with_size(X)
         return (
             fitted
@@ -112,9 +100,10 @@ class InputMap:
 
         None where no column can be parted.
         """
-        wide = replace(self, clip=np.inf)
+        wide = replace(self, squash=None)
         some = np.unique(np.linspace(0, len(X) - 1, _MOST_RAMP_ROWS).astype(int))
-        ramps = Ramps.learn(wide.scaled(X[some]).astype(np.float64), weight[some], most)
+        z = wide.scaled(X[some]).astype(np.float64)
+        ramps = Ramps.learn(z, weight[some], most)
         if ramps is None:
             return None
         return replace(self, ramps=ramps, n_states=n_states(len(ramps)))._with_size(X)
@@ -160,7 +149,7 @@ class InputMap:
     def of_scaled(self, z: FloatArray) -> FloatArray:
         """Initial states (n, m) of scaled columns (n, p)."""
         if self.ramps is not None:
-            return self._augmented(self.ramps(unbounded(z, self.clip)))
+            return self._augmented(self.ramps(self._unsquashed(z)))
         return self._augmented(self._projection_of(z))
 
     def _augmented(self, coordinates: FloatArray) -> FloatArray:
@@ -186,9 +175,11 @@ class InputMap:
             z = (X.astype(np.float64, copy=False) - self.center) * self.gain
         if self.ramps is not None:
             return self.ramps(z)
-        if np.isfinite(self.clip):
-            return self._projection_of(bounded(z, self.clip))
-        return self._projection_of(z)
+        return self._projection_of(z if self.squash is None else self.squash(z))
+
+    def _unsquashed(self, z: FloatArray) -> FloatArray:
+        """Scaled columns (n, p) as they were before they were squashed."""
+        return z if self.squash is None else self.squash.inverse(z)
 
     def _projection_of(self, z: FloatArray) -> FloatArray:
         if self.projection is None:
@@ -202,11 +193,14 @@ class InputMap:
     def by_column(self, gradient: FloatArray, z: FloatArray) -> FloatArray:
         """Derivatives (n, p) in scaled columns z, from those in the coordinates of the state."""
         if self.ramps is not None:
-            wide = unbounded(z, self.clip)
-            # at the bound nothing changes any more
-            slope = bounded_slope(wide, self.clip)
+            wide = self._unsquashed(z)
+            by_column = self.ramps.by_column(gradient, wide)
+            if self.squash is None:
+                return by_column
+            # at a bound nothing changes any more
+            slope = self.squash.slope(wide)
             slope[slope == 0] = np.inf
-            return self.ramps.by_column(gradient, wide) / slope
+            return by_column / slope
         return gradient if self.projection is None else gradient @ self.projection.T
 
     def differing(self, X: Array, columns: IntArray) -> BoolArray:
@@ -227,7 +221,7 @@ class InputMap:
 
     @cached_property
     def is_identity(self) -> bool:
-        scaled = np.any(self.center) or np.any(self.gain != 1) or self.clip < np.inf
+        scaled = np.any(self.center) or np.any(self.gain != 1) or self.squash is not None
         return self.is_plain and not scaled
 
     def identity(self) -> InputMap:

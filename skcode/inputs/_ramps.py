@@ -8,14 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from skcode.inputs._scaling import (
-    HUGE,
-    ROBUST_CLIP,
-    ROUNDING_OF_SUMS,
-    bounded,
-    bounded_slope,
-    robust,
-)
+from skcode.inputs._scaling import BOUND, ROUNDING_OF_SUMS, robust
+from skcode.inputs._squash import HUGE
 from skcode.utils._typing import FloatArray, IntArray
 
 #: parts of a column, where there is room for so many. More leave few rows to a part, and have
@@ -34,7 +28,8 @@ class Ramps:
     the next begins, and the last reaches up without one. So nothing of a number is lost. What is
     gained are coordinates that a flow can stretch one by one: an input then matters much in one
     range and little in another, as it does to a tree [1]_. The parts of numbers with few values are
-    the steps from each to the next. Each part is scaled robustly, as columns are.
+    the steps from each to the next. Each part is scaled robustly and bounded, as columns are with
+    ``scaling="robust"``.
 
     Parameters
     ----------
@@ -98,13 +93,13 @@ class Ramps:
 
     def __call__(self, x: FloatArray) -> FloatArray:
         """The ramps (n, q) of rows (n, p)."""
-        return bounded(self._scaled(x), ROBUST_CLIP)
+        return BOUND(self._scaled(x))
 
     def by_column(self, gradient: FloatArray, x: FloatArray) -> FloatArray:
         """Derivatives (n, p) in x (n, p), from those in the ramps (n, q)."""
         own = x[:, self.columns]
         inside = (own >= self.low) & (own < self.high)
-        slope = self.gain * inside * bounded_slope(self._scaled(x), ROBUST_CLIP)
+        slope = self.gain * inside * BOUND.slope(self._scaled(x))
         starts = np.flatnonzero(np.diff(self.columns, prepend=-1))
         by_column: FloatArray = np.add.reduceat(gradient * slope, starts, axis=1)
         return by_column

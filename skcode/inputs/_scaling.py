@@ -1,16 +1,23 @@
-"""Centres and factors of columns, and the smooth bound of what is scaled."""
+"""Centres and factors of columns, and what is squashed of them far out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
+from skcode.inputs._squash import Asinh, Bound, Squash
 from skcode.utils._typing import Array, BoolArray, FloatArray
 
 #: entries that statistics and scaling read at once, 2 MB of float64: data in a memory map stays on
 #: disk, and the overhead of a chunk does not count
 _CHUNK_ENTRIES = 2**18
 #: bound of robustly scaled inputs, in robust standard deviations
-ROBUST_CLIP = 3.0
+BOUND = Bound(3.0)
+#: where those that have none turn into logarithms: at 2 they are what the bound makes of them up to
+#: about there, and 3 was a little worse
+ASINH = Asinh(2.0)
 #: share by which sums of weights may be off, as each addition rounds: a level that is missed by
 #: less counts as reached. At 0 weights and copies of rows would give different quantiles, far above
 #: it levels count as reached that are not
@@ -25,30 +32,6 @@ _TAIL = 0.05
 _CONSTANT = 1e-12
 #: interquartile range of the standard normal law: divided by it, that of data is in deviations
 NORMAL_IQR = 1.349
-#: what infinite scaled inputs become: finite, so that the smooth bound takes them to its limit
-HUGE = 1e100
-
-
-def bounded(z: FloatArray, bound: float) -> FloatArray:
-    r"""The numbers :math:`z / \sqrt{1 + (z / b)^2}`, in place."""
-    # hypot does not overflow, and what overflowed before stands at the bound
-    if not np.isfinite(z).all():
-        np.nan_to_num(z, copy=False, posinf=HUGE, neginf=-HUGE)
-    z /= np.hypot(1, z / bound)
-    return z
-
-
-def bounded_slope(z: FloatArray, bound: float) -> FloatArray:
-    """Derivative of the bounded numbers in z."""
-    slope: FloatArray = np.hypot(1, z / bound) ** -3
-    return slope
-
-
-def unbounded(z: FloatArray, bound: float) -> FloatArray:
-    """The inverse of `bounded`: finite, and huge for what stands at the bound."""
-    rest = np.maximum(1 - (z / bound) ** 2, HUGE**-2)
-    inverse: FloatArray = z / np.sqrt(rest)
-    return inverse
 
 
 def chunks_of(X: Array) -> list[slice]:
@@ -145,4 +128,19 @@ def _common(X: Array, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     return center, _inverse(np.full_like(mean, deviation), center)
 
 
-SCALINGS = {None: _identity, "standard": _standard, "robust": robust, "common": _common}
+class Scaling(NamedTuple):
+    """A way to scale columns."""
+
+    #: centre and factor of each column (p,), from rows (n, p) and weights (n,)
+    learn: Callable[[Array, FloatArray], tuple[FloatArray, FloatArray]]
+    #: what is squashed far out; None for nothing
+    squash: Squash | None = None
+
+
+SCALINGS = {
+    None: Scaling(_identity),
+    "standard": Scaling(_standard),
+    "robust": Scaling(robust, BOUND),
+    "asinh": Scaling(robust, ASINH),
+    "common": Scaling(_common),
+}

@@ -16,9 +16,12 @@ from skcode.utils._views import entrywise
 #: distinct rows below which every flow leaves out a part of its own: with more rows the few hundred
 #: controls hardly learn a row by heart
 _FEW_ROWS = 1000
-#: rows that train the flow of a member, where there are more: they know a few hundred controls, and
-#: the process sees all; rows times scores of a member that is pooled, which has a sweep for each
-_MOST_FLOW_ROWS = 2**16
+#: rows that least squares trains the flow of a member on, where there are more: they know a few
+#: hundred controls, steps through the evidence follow, and members that see other rows differ more
+_MOST_FLOW_ROWS = 2**11
+#: rows times scores of a member that is pooled, which learns from nothing else, and has a sweep for
+#: each score
+_MOST_POOLED_ROWS = 2**16
 #: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
 _LEAST_WEIGHT = 1e-12
 #: least share of the variance of left-out predictions that is not between members
@@ -122,7 +125,7 @@ class FlowTargets:
         rows = self.projected(rows, projection)
         n = len(rows.X)
         if n > _MOST_FLOW_ROWS:
-            return _some(rows, np.arange(n), number)
+            return _some(rows, np.arange(n), number, _MOST_FLOW_ROWS)
         evened = entrywise(lambda each: each * _evening(rows.weight), rows.weight)
         rows = rows._replace(weight=evened)
         if self.folds is None:
@@ -134,11 +137,11 @@ class FlowTargets:
         """Rows that the flow of a pooled member is trained on: those outside of its fold."""
         kept = np.ones(len(rows.X), dtype=bool)
         kept[self.pool_folds[number]] = False
-        most = _MOST_FLOW_ROWS // self.target.n_outputs
+        most = _MOST_POOLED_ROWS // self.target.n_outputs
         return _some(rows, np.flatnonzero(kept), number, most)
 
 
-def _some(rows: Rows, index: IntArray, number: int, most: int = _MOST_FLOW_ROWS) -> Rows:
+def _some(rows: Rows, index: IntArray, number: int, most: int) -> Rows:
     """The rows of an index, or some of very many, whose weights make up for the others."""
     if len(index) > most:
         rng = np.random.default_rng(number)
