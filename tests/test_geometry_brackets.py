@@ -22,6 +22,7 @@ from skcode.geometry import (
     bracket_basis,
     generates_polynomials,
     hormander_rank,
+    interpolate,
     lie_algebra_rank,
     lie_bracket,
     universal_fields,
@@ -299,3 +300,34 @@ def test_errors():
         vector_fields(3)
     with pytest.raises(ValueError, match="not a homogeneous polynomial"):
         generates_polynomials(AffineFields().draw(2, 2, rng=0), 2)
+
+
+@pytest.mark.parametrize("value", [1.5, "2", None, True, np.nan])
+def test_what_is_no_integer_is_named(value):
+    fields, X = UniversalFields().draw(2, rng=0), np.zeros((2, 2))
+    for of_depth in (
+        lambda: hormander_rank(fields, X, value),
+        lambda: lie_algebra_rank(fields, X[0], depth=value),
+        lambda: bracket_basis(2, value),
+    ):
+        with pytest.raises(TypeError, match="^depth=.* must be an integer"):
+            of_depth()
+    with pytest.raises(TypeError, match="^n_letters=.* must be an integer"):
+        bracket_basis(value, 2)
+    with pytest.raises(TypeError, match="^degree=.* must be an integer"):
+        generates_polynomials(fields, value)
+    with pytest.raises(TypeError, match="^n_intervals=.* must be an integer|^max_loops=.* must be"):
+        interpolate(fields, X, X, n_intervals=value, max_loops=value)
+    # integers of NumPy are integers
+    assert len(bracket_basis(np.int64(2), np.int32(2))) == 2
+
+
+@pytest.mark.parametrize("tol", [-1.0, np.nan, np.inf])
+def test_a_tolerance_that_is_none_is_named(tol):
+    """With a negative one every bracket counted, and with NaN none did, in silence."""
+    fields, X = UniversalFields().draw(2, rng=0), np.zeros((1, 2))
+    with pytest.raises(ValueError, match="^tol=.* must be at least zero and finite"):
+        hormander_rank(fields, X, 2, tol=tol)
+    with pytest.raises(TypeError, match="^tol='a' must be a number"):
+        hormander_rank(fields, X, 2, tol="a")
+    assert hormander_rank(fields, X, 2, tol=0).tolerances == (0, 0)

@@ -9,6 +9,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from skcode.fields import DrawnFields, UniversalFields
+from skcode.geometry._checks import check_count
 from skcode.geometry.brackets._bracket import lie_bracket
 from skcode.geometry.brackets._vector_field import (
     FieldsLike,
@@ -76,6 +77,8 @@ def generates_polynomials(fields: FieldsLike, degree: int) -> GenerationResult:
     ------
     ValueError
         If a field is not a homogeneous polynomial, or degree < 0.
+    TypeError
+        If degree is no integer.
 
     References
     ----------
@@ -89,8 +92,7 @@ def generates_polynomials(fields: FieldsLike, degree: int) -> GenerationResult:
     >>> generates_polynomials(UniversalFields().draw(2, rng=0), degree=4)
     GenerationResult(dimensions=(2, 4, 6, 8, 10), expected=(2, 4, 6, 8, 10))
     """
-    if degree < 0:
-        raise ValueError(f"degree={degree} must be at least 0.")
+    check_count(degree, "degree", least=0)
     Vs = [_residues(V, i) for i, V in enumerate(vector_fields(fields))]
     m = Vs[0].n_states
     monomials = [list(combinations_with_replacement(range(m), k)) for k in range(degree + 1)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from skcode.geometry._checks import check_count
+
 #: a letter, or a pair of brackets
 Bracket = int | tuple["Bracket", "Bracket"]
 
@@ -48,6 +50,13 @@ def bracket_basis(n_letters: int, depth: int) -> list[list[Bracket]]:
     list of list of brackets
         A bracket is a letter or a pair of brackets.
 
+    Raises
+    ------
+    ValueError
+        If n_letters or depth is below one.
+    TypeError
+        If one of them is no integer.
+
     References
     ----------
     .. [1] C. Reutenauer, "Free Lie Algebras", Oxford University Press, 1993, section 5.3.
@@ -58,6 +67,8 @@ def bracket_basis(n_letters: int, depth: int) -> list[list[Bracket]]:
     >>> bracket_basis(2, 3)
     [[0, 1], [(0, 1)], [(0, (0, 1)), ((0, 1), 1)]]
     """
+    check_count(n_letters, "n_letters")
+    check_count(depth, "depth")
     by_depth: list[list[Bracket]] = [[] for _ in range(depth)]
     for word in lyndon_words(n_letters, depth):
         by_depth[len(word) - 1].append(standard_bracket(word))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import svdvals
 
+from skcode.geometry._checks import check_count, check_tolerance
 from skcode.geometry.brackets._bracket import lie_bracket
 from skcode.geometry.brackets._lyndon import Bracket, bracket_basis
 from skcode.geometry.brackets._vector_field import (
@@ -167,10 +168,10 @@ def hormander_rank(
     Raises
     ------
     ValueError
-        If the shape of X does not fit the fields, depth < 1, or exact arithmetic is asked of
-        fields that are not polynomial.
+        If the shape of X does not fit the fields, depth < 1, tol is negative or not finite, or
+        exact arithmetic is asked of fields that are not polynomial.
     TypeError
-        If the fields are not vector fields.
+        If the fields are not vector fields, depth is no integer or tol no number.
 
     References
     ----------
@@ -192,7 +193,7 @@ def hormander_rank(
     """
     Vs = vector_fields(fields)
     X = np.atleast_2d(np.asarray(X, dtype=float))
-    _check(Vs, X, depth, exact)
+    _check(Vs, X, depth, exact, tol)
     basis = bracket_basis(len(Vs), depth)
     if exact and all_polynomial(Vs):
         return _exact_ranks(Vs, X, basis)
@@ -217,9 +218,12 @@ def hormander_rank(
     )
 
 
-def _check(Vs: list[VectorField], X: FloatArray, depth: int, exact: bool) -> None:
-    if depth < 1:
-        raise ValueError(f"depth={depth} must be at least 1.")
+def _check(
+    Vs: list[VectorField], X: FloatArray, depth: int, exact: bool, tol: float | None
+) -> None:
+    check_count(depth, "depth")
+    if tol is not None:
+        check_tolerance(tol, "tol", zero=True)
     if X.ndim != 2 or not np.isfinite(X).all():
         raise ValueError(f"X must hold finite points, shape (N, m); got shape {X.shape}.")
     for i, V in enumerate(Vs):

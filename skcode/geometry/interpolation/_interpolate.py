@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
 from skcode.fields import DrawnFields, FunctionFields
+from skcode.geometry._checks import check_count, check_tolerance
 from skcode.geometry.brackets import FieldsLike, drawn_fields, vector_fields
 from skcode.geometry.interpolation._batched_families import batched_fields
 from skcode.geometry.interpolation._batched_fields import BatchedFields
@@ -127,7 +128,10 @@ def interpolate(
     Raises
     ------
     ValueError
-        If shapes do not fit, values are not finite, points coincide, or the readout is unknown.
+        If shapes do not fit, values are not finite, points coincide, the readout is unknown, or a
+        number is too small.
+    TypeError
+        If n_intervals or max_loops is no integer, or tol no number.
 
     References
     ----------
@@ -358,12 +362,10 @@ def _check(
         raise ValueError("X and Y must be finite.")
     if readout not in ("identity", "displacement"):
         raise ValueError(f"readout={readout!r} must be 'identity' or 'displacement'.")
-    if n_intervals is not None and n_intervals < 1:
-        raise ValueError(f"n_intervals={n_intervals} must be at least 1.")
-    if max_loops < 1:
-        raise ValueError(f"max_loops={max_loops} must be at least 1.")
-    if not (tol > 0 and np.isfinite(tol)):
-        raise ValueError(f"tol={tol} must be positive and finite.")
+    if n_intervals is not None:
+        check_count(n_intervals, "n_intervals")
+    check_count(max_loops, "max_loops")
+    check_tolerance(tol, "tol")
     if len(X) > 1 and pdist(X).min() == 0:
         raise ValueError("X holds equal points, which no flow can take apart.")
     if readout == "identity" and len(X) > 1 and pdist(Y).min() == 0:
