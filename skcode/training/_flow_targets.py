@@ -16,12 +16,12 @@ from skcode.utils._views import entrywise
 #: distinct rows below which every flow leaves out a part of its own: with more rows the few hundred
 #: controls hardly learn a row by heart
 _FEW_ROWS = 1000
-#: rows that least squares trains the flow of a member on, where there are more: they know a few
-#: hundred controls, steps through the evidence follow, and members that see other rows differ more
-_MOST_FLOW_ROWS = 2**11
-#: rows times scores of a member that is pooled, which learns from nothing else, and has a sweep for
-#: each score
-_MOST_POOLED_ROWS = 2**16
+#: rows that train the flow of a member, where there are more: they know a few hundred controls, and
+#: the process sees all; rows times scores of a member that is pooled, which has a sweep for each
+_MOST_FLOW_ROWS = 2**16
+#: rows that least squares trains the flow of a member on where there are classes: of indicators,
+#: which are mostly noise, it finds no more in more rows, and members that see other rows differ
+_MOST_FLOW_ROWS_OF_CLASSES = 2**11
 #: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
 _LEAST_WEIGHT = 1e-12
 #: least share of the variance of left-out predictions that is not between members
@@ -124,8 +124,10 @@ class FlowTargets:
         """Rows that the flow of a member is trained on."""
         rows = self.projected(rows, projection)
         n = len(rows.X)
-        if n > _MOST_FLOW_ROWS:
-            return _some(rows, np.arange(n), number, _MOST_FLOW_ROWS)
+        of_classes = isinstance(self.target, ClassificationTarget)
+        most = _MOST_FLOW_ROWS_OF_CLASSES if of_classes else _MOST_FLOW_ROWS
+        if n > most:
+            return _some(rows, np.arange(n), number, most)
         evened = entrywise(lambda each: each * _evening(rows.weight), rows.weight)
         rows = rows._replace(weight=evened)
         if self.folds is None:
@@ -137,7 +139,7 @@ class FlowTargets:
         """Rows that the flow of a pooled member is trained on: those outside of its fold."""
         kept = np.ones(len(rows.X), dtype=bool)
         kept[self.pool_folds[number]] = False
-        most = _MOST_POOLED_ROWS // self.target.n_outputs
+        most = _MOST_FLOW_ROWS // self.target.n_outputs
         return _some(rows, np.flatnonzero(kept), number, most)
 
 
