@@ -90,8 +90,8 @@ class ControlledODERegressor(RegressorMixin, SupervisedBase):
         ``2 asinh(z / 2)`` in place of the bound, which is a logarithm far out: a target can follow
         a heavy-tailed input, or a trend, beyond the bulk of the rows; "standard" is mean and
         deviation; "common" is one mean and one deviation for all inputs, as images need it.
-        "auto" is "asinh" where a Gaussian process reads out the recommended fields and at most 128
-        columns, and "robust" elsewhere.
+        "auto" is "asinh" where a Gaussian process reads out the recommended fields and columns are
+        not so many that they are projected, and "robust" elsewhere.
         Regression targets are standardised unless it is None. Statistics are weighted.
     ramps : {"auto", True, False}
         Whether the state carries ramps in place of each scaled input that has three values or more:
