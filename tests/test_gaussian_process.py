@@ -764,22 +764,23 @@ def test_folds_part_the_rows_and_every_class(n_members):
     assert sum(seen) == (n_members - 1) * len(codes)
 
 
-def test_of_many_rows_flows_of_classes_see_some_and_each_others():
+@pytest.mark.parametrize(("n", "seen"), [(3000, 2048), (5000, 2500)])
+def test_of_many_rows_flows_of_classes_see_some_and_each_others(n, seen):
     rng = np.random.default_rng(0)
-    codes, weight = rng.integers(0, 3, 5000), rng.uniform(0.5, 2, 5000)
-    rows = Rows(np.arange(5000.0)[:, None], codes, weight)
+    codes, weight = rng.integers(0, 3, n), rng.uniform(0.5, 2, n)
+    rows = Rows(np.arange(float(n))[:, None], codes, weight)
     of_classes = FlowTargets.learn(ClassificationTarget.learn(codes), rows, 2)
     one, other = (of_classes.of_member(rows, np.ones(3), number) for number in range(2))
-    assert len(one.X) == len(other.X) == len(np.unique(one.X)) == 2048
+    assert len(one.X) == len(other.X) == len(np.unique(one.X)) == seen
     # so many would agree by chance
-    assert abs(len(np.intersect1d(one.X, other.X)) - 2048**2 / 5000) < 100
+    assert abs(len(np.intersect1d(one.X, other.X)) - seen**2 / n) < 100
     # weights keep their ratios
     ratios = one.weight / weight[one.X[:, 0].astype(int)]
     np.testing.assert_allclose(ratios, ratios[0])
-    numbers = rows._replace(y=rng.standard_normal((5000, 1)))
+    numbers = rows._replace(y=rng.standard_normal((n, 1)))
     target = RegressionTarget.learn(numbers.y, weight, scaling=True)
     of_numbers = FlowTargets.learn(target, numbers, 2)
-    assert len(of_numbers.of_member(numbers, np.ones(1), 0).X) == 5000
+    assert len(of_numbers.of_member(numbers, np.ones(1), 0).X) == n
 
 
 def test_members_share_the_rows_of_classes_that_have_one_each():

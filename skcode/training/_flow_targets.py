@@ -19,9 +19,10 @@ _FEW_ROWS = 1000
 #: rows that train the flow of a member, where there are more: they know a few hundred controls, and
 #: the process sees all; rows times scores of a member that is pooled, which has a sweep for each
 _MOST_FLOW_ROWS = 2**16
-#: rows that least squares trains the flow of a member on where there are classes: of indicators,
-#: which are mostly noise, it finds no more in more rows, and members that see other rows differ
-_MOST_FLOW_ROWS_OF_CLASSES = 2**11
+#: rows that least squares trains the flow of a member on where there are classes: half of them, and
+#: so many at least. Indicators are mostly noise: all rows tell it no more, and members that see other
+#: rows differ
+_LEAST_FLOW_ROWS_OF_CLASSES = 2**11
 #: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
 _LEAST_WEIGHT = 1e-12
 #: least share of the variance of left-out predictions that is not between members
@@ -124,8 +125,9 @@ class FlowTargets:
         """Rows that the flow of a member is trained on."""
         rows = self.projected(rows, projection)
         n = len(rows.X)
-        of_classes = isinstance(self.target, ClassificationTarget)
-        most = _MOST_FLOW_ROWS_OF_CLASSES if of_classes else _MOST_FLOW_ROWS
+        most = _MOST_FLOW_ROWS
+        if isinstance(self.target, ClassificationTarget):
+            most = min(most, max(n // 2, _LEAST_FLOW_ROWS_OF_CLASSES))
         if n > most:
             return _some(rows, np.arange(n), number, most)
         evened = entrywise(lambda each: each * _evening(rows.weight), rows.weight)
