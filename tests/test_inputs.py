@@ -232,6 +232,18 @@ def test_columns_that_tell_are_few_and_bounded(K):
     np.testing.assert_array_equal(repeated, telling)
 
 
+def test_each_tree_draws_some_of_many_rows():
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((5000, 30)).astype(np.float32)
+    outputs = (z[:, 3] + z[:, 11] * z[:, 20])[:, None]
+    share = np.full(5000, 1 / 5000)
+    np.testing.assert_array_equal(telling_columns(z, outputs, share, 3), [3, 11, 20])
+    # rows without weight say nothing, drawn or not
+    outputs[1000:, 0] = z[1000:, 25]
+    share = np.where(np.arange(5000) < 1000, 1e-3, 0)
+    np.testing.assert_array_equal(telling_columns(z, outputs, share, 3), [3, 11, 20])
+
+
 def test_a_few_columns_of_hundreds_matter():
     """Friedman's law among columns that are noise: principal directions alone lose it."""
     X, y = make_friedman1(600, 200, random_state=0)
