@@ -60,6 +60,21 @@ def test_few_rows_are_predicted_as_many_are(readout):
     np.testing.assert_allclose(model.predict(X[:5]), model.predict(X)[:5], rtol=1e-9)
 
 
+def test_few_rows_flow_together_on_ramps_and_on_inputs():
+    X, y = load_diabetes(return_X_y=True)
+    plain, ramped = (
+        ControlledODERegressor(n_fields=8, n_members=2, ramps=ramps, random_state=0)
+        .fit(X, y)
+        .ensemble_.members
+        for ramps in (False, True)
+    )
+    mixed = ensemble.Ensemble((plain[0], ramped[0], plain[1]), pooled=ramped[1:])
+    assert mixed._of_few is not None
+    expected = mixed.block_scores(X)
+    few = [mixed.scores(X[i : i + 10]) for i in range(0, len(X), 10)]
+    np.testing.assert_allclose(np.concatenate(few, axis=1), expected, rtol=1e-9)
+
+
 def test_large_members_predict_one_by_one(monkeypatch):
     X, y = load_diabetes(return_X_y=True)
     model = ControlledODERegressor(n_fields=8, n_members=2, random_state=0).fit(X, y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -131,30 +131,20 @@ class Ensemble:
     @cached_property
     def _of_few(self) -> Callable[[Array], FloatArray] | None:
         """Scores (E, n, K) of every member for few rows; None where they have to go one by one."""
-        model, members = self.members[0].model, self.every_member
-        small = len(members) * model.fields.tape_width * model.fields.n_states <= _SMALL_ENTRIES
-        if not small or not self._share_inputs:
+        every = self.every_member
+        kinds: dict[int, list[int]] = {}
+        for e, member in enumerate(every):
+            kinds.setdefault(id(member.model.input_map), []).append(e)
+        together = [_of_few([every[e] for e in kind]) for kind in kinds.values()]
+        if any(scores is None for scores in together):
             return None
-        fields = [member.model.fields for member in members]
-        controls = [member.controls for member in members]
-        flows = BatchedFlows.of(fields, model.tableau, controls, model.dtype)
-        if flows is None:
-            return None
-        if any(member.head is not None for member in members):
+        order = np.argsort(np.concatenate(list(kinds.values())))
 
-            def of_heads(X: Array) -> FloatArray:
-                x0 = model.input_map(X)
-                pairs = zip(members, flows(x0), strict=True)
-                return np.stack([member.scores_of_states(x1.T, x0) for member, x1 in pairs])
+        def of_every(X: Array) -> FloatArray:
+            # pooled members may see other coordinates of the inputs
+            return np.concatenate([scores(X) for scores in together if scores is not None])[order]
 
-            return of_heads
-        readouts = model.readout.batched([member.parameters for member in members])
-
-        def of_readouts(X: Array) -> FloatArray:
-            x0 = model.input_map(X)
-            return readouts(flows(x0), x0)
-
-        return of_readouts
+        return of_every
 
     def column_gradient(self, z: FloatArray, covector: FloatArray) -> FloatArray:
         """Derivative (n, p) in scaled columns (n, p) of the mean scores, with weights (n, K)."""
@@ -191,3 +181,30 @@ class Ensemble:
             states = self.members[member].trajectory(X)
         check_divergence(states[-1], np.inf, X, self.input_map)
         return states
+
+
+def _of_few(members: Sequence[FittedMember]) -> Callable[[Array], FloatArray] | None:
+    """Scores (E, n, K) of members of one map of the inputs; None where these go one by one."""
+    model = members[0].model
+    if len(members) * model.fields.tape_width * model.fields.n_states > _SMALL_ENTRIES:
+        return None
+    fields = [member.model.fields for member in members]
+    controls = [member.controls for member in members]
+    flows = BatchedFlows.of(fields, model.tableau, controls, model.dtype)
+    if flows is None:
+        return None
+    if any(member.head is not None for member in members):
+
+        def of_heads(X: Array) -> FloatArray:
+            x0 = model.input_map(X)
+            pairs = zip(members, flows(x0), strict=True)
+            return np.stack([member.scores_of_states(x1.T, x0) for member, x1 in pairs])
+
+        return of_heads
+    readouts = model.readout.batched([member.parameters for member in members])
+
+    def of_readouts(X: Array) -> FloatArray:
+        x0 = model.input_map(X)
+        return readouts(flows(x0), x0)
+
+    return of_readouts

@@ -20,8 +20,8 @@ _FEW_ROWS = 1000
 #: the process sees all; rows times scores of a member that is pooled, which has a sweep for each
 _MOST_FLOW_ROWS = 2**16
 #: rows that least squares trains the flow of a member on where there are classes: half of them, and
-#: so many at least. Indicators are mostly noise: all rows tell it no more, and members that see other
-#: rows differ
+#: so many at least. Indicators are mostly noise: all rows tell it no more, and members that see
+#: other rows differ
 _LEAST_FLOW_ROWS_OF_CLASSES = 2**11
 #: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
 _LEAST_WEIGHT = 1e-12
