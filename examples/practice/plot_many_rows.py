@@ -2,7 +2,7 @@
 Many rows
 =========
 
-Up to 4,096 rows every row is a point of one Gaussian process; beyond, it is exact within leaves of
+Up to 7,500 rows every row is a point of one Gaussian process; beyond, it is exact within leaves of
 near rows, and time grows in proportion to the rows. ``partial_fit`` needs no more than a batch in
 memory.
 """

@@ -27,7 +27,8 @@ class GaussianProcessReadout(DocLinkMixin, BaseEstimator):
     Parameters
     ----------
     n_exact : int
-        Rows up to which all of them are points of the process. More cost the cube of their number.
+        Rows up to which all of them are points of the process. More cost the cube of their number,
+        and memory for its square: 450 MB for the default.
     n_leaf : int
         Where rows are more than `n_exact`, the process is exact within leaves of at most so many
         rows that lie near to each other.
@@ -78,8 +79,8 @@ class GaussianProcessReadout(DocLinkMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_exact: int = 4096,
-        n_leaf: int = 2048,
+        n_exact: int = 7500,
+        n_leaf: int = 4096,
         n_landmarks: int = 512,
         n_local: int = 65536,
         n_evidence: int = 400,
