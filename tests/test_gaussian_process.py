@@ -392,6 +392,16 @@ def test_leaves_hold_no_more_rows_than_they_may(kind):
     assert len(np.unique(at[1:25] if kind != "all different" else [0])) == 1
 
 
+@pytest.mark.parametrize("n", [8, 9, 16, 17, 40, 50, 63, 65])
+def test_leaves_are_as_few_and_as_large_as_may_be(n):
+    x = np.random.default_rng(0).standard_normal((n, 3))
+    sizes = [len(each) for each in Leaves.grow(x, 8)[1]]
+    assert len(sizes) == -(-n // 8)
+    # each split rounds by less than a row
+    assert max(sizes) - min(sizes) <= 2
+    assert max(sizes) <= 8
+
+
 def test_equal_rows_without_noise_are_no_obstacle():
     x = np.zeros((30, 2), np.float32)
     hyperparameters = Hyperparameters(KERNEL, 1e-12)

@@ -50,7 +50,8 @@ class Leaves:
     def grow(cls, states: FloatArray, most: int) -> tuple[Leaves, list[IntArray]]:
         """A tree whose leaves hold at most so many of these states each, and their rows.
 
-        Rows are halved along their first principal direction, again and again.
+        Rows are parted along their first principal direction, again and again: in halves where as
+        few leaves as can hold them are even in number, else so that all become as large.
         """
         directions: list[FloatArray] = []
         thresholds: list[np.floating[Any]] = []
@@ -65,16 +66,17 @@ class Leaves:
             direction = _principal_direction(states[among])
             along = states[among] @ direction
             order = np.argsort(along, kind="stable")
-            half = len(among) // 2
-            threshold = along[order[half - 1]]
-            # equal rows stay together, unless all are equal: then any half is as good
+            n_leaves = -(-len(among) // most)
+            first = -(-len(among) * (n_leaves // 2) // n_leaves)
+            threshold = along[order[first - 1]]
+            # equal rows stay together, unless all are equal: then any part is as good
             left = along <= threshold
             if left.all():
                 left = along < threshold
                 threshold = np.nextafter(threshold, -np.inf, dtype=along.dtype)
             if not left.any():
                 left = np.zeros(len(among), dtype=bool)
-                left[order[:half]] = True
+                left[order[:first]] = True
             directions.append(direction)
             thresholds.append(threshold)
             children.append([0, 0])
