@@ -774,13 +774,16 @@ def test_folds_part_the_rows_and_every_class(n_members):
     assert sum(seen) == (n_members - 1) * len(codes)
 
 
-@pytest.mark.parametrize(("n", "seen"), [(3000, 2048), (5000, 2500)])
-def test_of_many_rows_flows_of_classes_see_some_and_each_others(n, seen):
+@pytest.mark.parametrize(
+    ("n", "n_classes", "seen"), [(3000, 3, 2048), (5000, 3, 2500), (5000, 50, 3200)]
+)
+def test_of_many_rows_flows_of_classes_see_some_and_each_others(n, n_classes, seen):
     rng = np.random.default_rng(0)
-    codes, weight = rng.integers(0, 3, n), rng.uniform(0.5, 2, n)
+    codes, weight = rng.integers(0, n_classes, n), rng.uniform(0.5, 2, n)
     rows = Rows(np.arange(float(n))[:, None], codes, weight)
     of_classes = FlowTargets.learn(ClassificationTarget.learn(codes), rows, 2)
-    one, other = (of_classes.of_member(rows, np.ones(3), number) for number in range(2))
+    projection = np.ones(n_classes)
+    one, other = (of_classes.of_member(rows, projection, number) for number in range(2))
     assert len(one.X) == len(other.X) == len(np.unique(one.X)) == seen
     # so many would agree by chance
     assert abs(len(np.intersect1d(one.X, other.X)) - seen**2 / n) < 100

@@ -23,6 +23,8 @@ _MOST_FLOW_ROWS = 2**16
 #: so many at least. Indicators are mostly noise: all rows tell it no more, and members that see
 #: other rows differ
 _LEAST_FLOW_ROWS_OF_CLASSES = 2**11
+#: and so many for each class, on average: a projection has to tell each from the others
+_FLOW_ROWS_OF_A_CLASS = 64
 #: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
 _LEAST_WEIGHT = 1e-12
 #: least share of the variance of left-out predictions that is not between members
@@ -127,7 +129,8 @@ class FlowTargets:
         n = len(rows.X)
         most = _MOST_FLOW_ROWS
         if isinstance(self.target, ClassificationTarget):
-            most = min(most, max(n // 2, _LEAST_FLOW_ROWS_OF_CLASSES))
+            of_each = _FLOW_ROWS_OF_A_CLASS * len(self.target.classes)
+            most = min(most, max(n // 2, _LEAST_FLOW_ROWS_OF_CLASSES, of_each))
         if n > most:
             return _some(rows, np.arange(n), number, most)
         evened = entrywise(lambda each: each * _evening(rows.weight), rows.weight)
