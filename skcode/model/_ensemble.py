@@ -135,7 +135,7 @@ class Ensemble:
         kinds: dict[int, list[int]] = {}
         for e, member in enumerate(every):
             kinds.setdefault(id(member.model.input_map), []).append(e)
-        together = [_of_few([every[e] for e in kind]) for kind in kinds.values()]
+        together = [_flowing_together([every[e] for e in kind]) for kind in kinds.values()]
         if any(scores is None for scores in together):
             return None
         order = np.argsort(np.concatenate(list(kinds.values())))
@@ -183,7 +183,7 @@ class Ensemble:
         return states
 
 
-def _of_few(members: Sequence[FittedMember]) -> Callable[[Array], FloatArray] | None:
+def _flowing_together(members: Sequence[FittedMember]) -> Callable[[Array], FloatArray] | None:
     """Scores (E, n, K) of members of one map of the inputs; None where these go one by one."""
     model = members[0].model
     if len(members) * model.fields.tape_width * model.fields.n_states > _SMALL_ENTRIES:
