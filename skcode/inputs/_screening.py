@@ -22,9 +22,10 @@ _LEAF_SHARE = 0.02
 #: most are where the others stand out, have about the median, and few have twice as much where
 #: rows are many
 _TELLING = 2.0
-#: rows that a tree draws, and from how many on it does not take all: trees that see other rows find
-#: together what each would find in all, in a fraction of the time
+#: rows that a tree draws where there are many: trees that see other rows find together what each
+#: would find in all, in a fraction of the time
 _ROWS_OF_A_TREE = 2048
+#: so many are many; the map of the inputs hands over no more
 _MANY_ROWS = 4096
 #: outputs that the trees look at: of more, random mixtures
 _MOST_OUTPUTS = 8

@@ -19,7 +19,7 @@ from skcode.utils._typing import Array, FloatArray
 
 #: rows up to which the flows of all members run in one array: so few cost calls, not arithmetic
 _FEW_ROWS = 64
-#: ... as long as the coefficients of all members, which are copied for it, are at most so many
+#: ... as long as the coefficients of members on one map, which are copied, are at most so many
 _SMALL_ENTRIES = 2**20
 
 
@@ -135,14 +135,17 @@ class Ensemble:
         kinds: dict[int, list[int]] = {}
         for e, member in enumerate(every):
             kinds.setdefault(id(member.model.input_map), []).append(e)
-        together = [_flowing_together([every[e] for e in kind]) for kind in kinds.values()]
-        if any(scores is None for scores in together):
-            return None
+        together = []
+        for kind in kinds.values():
+            scores = _flowing_together([every[e] for e in kind])
+            if scores is None:
+                return None
+            together.append(scores)
         order = np.argsort(np.concatenate(list(kinds.values())))
 
         def of_every(X: Array) -> FloatArray:
             # pooled members may see other coordinates of the inputs
-            return np.concatenate([scores(X) for scores in together if scores is not None])[order]
+            return np.concatenate([scores(X) for scores in together])[order]
 
         return of_every
 
