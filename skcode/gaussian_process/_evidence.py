@@ -14,6 +14,7 @@ the noise variance and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -24,8 +25,9 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import pdist, squareform
 
 from skcode.gaussian_process._kernel import Kernel
+from skcode.utils._blocks import block_slices
 from skcode.utils._cholesky import inverse_factor
-from skcode.utils._typing import FloatArray, IntArray
+from skcode.utils._typing import Array, BoolArray, FloatArray, IntArray
 
 
 class Hyperparameters(NamedTuple):
@@ -92,6 +94,8 @@ _TRIAL = 15
 _ROUGH_SHARE = 0.02
 #: how many logarithms there are: those of the parameters of the kernel, and of the noise
 _N_LOGS = 8
+#: comparisons of ranks that are held at a time: half a megabyte of numbers
+_COMPARED_ENTRIES = 2**17
 #: precisions of the normal priors on the logarithms: weak, and firmer on those of lengths, so that
 #: what the data does not tell stays where it starts
 _PRIOR = np.array([0.02, 0.3, 0.02, 0.3, 0.02, 0.02, 0.3, 0.02])
@@ -359,7 +363,7 @@ def signed_sums(pull: FloatArray, states: FloatArray, n_equal: int = 0) -> Float
 
     The diagonal of P is zero. If no two states agree in a coordinate, the sum is that of all
     :math:`P_{ij}`, less twice those with :math:`x_{jk} > x_{ik}`. Ranks compare faster than
-    numbers, and one coordinate at a time stays in the cache.
+    numbers.
 
     `n_equal` is the number of pairs of states that are equal altogether, of which P is zero: no
     matter then what sign they get.
@@ -376,14 +380,39 @@ def signed_sums(pull: FloatArray, states: FloatArray, n_equal: int = 0) -> Float
     np.maximum.accumulate(first, axis=1, out=first)
     np.put_along_axis(ranks, order, first, axis=1)
     tied: IntArray = (place - first).sum(axis=1, dtype=np.int64)
-    total, sums = pull.sum(axis=1), np.empty(columns.shape)
-    for own, n_tied, result in zip(ranks, tied, sums, strict=True):
-        above = np.einsum("ij,ij->i", pull, np.less(own[:, None], own).astype(np.float32))
-        below = total - above
-        if n_tied > n_equal:
-            below = np.einsum("ij,ij->i", pull, np.greater(own[:, None], own).astype(np.float32))
-        result[:] = below - above
-    return np.ascontiguousarray(sums.T)
+    apart = tied <= n_equal
+    sums = np.empty(states.shape)
+    above = _compared_sums(pull, ranks[apart], np.less)
+    sums[:, apart] = pull.sum(axis=1)[:, None] - 2 * above
+    sums[:, ~apart] = _compared_sums(pull, ranks[~apart], _signs)
+    return sums
+
+
+def _signs(own: IntArray, others: IntArray, out: BoolArray) -> IntArray:
+    signs: IntArray = np.greater(own, others, out=out).view(np.int8)
+    signs -= np.less(own, others).view(np.int8)
+    return signs
+
+
+def _compared_sums(
+    pull: FloatArray, ranks: IntArray, compare: Callable[[IntArray, IntArray, BoolArray], Array]
+) -> FloatArray:
+    """The sums over j of P_ij c(r_ki, r_kj) (n, m'), of ranks r (m', n).
+
+    Comparisons of a few rows with all stay in the cache until their product with P is taken.
+    """
+    n_columns, n = ranks.shape
+    own = np.ascontiguousarray(ranks.T)[:, :, None]
+    sums = np.empty((n, n_columns), pull.dtype)
+    n_rows = min(max(_COMPARED_ENTRIES // max(ranks.size, 1), 1), n)
+    # memory that is asked for once: that of each block anew would cost a third of the time
+    found = np.empty((n_rows, n_columns, n), bool)
+    numbers = np.empty(found.shape, pull.dtype)
+    for rows in block_slices(n, n_rows):
+        these = slice(rows.stop - rows.start)
+        numbers[these] = compare(own[rows], ranks, found[these])
+        sums[rows] = (numbers[these] @ pull[rows, :, None])[:, :, 0]
+    return sums
 
 
 def _above(matrix: FloatArray) -> FloatArray:
