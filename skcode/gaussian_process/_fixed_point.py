@@ -53,8 +53,11 @@ class FixedPoint:
     @classmethod
     def with_step(cls, x: FloatArray, step: FloatArray) -> FixedPoint:
         """The nearest multiples of given steps."""
-        codes = np.clip(np.rint(x / step), -_LARGEST, _LARGEST)
-        return cls(codes.astype(np.int16), step)
+        # one array of numbers for all: of very many rows each would take as much as a leaf
+        multiples = x / step
+        np.rint(multiples, out=multiples)
+        np.clip(multiples, -_LARGEST, _LARGEST, out=multiples)
+        return cls(multiples.astype(np.int16), step)
 
     @property
     def values(self) -> FloatArray:

@@ -57,12 +57,16 @@ class Leaves:
         thresholds: list[np.floating[Any]] = []
         children: list[list[int]] = []
         rows: list[IntArray] = []
-
-        def node(among: IntArray) -> int:
-            if len(among) <= most:
+        # parts that wait: their rows, the split that they follow, and on which side of it
+        waiting: list[tuple[IntArray, int, int]] = [(np.arange(len(states)), -1, 0)]
+        while waiting:
+            among, parent, side = waiting.pop()
+            number = len(directions) if len(among) > most else -1 - len(rows)
+            if parent >= 0:
+                children[parent][side] = number
+            if number < 0:
                 rows.append(among)
-                return -len(rows)
-            number = len(directions)
+                continue
             direction = _principal_direction(states[among])
             along = states[among] @ direction
             order = np.argsort(along, kind="stable")
@@ -80,10 +84,8 @@ class Leaves:
             directions.append(direction)
             thresholds.append(threshold)
             children.append([0, 0])
-            children[number] = [node(among[left]), node(among[~left])]
-            return number
-
-        node(np.arange(len(states)))
+            # the first side is parted first
+            waiting += [(among[~left], number, 1), (among[left], number, 0)]
         m, dtype = states.shape[1], states.dtype
         tree = cls(
             np.array(directions, dtype).reshape(-1, m),

@@ -413,10 +413,14 @@ def fit_leaves(
     wanted[asked] = True
     # within a leaf the rows that are asked for come last
     rows_of = [local[each[np.argsort(wanted[local[each]], kind="stable")]] for each in members]
+    # what is kept of all leaves lies in one array, which goes back to the system as a whole: parts
+    # between what else comes and goes would not
+    kept = np.empty((len(local), shared.n_features), states.dtype)
+    ends = np.cumsum([len(rows) for rows in rows_of])
     parts = []
-    for rows in rows_of:
+    for rows, room in zip(rows_of, np.split(kept, ends[:-1]), strict=True):
         part, leaf_normal, leaf_moment = _leaf(
-            shared, states[rows], targets[rows], variance[rows], int(wanted[rows].sum())
+            shared, states[rows], targets[rows], variance[rows], int(wanted[rows].sum()), room
         )
         normal += leaf_normal
         moment += leaf_moment
@@ -523,9 +527,17 @@ class _Part(NamedTuple):
 
 
 def _leaf(
-    shared: _Shared, states: FloatArray, targets: FloatArray, variance: FloatArray, q: int
+    shared: _Shared,
+    states: FloatArray,
+    targets: FloatArray,
+    variance: FloatArray,
+    q: int,
+    kept: FloatArray,
 ) -> tuple[_Part, FloatArray, FloatArray]:
-    """A leaf, and what it adds to the normal equations: Phi^T D^{-1} Phi and Phi^T D^{-1} Y."""
+    """A leaf, and what it adds to the normal equations: Phi^T D^{-1} Phi and Phi^T D^{-1} Y.
+
+    D^{-1} Phi is written to the array that is given.
+    """
     features, _ = shared(states)
     n, F = len(states), shared.n_features
     of_landmarks = features[:, : shared.n_landmarks]
@@ -535,5 +547,6 @@ def _leaf(
     corner = inverse_factor(L[n - q :, n - q :])
     diagonal = np.einsum("ij,ij->j", corner, corner)
     both = substitute_back(L, white)
-    part = _Part(both[:, :F], both[:, F:], diagonal, added)
+    kept[:] = both[:, :F]
+    part = _Part(kept, both[:, F:].copy(), diagonal, added)
     return part, normal[:, :F], normal[:, F:]

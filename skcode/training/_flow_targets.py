@@ -113,11 +113,11 @@ class FlowTargets:
         outputs /= self.scale
         return outputs
 
-    def observations(self, rows: Rows) -> Rows:
-        """Rows with standardised outputs (n, K), and weights with a mean of one."""
+    def observations(self, rows: Rows, index: IntArray | slice = slice(None)) -> Rows:
+        """All rows, or some, with standardised outputs (n, K), and weights with a mean of one."""
         mean = rows.weight.mean()
-        weight = entrywise(lambda each: np.maximum(each / mean, _LEAST_WEIGHT), rows.weight)
-        return Rows(rows.X, self.standardised(rows.y), weight)
+        weight = entrywise(lambda each: np.maximum(each / mean, _LEAST_WEIGHT), rows.weight[index])
+        return Rows(rows.X[index], self.standardised(rows.y[index]), weight)
 
     def projected(self, rows: Rows, projection: FloatArray) -> Rows:
         """Rows with one output each."""

@@ -43,7 +43,7 @@ from skcode.training._member import Member, as_reached, fitted_state, parted
 from skcode.training._pool import kinds_of, opinions, weigh
 from skcode.training._rows import Rows, counts_of
 from skcode.training._selection import which_predict
-from skcode.utils._blocks import OrderedMap, task_slices
+from skcode.utils._blocks import OrderedMap, block_slices, task_slices
 from skcode.utils._typing import Array, FloatArray, IntArray
 
 #: rows that calibration looks at, where there are more: each costs a prediction
@@ -81,13 +81,10 @@ def _sample(
         return np.sort(rng.choice(n, most, replace=False, shuffle=False))
 
     evidence = some(readout.n_evidence)
-    landmarks = None
-    local: IntArray = np.arange(n)
-    if n > readout.n_exact:
-        landmarks = some(readout.n_landmarks)
-        local = some(readout.n_local)
-        if len(required):
-            local = np.union1d(local, required)
+    landmarks = some(readout.n_landmarks) if n > readout.n_exact else None
+    local = np.arange(n) if landmarks is None else some(readout.n_local)
+    if len(required):
+        local = np.union1d(local, required)
     asked: IntArray = local
     # a source of its own: with pooled members all else is drawn as without
     own = rng.spawn(1)[0]
@@ -134,18 +131,89 @@ def fit_heads(
     """
     members, pooled = parted(members)
     counts = counts_of(rows, flow_targets.target.strata(rows.y))
-    observations = flow_targets.observations(rows)
-    outputs, weight = observations.y, observations.weight
     n_folds = max((len(kind) for kind in kinds_of(pooled)), default=0)
     folds = [flow_targets.pool_folds[len(members) + k] for k in range(n_folds)]
-    sample = _sample(len(outputs), readout, rng, np.concatenate([np.zeros(0, int), *folds]))
-    evidence_rows = Rows(*(part[sample.evidence] for part in observations))
+    sample = _sample(len(rows.y), readout, rng, np.concatenate([np.zeros(0, int), *folds]))
+    hyperparameters = _find_hyperparameters(
+        members, rows, counts, flow_targets, readout, sample.evidence, rng, mapper, refine, steps
+    )
+    shared = tuple(map(mapper.keep, (rows.y, rows.weight, counts)))
+    parts = _parts(rows.X, members[0].model.n_block, mapper)
+    tasks = [
+        (member, *shared, flow_targets, each, readout, sample, *parts)
+        for member, each in zip(members, hyperparameters, strict=True)
+    ]
+    fitted = list(mapper(_fit_member, tasks))
+    left_out = np.stack([regression.left_out for _, regression in fitted])
+    fold_of = None if flow_targets.folds is None else flow_targets.folds[sample.asked]
+    # after an interrupt there may be fewer members than folds
+    if fold_of is not None and fold_of.max() >= len(members):
+        fold_of = None
+    asked = flow_targets.observations(rows, sample.asked)
+    predicts = which_predict(left_out, asked.y, asked.weight, fold_of)
+    for member, does in zip(members, predicts.tolist(), strict=True):
+        member.predicts = does
+    between = left_out[predicts].var(axis=0)
+    by_one = None
+    if fold_of is None:
+        left_out = left_out[predicts]
+    else:
+        # of each row the member whose flow has not seen it, or another where that does not predict
+        who = np.where(predicts[fold_of], fold_of, np.flatnonzero(predicts)[0])
+        by_one = between
+        left_out = left_out[who, np.arange(len(who))][None]
+    link = link_of(flow_targets, left_out, rows, sample.asked)
+    if pooled:
+        link = _pool(pooled, rows, left_out, link, folds, sample.asked, flow_targets, mapper)
+    noises: list[NoiseModel | None] = [None] * len(members)
+    if isinstance(flow_targets.target, RegressionTarget):
+        shrinkage = shrinkage_of(asked.y, left_out, by_one, asked.weight)
+        left_out = left_out * shrinkage
+        fitted = [(center, each.scaled(shrinkage)) for center, each in fitted]
+        residuals = (asked.y - left_out.mean(axis=0)) * np.sqrt(asked.weight[:, None])
+        noise_tasks = [
+            (member, asked.X, center, residuals, between, each, sample.anchors)
+            for member, (center, _), each in zip(members, fitted, hyperparameters, strict=True)
+        ]
+        noises = list(mapper(_fit_noise, noise_tasks))
+    for member, (center, regression), each, noise in zip(
+        members, fitted, hyperparameters, noises, strict=True
+    ):
+        head = GaussianProcessHead(
+            each.kernel,
+            center,
+            regression.mean,
+            link,
+            noise,
+        )
+        # what the flow knows of its parameters is large, and no prediction asks for it
+        member.fitted = replace(member.fitted, posterior=None, head=head)
+
+
+def _find_hyperparameters(
+    members: Sequence[Member],
+    rows: Rows,
+    counts: FloatArray,
+    flow_targets: FlowTargets,
+    readout: GaussianProcessReadout,
+    evidence: IntArray,
+    rng: np.random.Generator,
+    mapper: OrderedMap,
+    refine: bool,
+    steps: bool,
+) -> list[Hyperparameters]:
+    """Kernel and noise of each member; its controls are trained on, in place.
+
+    The outputs of all rows are forgotten at the end: of very many they take as much as the leaves.
+    """
+    observations = flow_targets.observations(rows)
+    evidence_rows = Rows(*(part[evidence] for part in observations))
     # of classes the evidence is too sure, and a smooth kernel would make flows so: for them it
     # waits until left-out rows have a say in it
     classes = isinstance(flow_targets.target, ClassificationTarget)
     smooth = may_be_smooth(members) and not classes
     found = search_evidence(members[0], evidence_rows, smooth)
-    n_steps = steps_for(readout.n_steps, len(outputs))
+    n_steps = steps_for(readout.n_steps, len(counts))
     if steps and n_steps and flow_targets.trains:
         reached = train_through_evidence(
             members, observations, evidence_rows, flow_targets, found, n_steps, smooth, rng, mapper
@@ -168,58 +236,7 @@ def fit_heads(
             )
         else:
             hyperparameters = refine_numbers(members, observations, counts, hyperparameters, rng)
-    shared = tuple(map(mapper.keep, (outputs, weight, counts)))
-    parts = _parts(rows.X, members[0].model.n_block, mapper)
-    tasks = [
-        (member, *shared, each, readout, sample, *parts)
-        for member, each in zip(members, hyperparameters, strict=True)
-    ]
-    fitted = list(mapper(_fit_member, tasks))
-    left_out = np.stack([regression.left_out for _, regression in fitted])
-    fold_of = None if flow_targets.folds is None else flow_targets.folds[sample.asked]
-    # after an interrupt there may be fewer members than folds
-    if fold_of is not None and fold_of.max() >= len(members):
-        fold_of = None
-    predicts = which_predict(left_out, outputs[sample.asked], weight[sample.asked], fold_of)
-    for member, does in zip(members, predicts.tolist(), strict=True):
-        member.predicts = does
-    between = left_out[predicts].var(axis=0)
-    by_one = None
-    if fold_of is None:
-        left_out = left_out[predicts]
-    else:
-        # of each row the member whose flow has not seen it, or another where that does not predict
-        who = np.where(predicts[fold_of], fold_of, np.flatnonzero(predicts)[0])
-        by_one = between
-        left_out = left_out[who, np.arange(len(who))][None]
-    link = link_of(flow_targets, left_out, rows, sample.asked)
-    if pooled:
-        link = _pool(pooled, rows, left_out, link, folds, sample.asked, flow_targets, mapper)
-    noises: list[NoiseModel | None] = [None] * len(members)
-    if isinstance(flow_targets.target, RegressionTarget):
-        shrinkage = shrinkage_of(outputs[sample.asked], left_out, by_one, weight[sample.asked])
-        left_out = left_out * shrinkage
-        fitted = [(center, each.scaled(shrinkage)) for center, each in fitted]
-        residuals = (outputs[sample.asked] - left_out.mean(axis=0)) * np.sqrt(
-            weight[sample.asked, None]
-        )
-        noise_tasks = [
-            (member, rows.X[sample.asked], center, residuals, between, each, sample.anchors)
-            for member, (center, _), each in zip(members, fitted, hyperparameters, strict=True)
-        ]
-        noises = list(mapper(_fit_noise, noise_tasks))
-    for member, (center, regression), each, noise in zip(
-        members, fitted, hyperparameters, noises, strict=True
-    ):
-        head = GaussianProcessHead(
-            each.kernel,
-            center,
-            regression.mean,
-            link,
-            noise,
-        )
-        # what the flow knows of its parameters is large, and no prediction asks for it
-        member.fitted = replace(member.fitted, posterior=None, head=head)
+    return hyperparameters
 
 
 def _pool(
@@ -295,34 +312,36 @@ def _parts(X: Array, n_block: int, mapper: OrderedMap) -> list[Array]:
 
 def _fit_member(
     member: Member,
-    outputs: FloatArray,
+    y: Array,
     weight: FloatArray,
     counts: FloatArray,
+    flow_targets: FlowTargets,
     hyperparameters: Hyperparameters,
     readout: GaussianProcessReadout,
     sample: _Sample,
     *parts: Array,
 ) -> tuple[FloatArray, Regression]:
     """Centre of the states, and the process on them."""
-    X = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    rows = Rows(parts[0] if len(parts) == 1 else np.concatenate(parts), y, weight)
     # of very many rows the states of those are held whole that are kept as points
     kept: IntArray | slice = slice(None)
     local, landmarks, asked = sample.local, sample.landmarks, sample.asked
     if landmarks is not None:
         kept = np.union1d(local, landmarks)
         local, landmarks, asked = (np.searchsorted(kept, a) for a in (local, landmarks, asked))
-    states = states_of(member, X[kept])
+    observations = flow_targets.observations(rows, kept)
+    states = states_of(member, observations.X)
     center = states.mean(axis=0)
     states -= center
     # points are kept in two bytes each, and fitted as they are kept
     fixed = FixedPoint.of(states)
     points = states.astype(np.float32) if fixed is None else fixed.values
     states = points.astype(states.dtype, copy=False)
-    of_rows = states, outputs[kept], weight[kept], counts[kept], hyperparameters
+    of_rows = states, observations.y, observations.weight, counts[kept], hyperparameters
     if landmarks is None:
         regression = fit_exact(*of_rows, asked)
     else:
-        others = _others(member, X, outputs, weight, center, kept)
+        others = _others(member, rows, flow_targets, center, kept)
         some = landmarks, local, readout.n_leaf, asked
         regression = fit_leaves(*of_rows, *some, others)
     mean = regression.mean
@@ -334,21 +353,19 @@ def _fit_member(
 
 def _others(
     member: Member,
-    X: Array,
-    outputs: FloatArray,
-    weight: FloatArray,
+    rows: Rows,
+    flow_targets: FlowTargets,
     center: FloatArray,
     kept: IntArray | slice,
 ) -> Iterator[Observations]:
     """What a process is told of the rows that are not kept, block by block."""
-    other = np.ones(len(X), dtype=bool)
+    other = np.ones(len(rows.y), dtype=bool)
     other[kept] = False
-    for start in range(0, len(X), _BLOCK_ROWS):
-        block = slice(start, start + _BLOCK_ROWS)
-        among = other[block]
-        if among.any():
-            states = states_of(member, X[block][among]) - center
-            yield Observations(states, outputs[block][among], weight[block][among])
+    for block in block_slices(len(other), _BLOCK_ROWS):
+        index = block.start + np.flatnonzero(other[block])
+        if len(index):
+            X, outputs, weight = flow_targets.observations(rows, index)
+            yield Observations(states_of(member, X) - center, outputs, weight)
 
 
 def _fit_noise(

@@ -109,9 +109,8 @@ def try_inputs(
     single values are sought where a table (n, p) is given, with the encoder that made its rows.
     """
     own = own_source(random_state)
-    some = np.arange(len(rows.X))
-    if len(some) > _MOST_ROWS:
-        some = np.sort(own.choice(some, _MOST_ROWS, replace=False))
+    n = len(rows.X)
+    some = np.arange(n) if n <= _MOST_ROWS else np.sort(own.choice(n, _MOST_ROWS, replace=False))
     tried = Rows(*(part[some] for part in rows))
     seed = own.randint(2**31)
     target = training.target
