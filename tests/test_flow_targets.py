@@ -9,7 +9,7 @@ from skcode.training import FlowTargets, Rows, draw_projection
 
 def rows_of(y, weight=None):
     weight = np.ones(len(y)) if weight is None else weight
-    return Rows(np.zeros((len(y), 1)), y, weight)
+    return Rows.single(np.zeros((len(y), 1)), y, weight)
 
 
 @pytest.mark.parametrize("n_members", [2, 6])
@@ -35,7 +35,7 @@ def test_folds_part_the_rows_and_every_class(n_members):
 def test_of_many_rows_flows_of_classes_see_some_and_each_others(n, n_classes, seen):
     rng = np.random.default_rng(0)
     codes, weight = rng.integers(0, n_classes, n), rng.uniform(0.5, 2, n)
-    rows = Rows(np.arange(float(n))[:, None], codes, weight)
+    rows = Rows.single(np.arange(float(n))[:, None], codes, weight)
     of_classes = FlowTargets.learn(ClassificationTarget.learn(codes), rows, 2)
     projection = np.ones(n_classes)
     one, other = (of_classes.of_member(rows, projection, number) for number in range(2))

@@ -196,6 +196,21 @@ def test_the_evidence_of_little_is_finite(case):
     assert np.isfinite(fitted.mean(kernel, x + 1)).all()
 
 
+def test_the_evidence_of_rows_with_counts_is_that_of_copies(data):
+    x, y, weight = data
+    counts = 1 + np.arange(len(x)) % 4
+    merged = Evidence(x, y, counts * weight, copies=float(counts.sum() - len(x)))
+    each = [np.repeat(part, counts, axis=0) for part in (x, y, weight)]
+    copied = Evidence(*each)
+    rng = np.random.default_rng(0)
+    logs = [merged.start + rng.normal(scale=0.5, size=8) for _ in range(3)]
+    values, by_logs, _ = zip(*map(merged.with_states, logs), strict=True)
+    expected, expected_by_logs, _ = zip(*map(copied.with_states, logs), strict=True)
+    # but for what no logarithm changes
+    np.testing.assert_allclose(np.diff(values), np.diff(expected), rtol=1e-7)
+    np.testing.assert_allclose(by_logs, expected_by_logs, rtol=1e-5, atol=1e-7)
+
+
 def test_the_ascent_survives_where_the_matrix_is_not_positive(data):
     x, y, weight = data
     evidence = Evidence(np.vstack([x, x]), np.vstack([y, y]), np.tile(weight, 2))
@@ -525,7 +540,9 @@ def small_objective(x, y, weight):
     rng = np.random.default_rng(0)
     start = Evidence(x, y, weight).start
     start[-1] = np.log(0.3 * ROUGH_NOISE)
-    return EvidenceObjective(model, x, y, weight, rng.standard_normal((2, 4)), 0.3, start)
+    counts = 1.0 + np.arange(len(x)) % 3
+    controls = rng.standard_normal((2, 4))
+    return EvidenceObjective(model, x, y, weight, counts, controls, 0.3, start)
 
 
 def test_the_gradient_of_the_evidence_in_the_controls(data):
@@ -585,8 +602,9 @@ def test_steps_with_much_noise_are_in_single_precision(data):
     with objective.model.sweep(40) as sweep:
         states = sweep_states(objective.controls, objective.model, data[0], sweep)
     states -= states.mean(axis=0)
+    copies = float(objective.counts.sum()) - 40
     exact, single = (
-        (Evidence(states, *data[1:], dtype=dtype).with_states(noisy[-8:])[0] + prior) / 40
+        (Evidence(states, *data[1:], True, copies, dtype).with_states(noisy[-8:])[0] + prior) / 40
         for dtype in (np.float64, np.float32)
     )
     assert value == single != exact
@@ -604,7 +622,9 @@ def test_heavy_rows_have_little_noise_and_are_not_rounded(data):
         states = sweep_states(objective.controls, objective.model, x, sweep)
     states -= states.mean(axis=0)
     prior, _ = Evidence.log_prior(noisy[-8:], objective.logs)
-    assert value == (Evidence(states, y, heavy).with_states(noisy[-8:])[0] + prior) / 40
+    copies = objective.counts.sum() - 40
+    evidence = Evidence(states, y, heavy, copies=copies)
+    assert value == (evidence.with_states(noisy[-8:])[0] + prior) / 40
 
 
 @pytest.mark.parametrize("binary", [True, False])

@@ -21,7 +21,7 @@ from skcode.gaussian_process import (
 from skcode.model import Ensemble, MultilabelTarget
 from skcode.training import _heads
 from skcode.training._flow_targets import shrinkage_of
-from skcode.training._rows import Rows, counts_of
+from skcode.training._rows import counts_of
 from skcode.training._selection import which_predict
 
 SMALL = {"n_fields": 8, "random_state": 0}
@@ -153,20 +153,72 @@ def test_a_class_of_more_weight_is_more_probable_whole_or_not():
     np.testing.assert_allclose(probability(X, y), whole, atol=1e-6)
 
 
+def counts_where(X, weight, strata=None):
+    return counts_of(X, np.asarray(weight, dtype=float), strata).tolist()
+
+
 def test_rows_stand_for_several_observations_where_places_come_with_several_targets():
-    X = np.array([[0.0], [0.0], [1.0], [2.0], [3.0]])
-    codes = np.array([0, 1, 0, 1, 1])
-
-    def counts(weight, strata=codes):
-        rows = Rows(X, codes, np.asarray(weight, dtype=float))
-        return counts_of(rows, strata).tolist()
-
-    assert counts([3, 2, 4, 1, 5]) == [3, 2, 1, 1, 1]
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 1))
+    X[1] = X[0]
+    codes = np.arange(40) % 2
+    weight = 2 + np.arange(40) % 3
+    assert counts_where(X, weight, codes) == [2, 3, *[1] * 38]
     # factors of classes, and of all rows, are no counts
-    assert counts([3, 20, 4, 10, 50]) == [3, 2, 1, 1, 1]
-    assert counts([30, 20, 40, 10, 50], None) == [3, 2, 1, 1, 1]
-    assert counts([3.5, 2, 4, 1, 5]) == [1] * 5
-    assert counts(np.broadcast_to(1.0, 5)) == [1] * 5
+    assert counts_where(X, weight * np.where(codes, 10, 1), codes) == [2, 3, *[1] * 38]
+    assert counts_where(X, 7 * weight) == [2, 3, *[1] * 38]
+    assert counts_where(X, weight + 0.5) == [1] * 40
+    assert counts_of(X, np.broadcast_to(1.0, 40), None).tolist() == [1] * 40
+
+
+def test_rows_stand_for_several_observations_in_tables_of_few_values():
+    rng = np.random.default_rng(0)
+    weight = rng.integers(1, 9, 60)
+    of_one = [1] * 60
+    levels = np.stack(np.unravel_index(np.arange(60), (3, 4, 5)), axis=1)
+    several = weight.tolist()
+    assert counts_where(levels, weight) == several
+    assert counts_where(np.arange(60)[:, None] - 7.5, weight) == several
+    assert counts_where(rng.standard_normal((60, 1)), weight) == of_one
+    assert counts_where(np.c_[levels, rng.standard_normal(60)], weight) == of_one
+    # gaps are a value
+    assert counts_where(np.where(levels == 1, np.nan, levels), weight) == several
+    # classes of which one has one row alone
+    assert counts_where(levels[:3], [6, 4, 8], np.array([0, 1, 1])) == [6, 1, 2]
+
+
+def test_a_row_that_stands_out_stands_for_several_observations():
+    X = np.random.default_rng(0).uniform(size=(100, 1))
+    assert counts_where(X, np.r_[80, np.ones(99)], np.r_[1, np.zeros(99, int)])[:2] == [80, 1]
+
+
+def _laws():
+    """Laws without noise on few places, of which a rough one says nothing of the others."""
+    rng = np.random.default_rng(0)
+    bits, levels = rng.integers(0, 2, (600, 5)), rng.integers(0, 4, (400, 2))
+    ages = rng.integers(20, 60, (600, 1))
+    xor = bits[:, 0] ^ bits[:, 1]
+    yield "xor", bits[:, :2], xor
+    yield "parity", bits, bits.sum(axis=1) % 2
+    yield "one column", bits[:, :1], bits[:, 0]
+    yield "sum modulo three", levels, levels.sum(axis=1) % 3
+    prices = rng.standard_normal(60)
+    yield "prices of ages", ages, prices[ages[:, 0]]
+    cities = np.array([f"city {k}" for k in range(60)], dtype=object)[ages]
+    yield "prices of cities", cities, prices[ages[:, 0]]
+    yield "xor as numbers", bits[:, :2], xor.astype(float)
+    rain = np.where(rng.random(400) < 0.5, 0.0, rng.uniform(0.1, 1, 400))[:, None]
+    yield "zeros", rain, (rain[:, 0] == 0).astype(int)
+    yield "zeros as numbers", rain, (rain[:, 0] == 0).astype(float)
+
+
+@pytest.mark.parametrize(("X", "y"), [pytest.param(X, y, id=name) for name, X, y in _laws()])
+def test_a_law_without_noise_on_few_places_is_known(X, y):
+    kind = ControlledODERegressor if y.dtype.kind == "f" else ControlledODEClassifier
+    model = kind(n_members=2, **SMALL).fit(X[::2], y[::2])
+    assert model.score(X[1::2], y[1::2]) > 0.9
+    if kind is ControlledODEClassifier:
+        assert model.predict_proba(X[1::2]).max(axis=1).mean() > 0.9
 
 
 @pytest.mark.parametrize("n_rows", [100, 200, 300])
@@ -352,7 +404,7 @@ def test_noise_that_looks_like_a_rough_function_is_noise(monkeypatch):
     mended = model.fit(X, y).predict(X_new)
     monkeypatch.setattr(
         "skcode.training._heads.refine_numbers",
-        lambda members, observations, counts, hyperparameters, rng: hyperparameters,
+        lambda members, observations, hyperparameters, rng: hyperparameters,
     )
     wrong = model.fit(X, y).predict(X_new)
     law = 0.5 * X_new[:, 0]

@@ -63,7 +63,7 @@ def test_folds_share_no_row(n, n_pooled):
 
 @pytest.mark.parametrize("n", [300, 80_000])
 def test_a_pooled_member_never_sees_its_fold(n):
-    rows = Rows(np.arange(float(n))[:, None], np.arange(n) % 2, np.ones(n))
+    rows = Rows.single(np.arange(float(n))[:, None], np.arange(n) % 2, np.ones(n))
     target = ClassificationTarget.learn(np.array([0, 1]))
     flow_targets = FlowTargets.learn(target, rows, 4, n_pooled=2)
     assert set(flow_targets.pool_folds) == {4, 5}
@@ -286,7 +286,7 @@ def test_the_flows_of_all_go_on_where_a_stream_begins(monkeypatch):
 
 
 def test_members_of_either_kind_leave_out_the_same_rows():
-    rows = Rows(np.arange(300.0)[:, None], np.arange(300) % 2, np.ones(300))
+    rows = Rows.single(np.arange(300.0)[:, None], np.arange(300) % 2, np.ones(300))
     target = ClassificationTarget.learn(np.array([0, 1]))
     folds = FlowTargets.learn(target, rows, 4, n_pooled=4, n_kinds=2).pool_folds
     assert sorted(folds) == [4, 5, 6, 7]

@@ -42,6 +42,7 @@ from skcode.training import (
     Stream,
     Training,
     canonical,
+    counts_of,
     fitted_state,
     outputs_of,
     positive_rows,
@@ -230,9 +231,10 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         Rows that come `later` were not there when statistics of levels were learnt.
         """
         targets = target.encode(y)
+        counts = counts_of(X, weight, target.strata(targets))
         weight = self._weighted(target, targets, weight)
         X = self.encoder_.encode(X) if later else self._encode(X, target, targets, weight)
-        return Rows(X, targets, weight)
+        return Rows(X, targets, weight, counts)
 
     def _weighted(self, target: Target, targets: Array, weight: FloatArray) -> FloatArray:
         """Sample weights times the factors of the classes."""

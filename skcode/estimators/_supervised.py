@@ -297,7 +297,7 @@ class SupervisedBase(ControlledODEBase):
             return None
         X, y = self._check_Xy(X, y, reset=False)
         X, y, weight = positive_rows(X, y, sample_weight)
-        return Rows(X, target.encode(y), weight)
+        return Rows.single(X, target.encode(y), weight)
 
     def _partial_fit(
         self,

@@ -272,7 +272,7 @@ class ControlledODETransformer(
             self.encoder_, checked = self.encoder_.with_levels_of(checked)
             checked, zeros, weight = canonical(checked, zeros, weight)
             self._learn_encoder(checked, None, zeros, weight)
-            rows = Rows(self._encode(checked, None, zeros, weight), zeros, weight)
+            rows = Rows.single(self._encode(checked, None, zeros, weight), zeros, weight)
             random_state = check_random_state(self.random_state)
             inputs = self._learn_inputs(rows, None, self.readout)
             design = self._design(READOUTS[self.readout])

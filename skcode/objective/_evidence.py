@@ -48,8 +48,8 @@ defvjp(sweep_states, _sweep_states_vjp, argnums=(0,))
 class _Batch:
     """Targets of a batch, and the derivatives that its evidence leaves for the way back."""
 
-    def __init__(self, targets: FloatArray, weight: FloatArray, smooth: bool):
-        self.targets, self.weight, self.smooth = targets, weight, smooth
+    def __init__(self, targets: FloatArray, weight: FloatArray, smooth: bool, copies: float):
+        self.targets, self.weight, self.smooth, self.copies = targets, weight, smooth, copies
         self.by_states: FloatArray = np.empty(0)
         self.by_logs: FloatArray = np.empty(0)
 
@@ -65,7 +65,8 @@ def minus_log_evidence(states: FloatArray, logs: FloatArray, batch: _Batch) -> f
         rough = np.exp(logs[-1]) > ROUGH_NOISE * batch.weight.max()
         dtype = np.float32 if rough else np.float64
         centred = states - states.mean(axis=0)
-        evidence = Evidence(centred, batch.targets, batch.weight, batch.smooth, dtype)
+        of_batch = batch.targets, batch.weight, batch.smooth, batch.copies
+        evidence = Evidence(centred, *of_batch, dtype)
         value, batch.by_logs, by_states = evidence.with_states(logs)
         batch.by_states = by_states - by_states.mean(axis=0)
     return value
@@ -98,6 +99,8 @@ class EvidenceObjective:
         Centred targets, with a mean square of one.
     weight : ndarray of shape (n,)
         Weights, with a mean of one.
+    counts : ndarray of shape (n,)
+        How many observations a row stands for.
     controls : ndarray of shape (M, d)
         Where the controls start, u_0.
     scale : float
@@ -114,13 +117,15 @@ class EvidenceObjective:
         X: Array,
         targets: FloatArray,
         weight: FloatArray,
+        counts: FloatArray,
         controls: FloatArray,
         scale: float,
         logs: FloatArray,
         smooth: bool = True,
     ):
         self.smooth = smooth
-        self.model, self.X, self.targets, self.weight = model, X, targets, weight
+        self.model, self.X = model, X
+        self.targets, self.weight, self.counts = targets, weight, counts
         self.controls, self.scale, self.logs = controls, scale, logs
 
     @property
@@ -149,7 +154,8 @@ class EvidenceObjective:
     ) -> tuple[float, FloatArray]:
         """The objective by the rows of a minibatch, as if they were all, and its gradient."""
         n, X = len(index), self.X[index]
-        batch = _Batch(self.targets[index], self.weight[index], self.smooth)
+        copies = float(self.counts[index].sum()) - n
+        batch = _Batch(self.targets[index], self.weight[index], self.smooth, copies)
         with self.model.sweep(n) as sweep, tracing():
 
             def of_batch(parameters: Traced) -> Traced:

@@ -18,7 +18,14 @@ from skcode.training._member import (
     with_linear_readouts,
 )
 from skcode.training._monitor import TrainingMonitor, Validation
-from skcode.training._rows import Rows, canonical, hold_out, positive_rows, relative_to_rows
+from skcode.training._rows import (
+    Rows,
+    canonical,
+    counts_of,
+    hold_out,
+    positive_rows,
+    relative_to_rows,
+)
 from skcode.training._stream import LateColumns, RawRows, Stream
 from skcode.training._training import Training
 from skcode.training._trial import LEAST_TRIAL_ROWS, try_inputs
@@ -49,6 +56,7 @@ __all__ = [
     "TrainingMonitor",
     "Validation",
     "canonical",
+    "counts_of",
     "draw_for_heads",
     "draw_members",
     "draw_pooled",

@@ -74,7 +74,7 @@ def train_through_evidence(
         own = rows
         if flow_targets.folds is not None:
             kept = flow_targets.folds != number
-            own = Rows(*(part[kept] for part in rows))
+            own = rows.some(kept)
         tasks.append((member, own, evidence_rows, start, n_steps, smooth, seed))
     reached = list(mapper(ascend_member, tasks[:1]))
     if reached[0].gain < LEAST_GAIN:
@@ -153,7 +153,7 @@ def ascend(
     most = n_steps * _BATCH_ROWS
     if n > most:
         some = np.sort(rng.choice(n, most, replace=False, shuffle=False))
-        rows, n = Rows(*(part[some] for part in rows)), most
+        rows, n = rows.some(some), most
     n_batches = max(round(n / _BATCH_ROWS), 1)
     controls = member.fitted.controls.astype(np.float64)
     scale = max(float(np.sqrt(np.mean(controls**2))), _LEAST_SCALE)

@@ -18,7 +18,7 @@ from skcode.model import ClassificationTarget, Target
 from skcode.training._flow_targets import FlowTargets
 from skcode.training._hyperparameters import some_rows, states_of
 from skcode.training._member import Member
-from skcode.training._rows import Rows, counts_of
+from skcode.training._rows import Rows
 from skcode.utils._blocks import block_slices
 from skcode.utils._typing import Array, FloatArray, IntArray
 
@@ -152,14 +152,12 @@ def _all_residuals(rows: Rows, baseline: Baseline) -> tuple[IntArray, FloatArray
     member, hyperparameters, flow_targets, own, _, _ = baseline
     kernel = hyperparameters.kernel
     observations = flow_targets.observations(rows)
-    X, outputs, weight = (part[own] for part in observations)
-    states = states_of(member, X)
+    of_own = observations.some(own)
+    states = states_of(member, of_own.X)
     centre = states.mean(axis=0)
-    of_own = Rows(*(part[own] for part in rows))
-    counts = counts_of(of_own, flow_targets.target.strata(of_own.y))
     every = np.arange(len(own))
-    fitted = fit_exact(states - centre, outputs, weight, counts, hyperparameters, every)
-    at, residuals = own, outputs - fitted.left_out
+    fitted = fit_exact(states - centre, *of_own[1:], hyperparameters, every)
+    at, residuals = own, of_own.y - fitted.left_out
     if len(own) < len(rows.X):
         others = np.setdiff1d(np.arange(len(rows.X)), own)
         others = others[some_rows(len(others), np.random.default_rng(0), _MOST_ROWS - len(own))]

@@ -117,7 +117,8 @@ class FlowTargets:
         """All rows, or some, with standardised outputs (n, K), and weights with a mean of one."""
         mean = rows.weight.mean()
         weight = entrywise(lambda each: np.maximum(each / mean, _LEAST_WEIGHT), rows.weight[index])
-        return Rows(rows.X[index], self.standardised(rows.y[index]), weight)
+        outputs = self.standardised(rows.y[index])
+        return Rows(rows.X[index], outputs, weight, rows.counts[index])
 
     def projected(self, rows: Rows, projection: FloatArray) -> Rows:
         """Rows with one output each."""
@@ -138,7 +139,7 @@ class FlowTargets:
         if self.folds is None:
             return rows
         kept = self.folds != number
-        return Rows(*(part[kept] for part in rows))
+        return rows.some(kept)
 
     def of_pooled_member(self, rows: Rows, number: int) -> Rows:
         """Rows that the flow of a pooled member is trained on: those outside of its fold."""
@@ -153,7 +154,7 @@ def _some(rows: Rows, index: IntArray, number: int, most: int) -> Rows:
     if len(index) > most:
         rng = np.random.default_rng(number)
         index = np.sort(rng.choice(index, most, replace=False, shuffle=False))
-    some = Rows(*(part[index] for part in rows))
+    some = rows.some(index)
     return some._replace(weight=some.weight * _evening(some.weight))
 
 

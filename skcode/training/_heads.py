@@ -41,7 +41,7 @@ from skcode.training._hyperparameters import (
 )
 from skcode.training._member import Member, as_reached, fitted_state, parted
 from skcode.training._pool import kinds_of, opinions, weigh
-from skcode.training._rows import Rows, counts_of
+from skcode.training._rows import Rows
 from skcode.training._selection import which_predict
 from skcode.utils._blocks import OrderedMap, block_slices, task_slices
 from skcode.utils._typing import Array, FloatArray, IntArray
@@ -130,14 +130,13 @@ def fit_heads(
         Whether steps through the evidence are taken; a trial may have said that they gain nothing.
     """
     members, pooled = parted(members)
-    counts = counts_of(rows, flow_targets.target.strata(rows.y))
     n_folds = max((len(kind) for kind in kinds_of(pooled)), default=0)
     folds = [flow_targets.pool_folds[len(members) + k] for k in range(n_folds)]
     sample = _sample(len(rows.y), readout, rng, np.concatenate([np.zeros(0, int), *folds]))
     hyperparameters = _find_hyperparameters(
-        members, rows, counts, flow_targets, readout, sample.evidence, rng, mapper, refine, steps
+        members, rows, flow_targets, readout, sample.evidence, rng, mapper, refine, steps
     )
-    shared = tuple(map(mapper.keep, (rows.y, rows.weight, counts)))
+    shared = tuple(map(mapper.keep, rows[1:]))
     parts = _parts(rows.X, members[0].model.n_block, mapper)
     tasks = [
         (member, *shared, flow_targets, each, readout, sample, *parts)
@@ -193,7 +192,6 @@ def fit_heads(
 def _find_hyperparameters(
     members: Sequence[Member],
     rows: Rows,
-    counts: FloatArray,
     flow_targets: FlowTargets,
     readout: GaussianProcessReadout,
     evidence: IntArray,
@@ -207,13 +205,13 @@ def _find_hyperparameters(
     The outputs of all rows are forgotten at the end: of very many they take as much as the leaves.
     """
     observations = flow_targets.observations(rows)
-    evidence_rows = Rows(*(part[evidence] for part in observations))
+    evidence_rows = observations.some(evidence)
     # of classes the evidence is too sure, and a smooth kernel would make flows so: for them it
     # waits until left-out rows have a say in it
     classes = isinstance(flow_targets.target, ClassificationTarget)
     smooth = may_be_smooth(members) and not classes
     found = search_evidence(members[0], evidence_rows, smooth)
-    n_steps = steps_for(readout.n_steps, len(counts))
+    n_steps = steps_for(readout.n_steps, len(rows.y))
     if steps and n_steps and flow_targets.trains:
         reached = train_through_evidence(
             members, observations, evidence_rows, flow_targets, found, n_steps, smooth, rng, mapper
@@ -228,14 +226,13 @@ def _find_hyperparameters(
                 members,
                 rows,
                 observations,
-                counts,
                 evidence_rows,
                 flow_targets,
                 hyperparameters,
                 rng,
             )
         else:
-            hyperparameters = refine_numbers(members, observations, counts, hyperparameters, rng)
+            hyperparameters = refine_numbers(members, observations, hyperparameters, rng)
     return hyperparameters
 
 
@@ -285,7 +282,7 @@ def fit_provisional_heads(members: Sequence[Member], rows: Rows, flow_targets: F
     with OrderedMap(1) as serial:
         fit_heads(
             members,
-            Rows(*(part[some] for part in rows)),
+            rows.some(some),
             replace(flow_targets, folds=folds),
             GaussianProcessReadout(n_evidence=_PROVISIONAL_EVIDENCE, n_steps=0),
             np.random.default_rng(0),
@@ -322,7 +319,7 @@ def _fit_member(
     *parts: Array,
 ) -> tuple[FloatArray, Regression]:
     """Centre of the states, and the process on them."""
-    rows = Rows(parts[0] if len(parts) == 1 else np.concatenate(parts), y, weight)
+    rows = Rows(parts[0] if len(parts) == 1 else np.concatenate(parts), y, weight, counts)
     # of very many rows the states of those are held whole that are kept as points
     kept: IntArray | slice = slice(None)
     local, landmarks, asked = sample.local, sample.landmarks, sample.asked
@@ -337,7 +334,7 @@ def _fit_member(
     fixed = FixedPoint.of(states)
     points = states.astype(np.float32) if fixed is None else fixed.values
     states = points.astype(states.dtype, copy=False)
-    of_rows = states, observations.y, observations.weight, counts[kept], hyperparameters
+    of_rows = states, *observations[1:], hyperparameters
     if landmarks is None:
         regression = fit_exact(*of_rows, asked)
     else:
@@ -364,7 +361,7 @@ def _others(
     for block in block_slices(len(other), _BLOCK_ROWS):
         index = block.start + np.flatnonzero(other[block])
         if len(index):
-            X, outputs, weight = flow_targets.observations(rows, index)
+            X, outputs, weight, _ = flow_targets.observations(rows, index)
             yield Observations(states_of(member, X) - center, outputs, weight)
 
 

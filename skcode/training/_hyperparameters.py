@@ -45,7 +45,8 @@ def states_of(member: Member, X: Array) -> FloatArray:
 
 def evidence_of(member: Member, rows: Rows, smooth: bool) -> Evidence:
     states = states_of(member, rows.X)
-    return Evidence(states - states.mean(axis=0), rows.y, rows.weight, smooth)
+    copies = float(rows.counts.sum()) - len(rows.y)
+    return Evidence(states - states.mean(axis=0), rows.y, rows.weight, smooth, copies=copies)
 
 
 def may_be_smooth(members: Sequence[Member]) -> bool:
@@ -79,7 +80,6 @@ def hyperparameters_of(
 def refine_numbers(
     members: Sequence[Member],
     observations: Rows,
-    counts: FloatArray,
     hyperparameters: list[Hyperparameters],
     rng: np.random.Generator,
 ) -> list[Hyperparameters]:
@@ -95,23 +95,20 @@ def refine_numbers(
         Members whose flows are trained.
     observations : Rows
         Training rows with standardised outputs (n, K), and weights with a mean of one.
-    counts : ndarray of shape (n,)
-        How many observations a row stands for.
     hyperparameters : list of Hyperparameters
         Those of each member by the evidence.
     rng : Generator
         Draws the rows that are left out.
     """
-    some = some_rows(len(counts), rng)
-    outputs = observations.y[some]
+    some = some_rows(len(observations.y), rng)
+    of_rows = observations.some(some)
 
     def losses(left_out: FloatArray) -> FloatArray:
-        squares: FloatArray = ((left_out - outputs) ** 2).mean(axis=1)
+        squares: FloatArray = ((left_out - of_rows.y) ** 2).mean(axis=1)
         return squares
 
-    of_rows = outputs, observations.weight[some], counts[some]
-    states = centred_states(members[0], observations.X[some])
-    factors = choose_factors(states, *of_rows, hyperparameters[0], losses)
+    states = centred_states(members[0], of_rows.X)
+    factors = choose_factors(states, *of_rows[1:], hyperparameters[0], losses)
     return [scaled(each, *factors) for each in hyperparameters]
 
 
@@ -133,7 +130,6 @@ def refine_classes(
     members: Sequence[Member],
     rows: Rows,
     observations: Rows,
-    counts: FloatArray,
     evidence_rows: Rows,
     flow_targets: FlowTargets,
     hyperparameters: list[Hyperparameters],
@@ -156,8 +152,6 @@ def refine_classes(
         Training rows as the target encodes them.
     observations : Rows
         The same with standardised outputs (n, K), and weights with a mean of one.
-    counts : ndarray of shape (n,)
-        How many observations a row stands for.
     evidence_rows : Rows
         Some of the observations, for the evidence.
     flow_targets : FlowTargets
@@ -167,23 +161,23 @@ def refine_classes(
     rng : Generator
         Draws the rows that are left out.
     """
-    asked = _LeftOut.draw(rows, observations, counts, flow_targets, _ROWS_OF_CHOICE, rng)
+    left_out = _LeftOut.draw(rows, observations, flow_targets, _ROWS_OF_CHOICE, rng)
     if may_be_smooth(members):
         found = search_evidence(members[0], evidence_rows, smooth=True)
         with_smooth = hyperparameters_of(members, evidence_rows, found, smooth=True)
         before, after = (
-            asked.losses(asked.predictions(members[0], each[0]))
+            left_out.losses(left_out.predictions(members[0], each[0]))
             for each in (hyperparameters, with_smooth)
         )
-        if significant_gain(before, after, asked.of_rows[1], errors=1.0) > 0:
+        if significant_gain(before, after, left_out.asked.weight, errors=1.0) > 0:
             hyperparameters = with_smooth
     factors = choose_factors(
-        asked.states(members[0]), *asked.of_rows, hyperparameters[0], asked.losses
+        left_out.states(members[0]), *left_out.asked[1:], hyperparameters[0], left_out.losses
     )
     refined = [scaled(each, *factors) for each in hyperparameters]
     if len(members) > 1 and flow_targets.trains:
-        if len(counts) > _MANY_ROWS:
-            asked = _LeftOut.draw(rows, observations, counts, flow_targets, _MORE_ROWS, rng)
+        if len(rows.y) > _MANY_ROWS:
+            left_out = _LeftOut.draw(rows, observations, flow_targets, _MORE_ROWS, rng)
         last = members[-1]
         theta = last.theta.copy()
         theta[: last.fitted.controls.size] = 0
@@ -191,10 +185,10 @@ def refine_classes(
         resting.move(theta)
         evidence = evidence_of(resting, evidence_rows, may_be_smooth(members))
         at_rest = evidence.hyperparameters(evidence.maximise())
-        flow = asked.predictions(members[0], refined[0])
-        rest = asked.predictions(resting, at_rest)
-        before, after = asked.losses(flow), asked.losses(*[flow] * (len(members) - 1), rest)
-        if significant_gain(before, after, asked.of_rows[1], errors=1.0) > 0:
+        flow = left_out.predictions(members[0], refined[0])
+        rest = left_out.predictions(resting, at_rest)
+        before, after = left_out.losses(flow), left_out.losses(*[flow] * (len(members) - 1), rest)
+        if significant_gain(before, after, left_out.asked.weight, errors=1.0) > 0:
             last.move(theta)
             refined[-1] = at_rest
     return refined
@@ -204,11 +198,11 @@ def refine_classes(
 class _LeftOut:
     """Some rows, each predicted by the others, and what is lost on their classes."""
 
+    #: all training rows
     rows: Rows
-    X: Array
-    #: outputs (n, K), weights with a mean of one, and numbers of observations
-    of_rows: tuple[FloatArray, FloatArray, FloatArray]
-    #: among all training rows
+    #: those that are left out, as the process sees them
+    asked: Rows
+    #: their places among all
     index: IntArray
     flow_targets: FlowTargets
 
@@ -217,22 +211,20 @@ class _LeftOut:
         cls,
         rows: Rows,
         observations: Rows,
-        counts: FloatArray,
         flow_targets: FlowTargets,
         n_rows: int,
         rng: np.random.Generator,
     ) -> _LeftOut:
-        some = some_rows(len(counts), rng, n_rows)
-        of_rows = observations.y[some], observations.weight[some], counts[some]
-        return cls(rows, observations.X[some], of_rows, some, flow_targets)
+        some = some_rows(len(rows.y), rng, n_rows)
+        return cls(rows, observations.some(some), some, flow_targets)
 
     def states(self, member: Member) -> FloatArray:
-        return centred_states(member, self.X)
+        return centred_states(member, self.asked.X)
 
     def predictions(self, member: Member, hyperparameters: Hyperparameters) -> FloatArray:
         """Of each row (n, K) without it."""
         every = np.arange(len(self.index))
-        return fit_exact(self.states(member), *self.of_rows, hyperparameters, every).left_out
+        return fit_exact(self.states(member), *self.asked[1:], hyperparameters, every).left_out
 
     def losses(self, *left_out: FloatArray) -> FloatArray:
         """Log-loss of each row, of predictions (n, K) of members that are averaged."""

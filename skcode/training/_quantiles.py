@@ -50,7 +50,7 @@ def calibrate_quantiles(
         n = len(rows.X)
         if n > _MOST_ROWS:
             some = np.sort(np.random.default_rng(0).choice(n, _MOST_ROWS, replace=False))
-            rows, weight = Rows(*(part[some] for part in rows)), weight[some]
+            rows, weight = rows.some(some), weight[some]
         # without its row a score is still among the targets: an expansion that says otherwise, as
         # where a row all but decides its score, is beyond its reach
         lowest, highest = rows.y.min(axis=0), rows.y.max(axis=0)

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from skcode.model import Target
 from skcode.utils._sklearn import check_sample_weight
-from skcode.utils._typing import Array, FloatArray, IntArray
+from skcode.utils._typing import Array, BoolArray, FloatArray, IntArray
 from skcode.utils._unique_rows import row_keys, sparse_row_keys, unique_rows, validation_mask
 from skcode.utils._views import entrywise
 
@@ -20,6 +20,16 @@ _CANONICAL_ROWS = 50_000
 #: weights beyond this are relative to the largest, so that sums of squares do not overflow
 _LARGEST_WEIGHT = 1e9
 
+#: observations of a row, on average, from which on rows come again as a rule. Where fewer do, they
+#: are those of which all is known anyway, and the noise of the others would seem less than it is
+_OFTEN = 2.0
+#: values of a column up to which they are few, however few rows there are
+_FEW_VALUES = 12
+#: share of all weight from which on a row stands for several observations in any table,
+_LEAST_SHARE = 0.05
+#: and how many times the median weight it has to be
+_OUTSTANDING = 8.0
+
 
 class Rows(NamedTuple):
     """Rows ready for an objective: inputs, targets as the loss wants them, weights."""
@@ -27,6 +37,17 @@ class Rows(NamedTuple):
     X: Array
     y: Array
     weight: FloatArray
+    #: how many observations a row stands for, one of which at a time is left out
+    counts: FloatArray
+
+    @classmethod
+    def single(cls, X: Array, y: Array, weight: FloatArray) -> Rows:
+        """Rows that are one observation each."""
+        return cls(X, y, weight, np.broadcast_to(1.0, len(weight)))
+
+    def some(self, index: IntArray | BoolArray) -> Rows:
+        """The rows of an index or a mask."""
+        return Rows(*(part[index] for part in self))
 
 
 def positive_rows(
@@ -83,34 +104,46 @@ def hold_out(rows: Rows, target: Target, fraction: float, seed: int) -> tuple[Ro
             f"With validation_fraction={fraction}, the validation part or the rest is empty for "
             f"n_samples = {len(rows.X)} distinct rows; change it, or turn early_stopping off."
         )
-    return Rows(*(part[~held] for part in rows)), Rows(*(part[held] for part in rows))
+    return rows.some(~held), rows.some(held)
 
 
-def counts_of(rows: Rows, strata: IntArray | None) -> FloatArray:
+def counts_of(table: Array, weight: FloatArray, strata: IntArray | None) -> FloatArray:
     """How many observations each row stands for, one of which at a time is left out.
 
     Whole weights may count observations, but as well they may be prices, exposures, or what makes
     up for a rare class; and rows are copied for the same reasons. If a copy stayed where another
-    one is left out, what is left out would be known. So a row counts as several only where its
-    inputs come with other targets too, as inputs of few values do; and if all rows of a class have
-    multiples of some number, that number is no count.
+    one is left out, what is left out would be known. So a row counts as several only where nature
+    repeats rows as well:
+
+    - where rows come again as a rule, in a table all of whose columns take few values, as an
+      experiment at a few levels has them;
+    - where the same inputs come with other targets too;
+    - where a single row makes up much of the weight, as that of zeros alone does.
+
+    If all rows of a class have multiples of some number, that number is no count.
 
     Parameters
     ----------
-    rows : Rows
-        Rows of which no two are equal, where they are few.
+    table : array or CSR matrix of shape (n, p)
+        Rows as they were read, of which no two are equal with their targets, where they are few.
+    weight : ndarray of shape (n,)
+        What they weigh, before classes have weights.
     strata : ndarray of shape (n,), int, or None
         Classes of the rows.
     """
-    n, weight = len(rows.weight), rows.weight
+    n = len(weight)
     ones = np.broadcast_to(1.0, n)
-    if weight.strides == (0,) or n > _CANONICAL_ROWS or weight.max() > _LARGEST_WEIGHT:
+    if weight.strides == (0,) or n > _CANONICAL_ROWS or not 1 < weight.max() <= _LARGEST_WEIGHT:
         return ones
     if not np.all(weight == np.rint(weight)):
         return ones
-    keys = sparse_row_keys(rows.X) if sparse.issparse(rows.X) else row_keys(rows.X)
-    _, at, copies = np.unique(keys, return_inverse=True, return_counts=True)
-    several = copies[at] > 1
+    if weight.sum() >= _OFTEN * n and _takes_few_values(table):
+        several = np.ones(n, dtype=bool)
+    else:
+        keys = sparse_row_keys(table) if sparse.issparse(table) else row_keys(table)
+        _, at, copies = np.unique(keys, return_inverse=True, return_counts=True)
+        outstanding = max(_LEAST_SHARE * weight.sum(), _OUTSTANDING * float(np.median(weight)))
+        several = (copies[at] > 1) | (weight >= outstanding)
     if not several.any():
         return ones
     counts = np.ones(n)
@@ -119,5 +152,30 @@ def counts_of(rows: Rows, strata: IntArray | None) -> FloatArray:
     for stratum in np.unique(strata):
         among = strata == stratum
         here = among & several
-        counts[here] = whole[here] / np.gcd.reduce(whole[among])
+        # a class of one row has no other one to be compared with
+        factor = np.gcd.reduce(whole[among]) if np.count_nonzero(among) > 1 else 1
+        counts[here] = whole[here] / factor
     return counts
+
+
+def _takes_few_values(table: Array) -> bool:
+    """Whether all columns of a table (n, p) do: few ones, or most of those of a regular grid.
+
+    A factorial experiment of two factors has as many levels as the root of its rows.
+    """
+    if sparse.issparse(table):
+        return False
+    most = max(_FEW_VALUES, 2 * len(table) ** 0.5)
+    for j in range(table.shape[1]):
+        values = np.unique(np.asarray(table[:, j], dtype=np.float64))
+        if len(values) > most and not _is_grid(values[~np.isnan(values)]):
+            return False
+    return True
+
+
+def _is_grid(values: FloatArray) -> bool:
+    """Whether ascending values are most of the places of a regular grid, as ages in years are."""
+    steps = np.diff(values)
+    least = float(steps.min())
+    places = np.rint(steps / least)
+    return bool(places.sum() < 2 * len(values) and np.allclose(steps, places * least, rtol=1e-6))

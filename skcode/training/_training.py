@@ -206,7 +206,7 @@ class Training:
             if not member.model.readout.affine:
                 continue
             total = max(float(rows.weight.sum()), float(len(rows.X)))
-            objective = Objective(member.model, self.target.loss, *rows, 1 / total, mapper)
+            objective = Objective(member.model, self.target.loss, *rows[:3], 1 / total, mapper)
             before = objective.value(member.theta)
             if np.isfinite(before):
                 theta = objective.newton_readout(member.theta)
@@ -215,7 +215,7 @@ class Training:
                     member.move(theta)
 
     def _objective(self, target: Target, model: Model, rows: Rows, mapper: OrderedMap) -> Objective:
-        return Objective(model, target.loss, *rows, self.alpha, mapper, self.train_controls)
+        return Objective(model, target.loss, *rows[:3], self.alpha, mapper, self.train_controls)
 
     @staticmethod
     def _validator(
@@ -224,7 +224,7 @@ class Training:
         """Loss and score on a validation part, as a function of the parameters."""
         if validation is None:
             return None
-        X, y, weight = validation
+        X, y, weight, _ = validation
 
         def validate(theta: FloatArray) -> Validation:
             scores = model.scores(theta, X, mapper)

@@ -36,7 +36,7 @@ from skcode.training._hyperparameters import (
     some_rows,
 )
 from skcode.training._member import Member, interrupted
-from skcode.training._rows import Rows, counts_of
+from skcode.training._rows import Rows
 from skcode.training._training import Training
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._typing import Array, FloatArray, IntArray
@@ -111,7 +111,7 @@ def try_inputs(
     own = own_source(random_state)
     n = len(rows.X)
     some = np.arange(n) if n <= _MOST_ROWS else np.sort(own.choice(n, _MOST_ROWS, replace=False))
-    tried = Rows(*(part[some] for part in rows))
+    tried = rows.some(some)
     seed = own.randint(2**31)
     target = training.target
     try:
@@ -164,10 +164,9 @@ def _compare(
         Where both are trained on.
     """
     observations = flow_targets.observations(rows)
-    counts = counts_of(rows, flow_targets.target.strata(rows.y))
-    of_rows = observations, counts, flow_targets, readout, seed
+    of_rows = observations, flow_targets, readout, seed
     before, after = mapper(_tried, [(plain, *of_rows), (ramped, *of_rows)])
-    asked = _asked(len(counts), seed)
+    asked = _asked(len(observations.y), seed)
     weight = observations.weight[asked]
     of_classes = isinstance(flow_targets.target, ClassificationTarget)
     errors = _ERRORS_OF_CLASSES if of_classes else _ERRORS
@@ -185,15 +184,14 @@ def _asked(n: int, seed: int) -> IntArray:
 def _tried(
     member: Member,
     observations: Rows,
-    counts: FloatArray,
     flow_targets: FlowTargets,
     readout: GaussianProcessReadout,
     seed: int,
 ) -> _Tried:
     """One member."""
-    n, rng = len(counts), np.random.default_rng(seed)
+    n, rng = len(observations.y), np.random.default_rng(seed)
     some = some_rows(n, rng, readout.n_evidence)
-    evidence_rows = Rows(*(part[some] for part in observations))
+    evidence_rows = observations.some(some)
     of_classes = isinstance(flow_targets.target, ClassificationTarget)
     smooth = may_be_smooth([member]) and not of_classes
     logs = search_evidence(member, evidence_rows, smooth)
@@ -207,11 +205,9 @@ def _tried(
             logs = reached.logs
     (hyperparameters,) = hyperparameters_of([member], evidence_rows, logs, smooth)
     asked = _asked(n, seed)
-    X, outputs, weight = (part[asked] for part in observations)
+    of_rows = observations.some(asked)
     every = np.arange(len(asked))
-    left_out = fit_exact(
-        centred_states(member, X), outputs, weight, counts[asked], hyperparameters, every
-    ).left_out
-    residuals = outputs - left_out
+    states = centred_states(member, of_rows.X)
+    residuals = of_rows.y - fit_exact(states, *of_rows[1:], hyperparameters, every).left_out
     losses = losses_of(residuals, flow_targets.target)
     return _Tried(losses, gains, hyperparameters, residuals)
