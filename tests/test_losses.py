@@ -149,10 +149,10 @@ def test_sigmoid_probabilities_are_never_0_or_1(dtype):
 
 
 @scaled_losses
-def test_the_best_constant_costs_a_half_an_output(loss, y):
+def test_the_noise_of_the_best_constant_is_one_an_output(loss, y):
     loss = loss.standardised(y, WEIGHT)
     constant = np.broadcast_to(loss.initial_scores(y, WEIGHT, K), (N, K))
-    assert np.average(loss.value(constant, y), weights=WEIGHT) == pytest.approx(K / 2)
+    assert np.average(loss.dispersion(constant, y), weights=WEIGHT) == pytest.approx(K / 2)
 
 
 @scaled_losses
@@ -184,10 +184,23 @@ def test_noise_is_estimated_without_bias():
     sparse = rng.poisson(np.exp(s)) * 1.0
     assert 2 * PoissonDeviance().dispersion(s, sparse).mean() == pytest.approx(1, rel=0.03)
     assert 2 * PoissonDeviance().value(s, sparse).mean() < 0.7
+    assert PoissonDeviance().sparsity(s, sparse).mean() == pytest.approx(1, rel=0.03)
     costs = np.exp(s) * rng.gamma(0.5, 2.0, (n, 1))
     assert 2 * GammaDeviance().dispersion(s, costs).mean() == pytest.approx(2, rel=0.03)
     residuals = rng.standard_normal((n, 1))
     assert 2 * SquaredError().dispersion(0 * s, residuals).mean() == pytest.approx(1, rel=0.03)
+
+
+def test_noise_of_events_that_a_model_knows_by_heart_is_no_less():
+    """Pearson's residuals vanish with the means of rows without events; Fletcher's do not."""
+    events = np.zeros((1000, 1))
+    events[::100] = 1.0
+    learnt = np.where(events > 0, np.log(0.5), np.log(1e-4))
+    loss = PoissonDeviance()
+    pearson, sparsity = (f(learnt, events).mean() for f in (loss.dispersion, loss.sparsity))
+    assert 2 * pearson < 0.01
+    assert 2 * pearson / sparsity == pytest.approx(0.25, rel=0.05)
+    assert loss.telling_share(events, np.ones(1000)) == pytest.approx(0.01)
 
 
 def test_logarithmic_scores_give_positive_finite_means():

@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skcode import ControlledODERegressor
 from skcode.fields import NeuralFields
 from skcode.losses import REGRESSION_LOSSES
+from skcode.model import check_divergence
 
 #: all but the squared error, which other tests are about
 LOSSES = [name for name in REGRESSION_LOSSES if name != "squared_error"]
@@ -177,6 +178,38 @@ def test_exposure_is_a_weight(inputs):
     )
     assert right > 0.8
     assert right > wrong
+
+
+@pytest.mark.parametrize("rate", [0.003, 0.01, 0.05])
+def test_rare_events_are_not_known_by_heart(rate):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((3000, 4))
+    mean = rate * np.exp(0.5 * X[:, 0])
+    events = rng.poisson(mean) * 1.0
+    model = regressor("poisson").fit(X[:1000], events[:1000])
+    predicted = model.predict(X[1000:])
+    assert predicted.max() < 20 * rate
+    constant = np.full(2000, events[:1000].mean())
+
+    def cost(predicted):
+        return np.mean(predicted - mean[1000:] * np.log(predicted))
+
+    assert cost(predicted) < cost(constant) + 0.5 * rate
+
+
+def test_means_far_beyond_the_targets_are_warned_of():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (200, 2))
+    model = regressor("poisson").fit(X, rng.poisson(np.exp(2 + X[:, 0])))
+    target = model.ensemble_.target
+    far = np.log(1.01e3 * target.reach)
+    with pytest.warns(RuntimeWarning, match="all but explodes for 1 samples"):
+        check_divergence(
+            np.array([[[0.0], [far]]]), target.reach, X[:2], model.ensemble_.input_map, target.size
+        )
+    # means next to zero are what rare events ask for
+    low = np.full((1, 2, 1), -50.0)
+    check_divergence(low, target.reach, X[:2], model.ensemble_.input_map, target.size)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -122,6 +122,36 @@ def test_dates_are_what_the_clock_showed(column):
     np.testing.assert_array_equal(raw.values, [1.5, np.nan])
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+@pytest.mark.parametrize("kind", ["datetime64[{}]", "timestamp[{}][pyarrow]"])
+def test_dates_far_from_now_are_dates(kind, unit):
+    """Nanoseconds reach from 1677 to 2262."""
+    moments = [datetime(1500, 1, 1, 6), datetime(2500, 12, 31, 18), None]
+    column = pd.Series(np.array(moments, f"M8[{unit}]")).astype(kind.format(unit))
+    expected = [(moment - datetime(1970, 1, 1)) / timedelta(days=1) for moment in moments[:2]]
+    raw = raw_column(column, "c")
+    assert raw.kind == "date"
+    np.testing.assert_array_equal(raw.values, [*expected, np.nan])
+
+
+def test_durations_of_centuries_are_numbers():
+    column = pd.Series(np.array([400 * 365], "m8[D]").astype("m8[s]"))
+    assert raw_column(column, "c").values.tolist() == [400 * 365 * 86_400]
+
+
+def test_a_place_in_the_month_is_the_same_in_each():
+    days = np.array(["2023-02-01", "2023-03-01", "2023-02-15", "2023-02-28"], "M8[D]")
+    column = DateColumn("day").learn(days.astype(float), None, np.ones(4))
+    assert column.cycles == ("year", "month", "week")
+    angles = np.arctan2(*column.encode(days.astype(float))[:, 3:5].T) / (2 * np.pi) % 1
+    np.testing.assert_allclose(angles, [0, 0, 14 / 28, 27 / 28], atol=1e-12)
+
+
+def test_integers_beyond_floats_are_named():
+    with pytest.raises(ValueError, match="Column 'c' of X contains .* too large"):
+        raw_column(np.array([1, 10**400], dtype=object), "c")
+
+
 def test_columns_of_columns_are_errors():
     for column in (
         pl.Series([[1, 2]] * 3),
@@ -536,10 +566,14 @@ def test_dates_have_parts():
     assert model.score(frame[200:], y[200:]) > 0.9
     assert [str(name) for name in model.encoder_.get_feature_names_out()] == [
         "day",
-        *(f"day {part} of {cycle}" for cycle in ("year", "week", "day") for part in ("sin", "cos")),
+        *(
+            f"day {part} of {cycle}"
+            for cycle in ("year", "month", "week", "day")
+            for part in ("sin", "cos")
+        ),
     ]
     midnight = pd.DataFrame({"day": days.normalize()})
-    assert len(classifier().fit(midnight, y).encoder_.get_feature_names_out()) == 5
+    assert len(classifier().fit(midnight, y).encoder_.get_feature_names_out()) == 7
     gap = midnight.assign(day=midnight.day.where(np.arange(250) % 3 > 0))
     assert "day missing" in classifier().fit(gap, y).encoder_.get_feature_names_out()
 

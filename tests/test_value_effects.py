@@ -176,7 +176,7 @@ def test_frames_with_gaps_categories_and_dates():
     day = np.rint((X[:, 2] - 17.1) / 0.3).astype(int)
     frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1]})
     frame.loc[::7, "a"] = np.nan
-    frame["day"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(day, "D")
+    frame["day"] = pd.date_range("2010-01-01", periods=DAYS, freq="MS")[day]
     model = ControlledODERegressor(**ONE).fit(frame, y)
     (effect,) = model.encoder_.effects
     assert effect.name == "day"

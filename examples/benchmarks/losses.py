@@ -2,9 +2,9 @@
 
 Eight columns, of which five say something:
 f(x) = 2 sin(pi x_1 x_2) + 4 (x_3 - 1/2)^2 + x_4 + x_5 / 2. Scores are D2, the share of the deviance
-of a constant that is explained, or R2 against f where noise is heavy-tailed; "below" is the share
-of new rows below the prediction. All learners have their defaults, but for a weak penalty of the
-linear models.
+of a constant that is explained (of the mean itself where events are rare), or R2 against f where
+noise is heavy-tailed; "below" is the share of new rows below the prediction. All learners have
+their defaults, but for a weak penalty of the linear models.
 
 Example: python examples/benchmarks/losses.py --seeds 4
 """
@@ -43,6 +43,11 @@ def d2(power):
     return lambda y, f, p: d2_tweedie_score(y, p, power=power)
 
 
+def d2_of_mean(shift):
+    """Where events are so rare that new ones tell little: the deviance of the mean itself."""
+    return lambda y, f, p: d2_tweedie_score(np.exp(f + shift), p, power=1)
+
+
 def against_f(y, f, p):
     return r2_score(f, p)
 
@@ -69,6 +74,9 @@ def quantile(level):
 PROBLEMS = {
     "counts": Problem(lambda f, rng: rng.poisson(np.exp(f - 1)) * 1.0, d2(1), *POISSON),
     "rare counts": Problem(lambda f, rng: rng.poisson(np.exp(f - 4)) * 1.0, d2(1), *POISSON),
+    "one event in 100 rows": Problem(
+        lambda f, rng: rng.poisson(np.exp(f - 7)) * 1.0, d2_of_mean(-7), *POISSON
+    ),
     "over-dispersed counts": Problem(
         lambda f, rng: rng.poisson(np.exp(f) * rng.gamma(1.0, size=len(f))) * 1.0, d2(1), *POISSON
     ),

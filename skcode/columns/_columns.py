@@ -359,7 +359,7 @@ class CategoryColumn(Column):
 
 @dataclass(frozen=True)
 class DateColumn(Column):
-    """A date: days as a number, and the places in year, week and day, on circles.
+    """A date: days as a number, and the places in year, month, week and day, on circles.
 
     Parameters
     ----------
@@ -367,7 +367,7 @@ class DateColumn(Column):
         Name of the column.
     days : NumberColumn
         The days since 1970.
-    cycles : tuple of {"year", "week", "day"}
+    cycles : tuple of {"year", "month", "week", "day"}
         Cycles of which the dates of the fit have more than one place.
 
     Examples
@@ -377,7 +377,7 @@ class DateColumn(Column):
     >>> days = raw_column(np.arange("2024-01-01", "2024-02-01", dtype="M8[D]"), "day")
     >>> column = DateColumn("day")
     >>> column.learn(column.read(days), None, np.ones(31)).cycles
-    ('year', 'week')
+    ('year', 'month', 'week')
     """
 
     name: str
@@ -422,17 +422,19 @@ class DateColumn(Column):
         return self.days.labels + parts
 
 
-def _year_phase(days: FloatArray) -> FloatArray:
+def _calendar_phase(days: FloatArray, unit: str) -> FloatArray:
+    """Places in cycles of different lengths: in years, "Y", or in months, "M"."""
     day = np.floor(days).astype("datetime64[D]")
-    year = day.astype("datetime64[Y]")
-    start, end = year.astype("datetime64[D]"), (year + 1).astype("datetime64[D]")
+    cycle = day.astype(f"datetime64[{unit}]")
+    start, end = cycle.astype("datetime64[D]"), (cycle + 1).astype("datetime64[D]")
     phase: FloatArray = (day - start) / (end - start)
     return phase
 
 
 #: the place of a day in a cycle, from 0 to 1; 1970 began on a Thursday, and weeks begin on Monday
 _PHASES: dict[str, Callable[[FloatArray], FloatArray]] = {
-    "year": _year_phase,
+    "year": lambda days: _calendar_phase(days, "Y"),
+    "month": lambda days: _calendar_phase(days, "M"),
     "week": lambda days: np.floor(days + 3) % _DAYS_OF_WEEK / _DAYS_OF_WEEK,
     "day": lambda days: days % 1,
 }

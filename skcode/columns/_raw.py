@@ -141,9 +141,9 @@ def _as_array(column: Any) -> Array:
     if kind == "M":
         if _has_time_zone(dtype):
             column = column.dt.tz_localize(None)
-        return np.asarray(column.astype("datetime64[ns]"))
+        return _times(column, "datetime64[us]")
     if kind == "m":
-        return np.asarray(column.astype("timedelta64[ns]"))
+        return _times(column, "timedelta64[us]")
     if hasattr(column, "dt") and hasattr(dtype, "freq"):
         # periods are their first days
         return np.asarray(column.dt.to_timestamp())
@@ -153,6 +153,11 @@ def _as_array(column: Any) -> Array:
         floats: Array = column.to_numpy(dtype=np.float64, na_value=np.nan)
         return floats
     return np.asarray(column, dtype=object)
+
+
+def _times(column: Any, unit: str) -> Array:
+    """A column of pandas in its own unit, or in one that reaches far: nanoseconds end in 2262."""
+    return np.asarray(column if isinstance(column.dtype, np.dtype) else column.astype(unit))
 
 
 def _has_time_zone(dtype: Any) -> bool:
@@ -183,7 +188,13 @@ def _of_objects(values: Array, name: str) -> RawColumn:
     kinds -= set(missing)
     gone = np.array([type(value) in missing for value in values]) if missing else None
     if all(issubclass(kind, (Real, np.bool_, Decimal, Fraction)) for kind in kinds):
-        return RawColumn("number", _filled(values, gone, np.float64, np.nan))
+        try:
+            return RawColumn("number", _filled(values, gone, np.float64, np.nan))
+        except OverflowError as error:
+            # scikit-learn's words for numbers that are too large
+            raise ValueError(
+                f"Column {name!r} of X contains infinity or a value too large for dtype('float64')."
+            ) from error
     # a NaN among strings or dates is a missing value
     nan = np.array([isinstance(value, (float, np.floating)) and value != value for value in values])
     gone = nan if gone is None else gone | nan
@@ -273,7 +284,9 @@ def _merged(codes: IntArray, texts: list[str], ordered: bool) -> RawColumn:
 
 def _days(values: Array) -> FloatArray:
     """Days since 1970, NaN for NaT."""
-    days: FloatArray = (values.astype("datetime64[us]") - np.datetime64(0, "us")) / _DAY
+    whole = values.astype("datetime64[D]")
+    # a unit finer than days may not reach from here to 1970
+    days: FloatArray = (whole - np.datetime64(0, "D")) / _DAY + (values - whole) / _DAY
     return days
 
 

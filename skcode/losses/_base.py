@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 from numpy.typing import DTypeLike
 
 from skcode.utils._typing import Array, FloatArray, Traced
@@ -79,6 +80,17 @@ class Loss(ABC):
         value: FloatArray = self.value(scores, y)
         return value
 
+    def sparsity(self, scores: FloatArray, y: Array) -> FloatArray:
+        """What the mean of `dispersion` is divided by the mean of, (n,): one where scores fit.
+
+        Overridden where few targets tell nearly all of the noise.
+        """
+        return np.ones(len(y))
+
+    def telling_share(self, y: Array, weight: FloatArray) -> float:
+        """Share of the targets (n, K), with weights (n,), that tell of the noise: all."""
+        return 1.0
+
     def score_range(self, dtype: DTypeLike) -> tuple[float, float]:
         """Scores beyond which predictions no longer follow them, in a float type."""
         return -float("inf"), float("inf")
@@ -88,7 +100,7 @@ class Loss(ABC):
         return
 
     def standardised(self, y: Array, weight: FloatArray) -> Loss:
-        """The loss for targets (n, K), in units in which the best constant costs 1/2."""
+        """The loss for targets (n, K), in units in which the noise of the best constant is one."""
         return self
 
     @abstractmethod

@@ -45,10 +45,10 @@ class ScaledLoss(Loss):
         constant = self.initial_scores(y, weight, y.shape[1])
         scaled = copy(self)
         scaled.bound = self.bound_around(constant)
-        values = self.value(
+        values = self.dispersion(
             np.broadcast_to(constant, y.shape), np.clip(y, -scaled.bound, scaled.bound)
         )
-        # what outputs cost together is that of one, times their number
+        # the noise of all outputs together is that of one, times their number
         cost = float(np.average(values, weights=weight)) / y.shape[1]
         # targets that are all equal cost nothing, or what rounding makes of that
         if np.isfinite(cost) and cost > np.finfo(np.float64).eps:

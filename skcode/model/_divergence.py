@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,7 +16,13 @@ _FAR = 1e3
 _LEVELS = 4
 
 
-def check_divergence(values: FloatArray, reach: float, X: Array, input_map: InputMap) -> FloatArray:
+def check_divergence(
+    values: FloatArray,
+    reach: float,
+    X: Array,
+    input_map: InputMap,
+    size: Callable[[FloatArray], FloatArray] = np.abs,
+) -> FloatArray:
     """Values of rows as they are; an error where they are not finite, a warning where absurd.
 
     Absurd are values far beyond `reach`, in proportion to inputs beyond those of the training.
@@ -30,6 +37,8 @@ def check_divergence(values: FloatArray, reach: float, X: Array, input_map: Inpu
         The rows.
     input_map : InputMap
         Scaling of the rows.
+    size : callable
+        How large values are, element by element: what is compared to `reach`.
 
     Returns
     -------
@@ -51,10 +60,10 @@ def check_divergence(values: FloatArray, reach: float, X: Array, input_map: Inpu
     array([[3.]])
     """
     # NaN and infinity are not less than anything
-    if np.abs(values).max() < _FAR * reach:
+    if size(values).max() < _FAR * reach:
         return values
-    sizes = np.abs(values).max(axis=(*range(values.ndim - 2), -1))
-    exploded = ~np.isfinite(sizes)
+    others = (*range(values.ndim - 2), -1)
+    exploded = ~np.isfinite(values).all(axis=others)
     if exploded.any():
         raise ValueError(
             f"The flow of {exploded.sum()} samples explodes (the first is row "
@@ -63,7 +72,7 @@ def check_divergence(values: FloatArray, reach: float, X: Array, input_map: Inpu
         )
     with np.errstate(all="ignore"):
         grown = np.abs(input_map.scaled(X)).max(axis=1) / max(input_map.size, 1e-300)
-        far = sizes > _FAR * reach * np.maximum(grown, 1)
+        far = size(values).max(axis=others) > _FAR * reach * np.maximum(grown, 1)
     if far.any():
         warnings.warn(
             f"The flow all but explodes for {far.sum()} samples (the first is row "

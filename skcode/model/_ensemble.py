@@ -87,8 +87,10 @@ class Ensemble:
 
         It is an error where a flow explodes, and a warning where one all but explodes.
         """
-        reach = np.inf if self.target is None else self.target.reach
-        return check_divergence(self._scores(X, n_jobs), reach, X, self.input_map)
+        scores, target = self._scores(X, n_jobs), self.target
+        if target is None:
+            return check_divergence(scores, np.inf, X, self.input_map)
+        return check_divergence(scores, target.reach, X, self.input_map, target.size)
 
     def _scores(self, X: Array, n_jobs: int | None) -> FloatArray:
         every = self.every_member

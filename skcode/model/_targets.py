@@ -21,7 +21,7 @@ class Target(ABC):
     Attributes
     ----------
     reach : float
-        Size of the scores that the targets ask for.
+        Largest `size` of the scores that the targets ask for.
 
     Examples
     --------
@@ -50,6 +50,11 @@ class Target(ABC):
     def strata(self, targets: Array) -> IntArray | None:
         """Class codes of encoded targets, for stratified parts; None where there are none."""
         return None
+
+    def size(self, scores: FloatArray) -> FloatArray:
+        """How large scores are, element by element: what is compared to `reach`."""
+        sizes: FloatArray = np.abs(scores)
+        return sizes
 
     def check_whole(self, targets: Array) -> None:
         """Raise an error if all encoded targets together tell of nothing; a batch of them may."""
@@ -237,8 +242,7 @@ class RegressionTarget(Target):
     y_ndim : int
         1 where targets come as (n,), 2 where they come as (n, K).
     reach : float
-        Size of the largest encoded target of the training, or of its logarithm where scores are
-        logarithms.
+        Size of the largest encoded target of the training.
     loss : Loss
         The loss of scores against encoded targets.
 
@@ -276,9 +280,6 @@ class RegressionTarget(Target):
         target = cls(mean, scale, y.ndim)
         target = replace(target, loss=loss.standardised(target.encode(Y), weight))
         ends = target.encode(np.array([Y.min(axis=0), Y.max(axis=0)]))
-        if loss.log_link:
-            # no score is asked to reach the logarithm of zero
-            ends = np.log(np.maximum(ends, 1 / max(float(weight.sum()), len(Y))))
         return replace(target, reach=max(float(np.abs(ends).max()), 1.0))
 
     @property
@@ -296,6 +297,9 @@ class RegressionTarget(Target):
         if self.loss.bound < np.inf:
             np.clip(targets, -self.loss.bound, self.loss.bound, out=targets)
         return targets
+
+    def size(self, scores: FloatArray) -> FloatArray:
+        return self.loss.inverse_link(scores) if self.loss.log_link else np.abs(scores)
 
     @property
     def follows(self) -> bool:

@@ -8,7 +8,7 @@ gradient is added in closed form.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -165,11 +165,17 @@ class Objective:
         return value if np.isfinite(value) else np.inf
 
     def dispersion(self, theta: FloatArray) -> float:
-        """Mean of `Loss.dispersion`; infinite where it overflows."""
+        """Mean of `Loss.dispersion`, by that of `Loss.sparsity`; infinite where it overflows."""
         model, parts = self._normal_tasks
         tasks = [(model, self.loss, theta, *part) for part in parts]
-        value = float(self.mapper.sum(_task_dispersion, tasks)[0])
+        dispersion, sparsity = map(float, self.mapper.sum(_task_dispersion, tasks))
+        value = dispersion / sparsity if sparsity > 0 else np.inf
         return value if np.isfinite(value) else np.inf
+
+    @property
+    def telling_share(self) -> float:
+        """Share of all values that tell of the noise, from zero to one."""
+        return self.loss.telling_share(self.y, self.weight)
 
     @cached_property
     def _normal_tasks(self) -> tuple[Model, list[tuple[Array, ...]]]:
@@ -292,29 +298,31 @@ def _task_value_and_grad(
 
 def _task_value(
     model: Model, loss: Loss, theta: FloatArray, X: Array, y: Array, weight: FloatArray
-) -> tuple[float]:
+) -> tuple[float, ...]:
     """Sum of s_n l_n over the blocks of one task."""
-    return _task_sum(loss.value, model, theta, X, y, weight)
+    return _task_sums([loss.value], model, theta, X, y, weight)
 
 
 def _task_dispersion(
     model: Model, loss: Loss, theta: FloatArray, X: Array, y: Array, weight: FloatArray
-) -> tuple[float]:
-    """Sum of what the noise is estimated from, over the blocks of one task."""
-    return _task_sum(loss.dispersion, model, theta, X, y, weight)
+) -> tuple[float, ...]:
+    """Sums of what the noise is estimated from, over the blocks of one task."""
+    return _task_sums([loss.dispersion, loss.sparsity], model, theta, X, y, weight)
 
 
-def _task_sum(
-    function: Callable[[FloatArray, Array], FloatArray],
+def _task_sums(
+    functions: Sequence[Callable[[FloatArray, Array], FloatArray]],
     model: Model,
     theta: FloatArray,
     X: Array,
     y: Array,
     weight: FloatArray,
-) -> tuple[float]:
-    """Sum of s_n f(scores_n, y_n) over the blocks of one task."""
-    weight, block_scores = np.ascontiguousarray(weight), model.block_scores
-    return ordered_sum(
-        (float(weight[s] @ function(block_scores(theta, X[s]).astype(float), y[s])),)
-        for s in block_slices(len(X), model.n_block)
-    )
+) -> tuple[float, ...]:
+    """Sums of s_n f(scores_n, y_n) over the blocks of one task, one of each function."""
+    weight = np.ascontiguousarray(weight)
+
+    def of_block(s: slice) -> tuple[float, ...]:
+        scores = model.block_scores(theta, X[s]).astype(float)
+        return tuple(float(weight[s] @ function(scores, y[s])) for function in functions)
+
+    return ordered_sum(of_block(s) for s in block_slices(len(X), model.n_block))

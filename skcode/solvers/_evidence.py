@@ -38,8 +38,9 @@ class Evidence:
         ]
         # how many residuals the noise is estimated from; those of a degree of one count twice, as
         # sigma^2 stands in their density with another power
-        degree = iterate.objective.loss.degree
-        self.n_values = iterate.total * iterate.objective.n_outputs * (2 / degree)
+        objective = iterate.objective
+        self.telling = iterate.total * objective.telling_share
+        self.n_values = self.telling * objective.n_outputs * (2 / objective.loss.degree)
         self.best: Posterior | None = None
         self._factor: ArrowheadFactor | None = None
         self._highest = -np.inf
@@ -73,7 +74,7 @@ class Evidence:
             iterate.prior_precision[group] = old ** (1 - self.rate) * new**self.rate
         if iterate.objective.loss.has_noise:
             n = self.n_values
-            residual = 2 * iterate.total * self._dispersion()
+            residual = 2 * self.telling * self._dispersion()
             if not np.isfinite(residual):
                 return self._stalled
             old, least = iterate.noise_precision, _LEAST_RESIDUAL_SHARE * n

@@ -17,6 +17,9 @@ from skcode.utils._typing import FloatArray
 _FIRST_CONTROL_PRECISION = 1.0
 #: that of readout weights, whose standard deviation it lets be ten
 _FIRST_READOUT_PRECISION = 1e-2
+#: ... and where scores are logarithms of means, be one: with ten, a first step multiplies the mean
+#: at each rare event by a thousand, far from where a quadratic model of the loss holds
+_FIRST_LOG_READOUT_PRECISION = 1.0
 #: noise precision from which the evidence starts: half the variance of standardised targets
 _FIRST_NOISE_PRECISION = 2.0
 #: prior precision of intercepts, which are all but free
@@ -114,7 +117,9 @@ class Iterate:
             return ridge
         if objective.loss.has_noise:
             self.noise_precision = _FIRST_NOISE_PRECISION
-        precision = np.full(len(self.theta), _FIRST_READOUT_PRECISION)
+        of_logs = objective.loss.log_link
+        first = _FIRST_LOG_READOUT_PRECISION if of_logs else _FIRST_READOUT_PRECISION
+        precision = np.full(len(self.theta), first)
         precision[: objective.n_controls] = _FIRST_CONTROL_PRECISION
         precision[objective.groups < 0] = (
             _COUPLED_INTERCEPT_PRECISION if objective.loss.coupled else _INTERCEPT_PRECISION
@@ -122,7 +127,7 @@ class Iterate:
         return precision
 
     def _scale_precision(self) -> None:
-        """Let the scores of each group of readout weights have a standard deviation of ten.
+        """Let the scores of each group of readout weights have that standard deviation.
 
         A prior that lets each weight have it is so weak where columns are about as many as rows
         that the first step interpolates, and the noise runs away.

@@ -144,6 +144,11 @@ class NormalObjective(Protocol):
         """What the noise is estimated from, in the mean over the rows."""
         ...
 
+    @property
+    def telling_share(self) -> float:
+        """Share of all values that tell of the noise, from zero to one."""
+        ...
+
     def subset(self, index: IntArray) -> Self:
         """The objective of some of the rows."""
         ...
