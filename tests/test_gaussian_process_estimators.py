@@ -314,12 +314,13 @@ def test_a_fit_that_goes_on_keeps_directions_and_readout(friedman):
     model = ControlledODEClassifier(warm_start=True, n_members=2, max_iter=3, **SMALL)
     with pytest.warns(UserWarning, match="did not converge"):
         model.fit(X, codes)
-    directions = [member.projection for member in model._members]
+    directions = [member.projection for member in model._members if not member.at_rest]
     losses = model.loss_
     # "auto" alone would take a linear readout for this solver
     model.set_params(solver="lbfgs", max_iter=200, tol=1e-2, alpha=1e-3).fit(X, codes)
     assert isinstance(model.readout_, GaussianProcessReadout)
-    assert all(one is two.projection for one, two in zip(directions, model._members, strict=True))
+    alone = [member for member in model._members if not member.at_rest]
+    assert all(one is two.projection for one, two in zip(directions, alone, strict=True))
     assert all(np.isfinite(losses))
     assert model.score(X, codes) > 0.8
 

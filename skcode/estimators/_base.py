@@ -291,7 +291,7 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
 
     def _copies(self) -> list[Member]:
         """The members of the last fit, to be trained further; it stays what it is if that fails."""
-        return [member.copy() for member in self._members]
+        return [member.copy() for member in self._members if not member.at_rest]
 
     def _training(self, target: Target) -> Training:
         """What the parameters say of how members are trained."""

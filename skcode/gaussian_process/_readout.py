@@ -48,7 +48,9 @@ class GaussianProcessReadout(DocLinkMixin, BaseEstimator):
         themselves, with a linear readout. What they say is added to the log-odds of the processes,
         with a factor that suits rows they leave out, where it helps. Where a trial chose between
         inputs and ramps there are so many of either kind. None stands for two from 1,000 distinct
-        rows on, where there are at most twenty classes, and none else.
+        rows on, where there are at most twenty classes. With fewer rows, of ten classes at most, it
+        stands for a logistic regression on the inputs, which has a share of the weight where
+        left-out rows gain from it.
 
     References
     ----------

@@ -71,17 +71,19 @@ def fit_members(
         training = replace(training, flow_targets=flow_targets)
     outcome = _train(start, training, rows, validation, random_state, report, mapper)
     members, interrupt = start.members, outcome.interrupt
+    joined: list[Member] = []
     if not (start.goes_on or outcome.completed):
         members = trained_members(parted(members)[0])
     if isinstance(readout, GaussianProcessReadout):
         assert training.flow_targets is not None
         of_flows, rng = training.flow_targets, as_generator(random_state)
         try:
-            fit_heads(members, rows, of_flows, readout, rng, mapper, steps=start.steps)
+            more = fit_heads(members, rows, of_flows, readout, rng, mapper, steps=start.steps)
+            joined = [] if more is None else [more]
         except KeyboardInterrupt:
             fit_provisional_heads(members, rows, of_flows)
             interrupt = _INTERRUPTED_READOUT
-        members = helpful_members(members)
+        members = helpful_members(members) + joined
     elif outcome.completed:
         calibrate_quantiles(members, training.target, rows, mapper)
     return End(members, outcome.solver, interrupt)

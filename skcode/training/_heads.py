@@ -39,6 +39,7 @@ from skcode.training._hyperparameters import (
     search_evidence,
     states_of,
 )
+from skcode.training._linear_opinion import join_linear_opinion, may_have_linear_opinion
 from skcode.training._member import Member, as_reached, fitted_state, parted
 from skcode.training._pool import kinds_of, opinions, weigh
 from skcode.training._rows import Rows
@@ -106,8 +107,10 @@ def fit_heads(
     mapper: OrderedMap,
     refine: bool = True,
     steps: bool = True,
-) -> None:
+) -> Member | None:
     """Give every member a head, in place, and those that are pooled their share.
+
+    Returns a member more where a linear opinion joins them.
 
     Parameters
     ----------
@@ -164,6 +167,9 @@ def fit_heads(
     link = link_of(flow_targets, left_out, rows, sample.asked)
     if pooled:
         link = _pool(pooled, rows, left_out, link, folds, sample.asked, flow_targets, mapper)
+    joined = None
+    if refine and readout.n_pooled is None and not pooled:
+        joined, link = _join_linear(members[0], rows, left_out, link, flow_targets)
     noises: list[NoiseModel | None] = [None] * len(members)
     if isinstance(flow_targets.target, RegressionTarget):
         shrinkage = shrinkage_of(asked.y, left_out, by_one, asked.weight)
@@ -187,6 +193,7 @@ def fit_heads(
         )
         # what the flow knows of its parameters is large, and no prediction asks for it
         member.fitted = replace(member.fitted, posterior=None, head=head)
+    return joined
 
 
 def _find_hyperparameters(
@@ -264,6 +271,26 @@ def _pool(
         for member in kind:
             member.share = share / len(kind)
     return link.scaled(own)
+
+
+def _join_linear(
+    member: Member,
+    rows: Rows,
+    left_out: FloatArray,
+    link: Link,
+    flow_targets: FlowTargets,
+) -> tuple[Member | None, Link]:
+    """A member with a linear opinion, if one helps, and the link of the others with theirs."""
+    target = flow_targets.target
+    if not isinstance(target, ClassificationTarget) or not may_have_linear_opinion(rows, target):
+        return None, link
+    assert isinstance(link, LogOddsLink)
+    scores = np.stack([link(each) for each in left_out])
+    joined = join_linear_opinion(member, rows, scores, target)
+    if joined is None:
+        return None, link
+    assert joined.share is not None
+    return joined, link.scaled(1 - joined.share)
 
 
 def fit_provisional_heads(members: Sequence[Member], rows: Rows, flow_targets: FlowTargets) -> None:

@@ -41,6 +41,8 @@ class Member:
         Of a pooled member, the factor on its scores, which are added to those of the others.
     predicts : bool
         Whether it predicts with the others; one that errs far more than the best does not.
+    at_rest : bool
+        Whether it is a regression on the inputs alone, which each fit makes anew.
     """
 
     fitted: FittedMember
@@ -50,6 +52,7 @@ class Member:
     projection: FloatArray | None = None
     share: float | None = None
     predicts: bool = True
+    at_rest: bool = False
 
     @property
     def model(self) -> Model:
