@@ -40,6 +40,23 @@ def classifier(**options):
     return ControlledODEClassifier(**{**SMALL, **options})
 
 
+@pytest.mark.parametrize("readout", ["linear", "auto"])
+@pytest.mark.parametrize("n_levels", [2, 12])
+def test_a_category_counts_as_what_its_levels_change(readout, n_levels):
+    """Between levels a derivative means nothing: noise of twelve levels was the first of all."""
+    rng = np.random.default_rng(0)
+    numbers, codes = rng.standard_normal((400, 2)), rng.integers(0, n_levels, (400, 2))
+    effect = np.where(codes[:, 0] % 2, 1.0, -1.0)
+    y = numbers[:, 0] + 0.5 * effect + 0.1 * rng.standard_normal(400)
+    table = np.empty((400, 4), dtype=object)
+    table[:, :2] = numbers
+    table[:, 2:] = [[f"level {a}", f"level {b}"] for a, b in codes]
+    importances = regressor(readout=readout).fit(table, y).feature_importances_
+    # deviations of the law: 1 of the number, and 0.5 of the category
+    assert importances[0] / importances[2] == pytest.approx(2, rel=0.3)
+    assert max(importances[1], importances[3]) < 0.4 * importances[2]
+
+
 # -- derivatives -----------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from skcode.columns._effects import ValueEffect
 from skcode.columns._raw import RawColumn
 from skcode.columns._sparse import SparseProjection, SparseRows
 from skcode.inputs import weighted_quantiles
-from skcode.utils._typing import Array, BoolArray, FloatArray
+from skcode.utils._typing import Array, BoolArray, FloatArray, IntArray
 
 #: rows from which the medians of columns without gaps are taken: they serve rows with gaps alone
 _MEDIAN_ROWS = 4096
@@ -268,6 +268,16 @@ class ColumnEncoder:
             own = np.repeat(own, [len(column.labels) for column in self.columns])
         of_effects = [np.repeat(each.column, len(each.labels)) for each in self.effects]
         return np.concatenate([own, *of_effects])
+
+    @property
+    def categories(self) -> list[IntArray]:
+        """The coordinates of each category."""
+        columns, sources = self.columns or (), self.sources
+        return [
+            np.flatnonzero(sources == j)
+            for j, column in enumerate(columns)
+            if isinstance(column, CategoryColumn) and len(column.labels)
+        ]
 
     def by_column(self, values: FloatArray) -> FloatArray:
         """Importances (q,) of coordinates, as those of the columns (p,), which sum to one again.

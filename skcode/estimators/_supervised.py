@@ -196,7 +196,9 @@ class SupervisedBase(ControlledODEBase):
         """
         ensemble = ensemble_of(members, target)
         try:
-            return self.encoder_.by_column(feature_importances(ensemble, target, rows)), ""
+            categories = self.encoder_.categories
+            importances = feature_importances(ensemble, target, rows, categories)
+            return self.encoder_.by_column(importances), ""
         except KeyboardInterrupt:
             message = (
                 "The fit was interrupted after the training: the estimator predicts, and "
