@@ -21,7 +21,7 @@ from skcode.gaussian_process import (
 from skcode.model import Ensemble, MultilabelTarget
 from skcode.training import _heads
 from skcode.training._flow_targets import shrinkage_of
-from skcode.training._rows import counts_of
+from skcode.training._rows import RawRows, counts_of
 from skcode.training._selection import which_predict
 
 SMALL = {"n_fields": 8, "random_state": 0}
@@ -153,8 +153,10 @@ def test_a_class_of_more_weight_is_more_probable_whole_or_not():
     np.testing.assert_allclose(probability(X, y), whole, atol=1e-6)
 
 
-def counts_where(X, weight, strata=None):
-    return counts_of(X, np.asarray(weight, dtype=float), strata).tolist()
+def counts_where(X, weight, strata=None, copies=None):
+    copies = np.ones(len(X)) if copies is None else np.asarray(copies, dtype=float)
+    rows = RawRows(X, np.zeros(len(X)), np.asarray(weight, dtype=float), copies)
+    return counts_of(rows, strata).tolist()
 
 
 def test_rows_stand_for_several_observations_where_places_come_with_several_targets():
@@ -168,7 +170,7 @@ def test_rows_stand_for_several_observations_where_places_come_with_several_targ
     assert counts_where(X, weight * np.where(codes, 10, 1), codes) == [2, 3, *[1] * 38]
     assert counts_where(X, 7 * weight) == [2, 3, *[1] * 38]
     assert counts_where(X, weight + 0.5) == [1] * 40
-    assert counts_of(X, np.broadcast_to(1.0, 40), None).tolist() == [1] * 40
+    assert counts_where(X, np.ones(40)) == [1] * 40
 
 
 def test_rows_stand_for_several_observations_in_tables_of_few_values():
@@ -181,6 +183,9 @@ def test_rows_stand_for_several_observations_in_tables_of_few_values():
     assert counts_where(np.arange(60)[:, None] - 7.5, weight) == several
     assert counts_where(rng.standard_normal((60, 1)), weight) == of_one
     assert counts_where(np.c_[levels, rng.standard_normal(60)], weight) == of_one
+    # where weights are not whole, merged rows count
+    assert counts_where(levels, 0.3 * weight, copies=weight) == several
+    assert counts_where(levels, weight / 7) == of_one
     # gaps are a value
     assert counts_where(np.where(levels == 1, np.nan, levels), weight) == several
     # classes of which one has one row alone
@@ -219,6 +224,9 @@ def test_a_law_without_noise_on_few_places_is_known(X, y):
     assert model.score(X[1::2], y[1::2]) > 0.9
     if kind is ControlledODEClassifier:
         assert model.predict_proba(X[1::2]).max(axis=1).mean() > 0.9
+    # whatever rows weigh
+    weight = np.random.default_rng(1).uniform(0.5, 2, len(y[::2]))
+    assert model.fit(X[::2], y[::2], weight).score(X[1::2], y[1::2]) > 0.9
 
 
 @pytest.mark.parametrize("n_rows", [100, 200, 300])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skcode.utils._unique_rows import row_keys, unique_rows, validation_mask
+from skcode.utils._unique_rows import distinct_rows, row_keys, validation_mask
 
 N = 50
 RNG = np.random.default_rng(0)
@@ -14,8 +14,8 @@ COUNTS = RNG.integers(1, 4, N)
 
 def canonical(X, y, weight):
     """The canonical data, as bytes."""
-    index, total = unique_rows(X, y, weight, row_keys(X))
-    return X[index].tobytes(), y[index].tobytes(), total.tobytes()
+    rows = distinct_rows(X, y, weight, row_keys(X))
+    return X[rows.first].tobytes(), y[rows.first].tobytes(), rows.sums(weight).tobytes()
 
 
 def test_permutation_gives_the_same_bits():
@@ -38,16 +38,18 @@ def test_repetition_is_a_whole_weight():
 def test_rows_differ_by_inputs_and_by_targets():
     X = np.array([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0], [2.0, 1.0]])
     y = np.array([0, 1, 0, 0])
-    index, weight = unique_rows(X, y, np.array([1.0, 2.0, 4.0, 8.0]), row_keys(X))
-    rows = {(*X[i], y[i]): w for i, w in zip(index, weight, strict=True)}
+    weight = np.array([1.0, 2.0, 4.0, 8.0])
+    distinct = distinct_rows(X, y, weight, row_keys(X))
+    sums = zip(distinct.first, distinct.sums(weight), strict=True)
+    rows = {(*X[i], y[i]): w for i, w in sums}
     assert rows == {(1, 2, 0): 5, (1, 2, 1): 2, (2, 1, 0): 8}
 
 
 def test_rows_whose_keys_collide_stay_apart():
     keys = np.zeros(N, dtype=np.uint64)
-    index, weight = unique_rows(X, np.zeros(N), np.ones(N), keys)
-    assert sorted(index) == list(range(N))
-    np.testing.assert_array_equal(weight, 1)
+    rows = distinct_rows(X, np.zeros(N), np.ones(N), keys)
+    assert sorted(rows.first) == list(range(N))
+    np.testing.assert_array_equal(rows.sums(np.ones(N)), 1)
 
 
 def test_keys_read_content_and_not_representation():

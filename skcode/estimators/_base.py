@@ -38,6 +38,7 @@ from skcode.training import (
     CallbackSupportMixin,
     Design,
     Member,
+    RawRows,
     Rows,
     Stream,
     Training,
@@ -197,43 +198,40 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         reset: bool,
     ) -> tuple[Array, Rows, Target]:
         """Checked, canonical rows, the same encoded, and the target, learnt unless it is given."""
-        X, y, weight = self._check_rows(X, y, sample_weight, reset)
-        target = self._learn_target(y, weight) if target is None else target
+        rows = self._check_rows(X, y, sample_weight, reset)
+        target = self._learn_target(rows.y, rows.weight) if target is None else target
         if reset:
-            X, y, weight = self._learn_columns(X, y, weight, target)
-        return X, self._encoded(X, y, weight, target), target
+            rows = self._learn_columns(rows, target)
+        return rows.X, self._encoded(rows, target), target
 
     def _check_rows(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, reset: bool
-    ) -> tuple[Array, Array, FloatArray]:
+    ) -> RawRows:
         """Checked, canonical rows: before anything is learnt, so that their order has no effect."""
         with np.errstate(all="ignore"):
             X, y = self._check_Xy(X, y, reset=reset)
-        X, y, weight = positive_rows(X, y, sample_weight)
+        rows = positive_rows(X, y, sample_weight)
         if reset:
-            self.encoder_, X = self.encoder_.with_levels_of(X)
-        return canonical(X, y, weight)
+            self.encoder_, X = self.encoder_.with_levels_of(rows.X)
+            rows = rows._replace(X=X)
+        return canonical(rows)
 
-    def _learn_columns(
-        self, X: Array, y: Array, weight: FloatArray, target: Target
-    ) -> tuple[Array, Array, FloatArray]:
+    def _learn_columns(self, rows: RawRows, target: Target) -> RawRows:
         """Learn what becomes of the columns; the rows, in the order that their content has."""
-        targets = target.encode(y)
-        self._learn_encoder(X, target, targets, self._weighted(target, targets, weight))
-        content = self.encoder_.content(X)
-        return (X, y, weight) if content is None else canonical(X, y, weight, content)
+        targets = target.encode(rows.y)
+        self._learn_encoder(rows.X, target, targets, self._weighted(target, targets, rows.weight))
+        content = self.encoder_.content(rows.X)
+        return rows if content is None else canonical(rows, content)
 
-    def _encoded(
-        self, X: Array, y: Array, weight: FloatArray, target: Target, *, later: bool = False
-    ) -> Rows:
+    def _encoded(self, rows: RawRows, target: Target, *, later: bool = False) -> Rows:
         """Rows as the model and the loss of the target want them.
 
         Rows that come `later` were not there when statistics of levels were learnt.
         """
-        targets = target.encode(y)
-        counts = counts_of(X, weight, target.strata(targets))
-        weight = self._weighted(target, targets, weight)
-        X = self.encoder_.encode(X) if later else self._encode(X, target, targets, weight)
+        targets = target.encode(rows.y)
+        counts = counts_of(rows, target.strata(targets))
+        weight = self._weighted(target, targets, rows.weight)
+        X = self.encoder_.encode(rows.X) if later else self._encode(rows.X, target, targets, weight)
         return Rows(X, targets, weight, counts)
 
     def _weighted(self, target: Target, targets: Array, weight: FloatArray) -> FloatArray:

@@ -298,7 +298,7 @@ class SupervisedBase(ControlledODEBase):
         if X is None or y is None:
             return None
         X, y = self._check_Xy(X, y, reset=False)
-        X, y, weight = positive_rows(X, y, sample_weight)
+        X, y, weight, _ = positive_rows(X, y, sample_weight)
         return Rows.single(X, target.encode(y), weight)
 
     def _partial_fit(
@@ -326,7 +326,7 @@ class SupervisedBase(ControlledODEBase):
             raw = self._check_rows(X, y, sample_weight, reset=fresh)
             if target is not None:
                 # what does not fit the model is an error, whatever becomes of the batch
-                target.encode(raw[1])
+                target.encode(raw.y)
             batch = self._batch(raw, target)
             members, target = batch.members, batch.target
             random_state = batch.stream.random_state
@@ -353,15 +353,15 @@ class SupervisedBase(ControlledODEBase):
         """Members drawn from all rows of a stream so far; classes stay those of its first batch."""
         stream = stream.restarted()
         if target is None or isinstance(target, RegressionTarget):
-            target = self._learn_target(*raw[1:])
+            target = self._learn_target(raw.y, raw.weight)
         # what else there is has no partial_fit
         readout = "displacement" if self.readout == "displacement" else "linear"
-        rows = self._encoded(*self._learn_columns(*raw, target), target)
+        rows = self._encoded(self._learn_columns(raw, target), target)
         members = self._training(target).begin_batches(
             self._design(READOUTS[readout]),
             rows,
             self._learn_inputs(rows, target, readout),
-            choose_members(self.n_members, len(raw[1])),
+            choose_members(self.n_members, len(raw.y)),
             stream.random_state,
             before=getattr(self, "_members", ()),
         )
@@ -374,7 +374,7 @@ class SupervisedBase(ControlledODEBase):
         if isinstance(readout, GaussianProcessReadout):
             # a process takes all rows at once: the flows go on, and a linear readout begins
             readout = "linear"
-            rows = self._encoded(*raw, target, later=True)
+            rows = self._encoded(raw, target, later=True)
             constant = target.loss.initial_scores(rows.y, rows.weight, target.n_outputs)
             members = with_linear_readouts(members, constant)
             with OrderedMap(1) as serial:
@@ -385,7 +385,7 @@ class SupervisedBase(ControlledODEBase):
                 stacklevel=6,
             )
         if not stream.begins:
-            coordinates = self.encoder_.encode(raw[0])
-            stream, target = stream.follow((coordinates, *raw[1:]), target, members)
-        rows = self._encoded(*raw, target, later=True)
+            encoded = raw._replace(X=self.encoder_.encode(raw.X))
+            stream, target = stream.follow(encoded, target, members)
+        rows = self._encoded(raw, target, later=True)
         return _Batch(members, target, stream, readout, rows)

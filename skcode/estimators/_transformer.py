@@ -268,9 +268,9 @@ class ControlledODETransformer(
         with unchanged_by_failure(self), OrderedMap(self.n_jobs):
             checked: Array = check_table(self, X, reset=True, dtype=[np.float64, np.float32])
             zeros = np.zeros((checked.shape[0], 1))
-            checked, zeros, weight = positive_rows(checked, zeros, sample_weight)
-            self.encoder_, checked = self.encoder_.with_levels_of(checked)
-            checked, zeros, weight = canonical(checked, zeros, weight)
+            raw = positive_rows(checked, zeros, sample_weight)
+            self.encoder_, checked = self.encoder_.with_levels_of(raw.X)
+            checked, zeros, weight, _ = canonical(raw._replace(X=checked))
             self._learn_encoder(checked, None, zeros, weight)
             rows = Rows.single(self._encode(checked, None, zeros, weight), zeros, weight)
             random_state = check_random_state(self.random_state)

@@ -19,6 +19,7 @@ from skcode.training._member import (
 )
 from skcode.training._monitor import TrainingMonitor, Validation
 from skcode.training._rows import (
+    RawRows,
     Rows,
     canonical,
     counts_of,
@@ -26,7 +27,7 @@ from skcode.training._rows import (
     positive_rows,
     relative_to_rows,
 )
-from skcode.training._stream import LateColumns, RawRows, Stream
+from skcode.training._stream import LateColumns, Stream
 from skcode.training._training import Training
 from skcode.training._trial import LEAST_TRIAL_ROWS, try_inputs
 

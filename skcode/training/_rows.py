@@ -11,7 +11,7 @@ from scipy import sparse
 from skcode.model import Target
 from skcode.utils._sklearn import check_sample_weight
 from skcode.utils._typing import Array, BoolArray, FloatArray, IntArray
-from skcode.utils._unique_rows import row_keys, sparse_row_keys, unique_rows, validation_mask
+from skcode.utils._unique_rows import distinct_rows, row_keys, sparse_row_keys, validation_mask
 from skcode.utils._views import entrywise
 
 #: up to this many rows, equal rows are merged and sorted (see utils._unique_rows)
@@ -50,14 +50,23 @@ class Rows(NamedTuple):
         return Rows(*(part[index] for part in self))
 
 
-def positive_rows(
-    X: Array, y: Array, sample_weight: ArrayLike | None
-) -> tuple[Array, Array, FloatArray]:
+class RawRows(NamedTuple):
+    """Rows as they came: inputs, targets and weights."""
+
+    X: Array
+    y: Array
+    weight: FloatArray
+    #: how many equal rows were merged
+    copies: FloatArray
+
+
+def positive_rows(X: Array, y: Array, sample_weight: ArrayLike | None) -> RawRows:
     """Rows of positive weight, and the weights in float64: a view of one number without weights."""
     if sparse.issparse(y):
         raise TypeError("Sparse data was passed for y, but dense data is required: y.toarray().")
+    ones = np.broadcast_to(1.0, X.shape[0])
     if sample_weight is None:
-        return X, y, np.broadcast_to(1.0, X.shape[0])
+        return RawRows(X, y, ones, ones)
     weight = check_sample_weight(sample_weight, X)
     with np.errstate(over="ignore"):
         overflows = np.isinf(weight.sum())
@@ -65,27 +74,28 @@ def positive_rows(
         weight = weight / weight.max()
     if not weight.sum() > 0:
         raise ValueError("sample_weight must have a positive sum.")
+    rows = RawRows(X, y, weight, ones)
     if np.all(weight > 0):
-        return X, y, weight
+        return rows
     kept = weight > 0
-    return X[kept], y[kept], weight[kept]
+    return RawRows(*(part[kept] for part in rows))
 
 
-def canonical(
-    X: Array, y: Array, weight: FloatArray, content: Array | None = None
-) -> tuple[Array, Array, FloatArray]:
+def canonical(rows: RawRows, content: Array | None = None) -> RawRows:
     """Equal rows merged and sorted, where copies of the rows are affordable.
 
     The content of rows, (n, q), says which are equal and which comes first; None is X itself.
     """
+    X, y, weight, copies = rows
     if X.shape[0] > _CANONICAL_ROWS:
-        return X, y, weight
+        return rows
     # labels of any kind are hashed through their codes
     codes = y if y.dtype.kind in "fiub" else np.unique(y, return_inverse=True)[1]
     content = X if content is None else content
     keys = sparse_row_keys(content) if sparse.issparse(content) else row_keys(content)
-    index, weight = unique_rows(content, codes, weight, keys)
-    return X[index], y[index], weight
+    distinct = distinct_rows(content, codes, weight, keys)
+    index = distinct.first
+    return RawRows(X[index], y[index], distinct.sums(weight), distinct.sums(copies))
 
 
 def relative_to_rows(weight: FloatArray) -> FloatArray:
@@ -107,7 +117,7 @@ def hold_out(rows: Rows, target: Target, fraction: float, seed: int) -> tuple[Ro
     return rows.some(~held), rows.some(held)
 
 
-def counts_of(table: Array, weight: FloatArray, strata: IntArray | None) -> FloatArray:
+def counts_of(rows: RawRows, strata: IntArray | None) -> FloatArray:
     """How many observations each row stands for, one of which at a time is left out.
 
     Whole weights may count observations, but as well they may be prices, exposures, or what makes
@@ -120,34 +130,35 @@ def counts_of(table: Array, weight: FloatArray, strata: IntArray | None) -> Floa
     - where the same inputs come with other targets too;
     - where a single row makes up much of the weight, as that of zeros alone does.
 
-    If all rows of a class have multiples of some number, that number is no count.
+    If all rows of a class have multiples of some number, that number is no count. Where weights are
+    not whole, rows that were merged are what is counted.
 
     Parameters
     ----------
-    table : array or CSR matrix of shape (n, p)
-        Rows as they were read, of which no two are equal with their targets, where they are few.
-    weight : ndarray of shape (n,)
-        What they weigh, before classes have weights.
+    rows : RawRows
+        Rows of which no two are equal, where they are few, before classes have weights.
     strata : ndarray of shape (n,), int, or None
         Classes of the rows.
     """
+    table, _, weight, copies = rows
     n = len(weight)
     ones = np.broadcast_to(1.0, n)
-    if weight.strides == (0,) or n > _CANONICAL_ROWS or not 1 < weight.max() <= _LARGEST_WEIGHT:
+    if weight.strides == (0,) or n > _CANONICAL_ROWS or not weight.max() <= _LARGEST_WEIGHT:
         return ones
-    if not np.all(weight == np.rint(weight)):
+    number = weight if np.all(weight == np.rint(weight)) else copies
+    if number.max() == 1:
         return ones
-    if weight.sum() >= _OFTEN * n and _takes_few_values(table):
+    if number.sum() >= _OFTEN * n and _takes_few_values(table):
         several = np.ones(n, dtype=bool)
     else:
         keys = sparse_row_keys(table) if sparse.issparse(table) else row_keys(table)
-        _, at, copies = np.unique(keys, return_inverse=True, return_counts=True)
-        outstanding = max(_LEAST_SHARE * weight.sum(), _OUTSTANDING * float(np.median(weight)))
-        several = (copies[at] > 1) | (weight >= outstanding)
+        _, at, n_targets = np.unique(keys, return_inverse=True, return_counts=True)
+        outstanding = max(_LEAST_SHARE * number.sum(), _OUTSTANDING * float(np.median(number)))
+        several = (n_targets[at] > 1) | (number >= outstanding)
     if not several.any():
         return ones
     counts = np.ones(n)
-    whole = weight.astype(np.int64)
+    whole = number.astype(np.int64)
     strata = np.zeros(n, dtype=int) if strata is None else strata
     for stratum in np.unique(strata):
         among = strata == stratum

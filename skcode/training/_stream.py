@@ -22,7 +22,7 @@ from skcode.model import FittedMember, RegressionTarget, Target, TargetMoments
 from skcode.objective import Objective
 from skcode.solvers import StochasticSolver
 from skcode.training._member import Member, tame_start
-from skcode.training._rows import canonical
+from skcode.training._rows import RawRows, canonical
 from skcode.utils._typing import Array, FloatArray, IntArray
 
 #: distinct rows from which quartiles and deviations are worth keeping
@@ -31,9 +31,6 @@ _ENOUGH_ROWS = 64
 _MOST_HELD = 1024
 #: ratio of two scales of the target beyond which a solver forgets the gradients it has averaged
 _FAR_SCALES = 2.0
-
-#: rows as they came: inputs, targets and weights
-RawRows = tuple[Array, Array, FloatArray]
 
 
 def stream_epoch(
@@ -121,7 +118,7 @@ class Stream:
 
     random_state: np.random.RandomState
     first_state: np.random.RandomState | None = None
-    held: RawRows | None = None
+    held: tuple[Array, ...] | None = None
     moments: TargetMoments | None = None
     late: LateColumns | None = None
 
@@ -139,11 +136,11 @@ class Stream:
         """All rows so far, equal ones merged; None if the batch has none that is new."""
         if self.held is None:
             return batch
-        X, y, weight = batch
-        y = y.reshape(len(y), *self.held[1].shape[1:])
-        held = zip(self.held, (X, y, weight), strict=True)
-        rows = canonical(*(_stacked(*parts) for parts in held))
-        return None if len(rows[1]) == len(self.held[1]) else rows
+        held = RawRows(*self.held)
+        batch = batch._replace(y=batch.y.reshape(len(batch.y), *held.y.shape[1:]))
+        parts = zip(held, batch, strict=True)
+        rows = canonical(RawRows(*(_stacked(*each) for each in parts)))
+        return None if len(rows.y) == len(held.y) else rows
 
     def restarted(self) -> Stream:
         """The stream with its source of random numbers where it was at first."""
@@ -155,15 +152,15 @@ class Stream:
         self, rows: RawRows, target: Target, members: list[Member], scaling: bool
     ) -> Stream:
         """What follows a draw from these rows: more rows to hold, or scales that follow."""
-        model, y = members[0].model, rows[1]
+        model, y = members[0].model, rows.y
         moments, varies = None, True
         if isinstance(target, RegressionTarget):
             varies = bool(np.all(y.min(axis=0) < y.max(axis=0)))
             if scaling and target.follows and model.readout.affine:
-                moments = TargetMoments.of(y, rows[2])
+                moments = TargetMoments.of(y, rows.weight)
         enough = len(y) >= _ENOUGH_ROWS and varies
         if not enough and len(y) < _MOST_HELD:
-            return replace(self, held=rows)
+            return replace(self, held=tuple(rows))
         if not varies and scaling and moments is None:
             warnings.warn(
                 f"y has held one value in the first {len(y)} rows of the stream, and its scale "
@@ -179,7 +176,7 @@ class Stream:
         self, batch: RawRows, target: Target, members: list[Member]
     ) -> tuple[Stream, Target]:
         """Let scales follow a batch, in members and target; predictions stay where they are."""
-        X, y, weight = batch
+        X, y, weight, _ = batch
         stream, input_map = self, members[0].model.input_map
         if self.late is None:
             self._warn_of_ignored(X, input_map)

@@ -8,7 +8,7 @@ of a row stay together.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -47,16 +47,32 @@ def sparse_row_keys(X: Any) -> HashArray:
     return _mix(sums[X.indptr[1:]] - sums[X.indptr[:-1]])
 
 
-def unique_rows(
-    X: Array, y: Array, weight: FloatArray, keys: HashArray
-) -> tuple[IntArray, FloatArray]:
-    """Index of one representative of each distinct row (x, y), by key, and summed weights."""
+class DistinctRows(NamedTuple):
+    """Rows in order of their content, and where each distinct one starts."""
+
+    order: IntArray
+    starts: IntArray
+
+    @property
+    def first(self) -> IntArray:
+        """Index of one representative of each."""
+        first: IntArray = self.order[self.starts]
+        return first
+
+    def sums(self, values: FloatArray) -> FloatArray:
+        """Sums of values (n,) over the copies of each."""
+        sums: FloatArray = np.add.reduceat(values[self.order], self.starts)
+        return sums
+
+
+def distinct_rows(X: Array, y: Array, weight: FloatArray, keys: HashArray) -> DistinctRows:
+    """Rows (x, y) by key; copies are in order of their weights, so that sums have the same bits."""
     y_keys = row_keys(y.reshape(len(y), -1))
     order = np.lexsort((weight, y_keys, keys))
     same = (keys[order][1:] == keys[order][:-1]) & (y_keys[order][1:] == y_keys[order][:-1])
     same[same] = _equal_rows(X[order[1:][same]], X[order[:-1][same]])
     starts = np.flatnonzero(np.r_[True, ~same])
-    return order[starts], np.add.reduceat(weight[order], starts)
+    return DistinctRows(order, starts)
 
 
 def _equal_rows(one: Any, other: Any) -> BoolArray:
