@@ -10,6 +10,7 @@ from skcode.inputs import (
     Asinh,
     Bound,
     InputMap,
+    _screening,
     telling_columns,
     weighted_moments,
     weighted_quantiles,
@@ -318,3 +319,39 @@ def test_an_outlier_moves_no_other_prediction_far():
     new[:, 2] = [-1e300, 1e300] * 100
     assert np.isfinite(other.predict(new)).all()
     assert np.abs(other.predict(new)).max() < 100
+
+
+def test_left_out_errors_are_those_of_refits():
+    rng = np.random.default_rng(0)
+    x, targets = rng.standard_normal((30, 5)), rng.standard_normal((30, 2))
+    share = rng.uniform(0.5, 2, 30)
+    share /= share.sum()
+    targets -= share @ targets
+    found = _screening._left_out_errors(x, targets, share)
+    errors = np.empty((len(_screening._STRENGTHS), 30))
+    for k, strength in enumerate(_screening._STRENGTHS):
+        for i in range(30):
+            kept = np.arange(30) != i
+            s = share[kept] / share[kept].sum()
+            centre, mean = s @ x[kept], s @ targets[kept]
+            weighted = share[kept, None] * (x[kept] - centre)
+            gram = weighted.T @ (x[kept] - centre) + strength * np.eye(5)
+            weights = np.linalg.solve(gram, weighted.T @ (targets[kept] - mean))
+            errors[k, i] = np.mean((targets[i] - mean - (x[i] - centre) @ weights) ** 2)
+    np.testing.assert_allclose(found, errors[np.argmin(errors @ share)], rtol=1e-10)
+
+
+def test_columns_stay_where_each_has_a_part_in_a_sum():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((900, 140))
+    y = X @ rng.standard_normal(140)
+    model = ControlledODERegressor(n_fields=8, n_members=1, random_state=0)
+    model.fit(X[:500], y[:500])
+    assert model.ensemble_.input_map.n_coordinates == 140
+    assert model.score(X[500:], y[500:]) > 0.95
+    # of a sum of few columns those few are enough
+    model.fit(X[:500], X[:500, :3].sum(axis=1))
+    assert model.ensemble_.input_map.n_coordinates == 96
+    wide = np.hstack([X, X[:, ::-1]])
+    model.fit(wide[:500], y[:500])
+    assert model.ensemble_.input_map.n_coordinates == 96

@@ -23,6 +23,7 @@ from skcode.estimators._defaults import (
     choose_family,
     choose_scaling,
     choose_solver,
+    may_keep_columns,
 )
 from skcode.estimators._serialization import PlainStateMixin
 from skcode.estimators._tables import check_table
@@ -267,11 +268,18 @@ class ControlledODEBase(DocLinkMixin, CallbackSupportMixin, PlainStateMixin, Bas
         if target is not None and n_coordinates is not None:
             # what says which of very many columns are kept as they are
             outputs = outputs_of(target, rows.y)
-        n_states = self._dimension(n_features if n_coordinates is None else n_coordinates)
-        scaling = choose_scaling(
-            self.scaling, self.vector_fields, readout, target, n_coordinates is not None
-        )
-        return InputMap.fit(rows.X, rows.weight, n_states, scaling, n_coordinates, outputs)
+
+        def with_coordinates(n_coordinates: int | None) -> InputMap:
+            projected = n_coordinates is not None
+            n_states = self._dimension(n_features if n_coordinates is None else n_coordinates)
+            scaling = choose_scaling(self.scaling, self.vector_fields, readout, target, projected)
+            return InputMap.fit(rows.X, rows.weight, n_states, scaling, n_coordinates, outputs)
+
+        fitted = with_coordinates(n_coordinates)
+        if outputs is None or not may_keep_columns(n_features):
+            return fitted
+        every = fitted.all_columns_tell(rows.X, outputs, rows.weight)
+        return with_coordinates(None) if every else fitted
 
     def _dimension(self, n_inputs: int) -> int:
         """The dimension of the state for so many coordinates that carry inputs."""

@@ -33,6 +33,8 @@ _SMALL_DEPTH = 2
 #: columns up to which each is a coordinate of the state: the time of a fit grows with coordinates,
 #: and so do the controls that weigh them
 _MOST_COLUMNS = 128
+#: columns up to which they still are where linear regression needs all of them: twice the time
+_MOST_TELLING_COLUMNS = 256
 #: coordinates where columns are more, or where they are ramps
 _COORDINATES = 96
 #: members where data is not ample: few rows leave more to average, and cost less
@@ -167,6 +169,11 @@ def choose_coordinates(
     if n_states is not None or vector_fields is not None or n_features <= _MOST_COLUMNS:
         return None
     return _COORDINATES
+
+
+def may_keep_columns(n_features: int) -> bool:
+    """Whether all of more columns than usual may be coordinates, if all of them tell."""
+    return n_features <= _MOST_TELLING_COLUMNS
 
 
 def choose_scaling(

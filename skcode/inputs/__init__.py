@@ -11,7 +11,7 @@ from skcode.inputs._scaling import (
     weighted_moments,
     weighted_quantiles,
 )
-from skcode.inputs._screening import telling_columns
+from skcode.inputs._screening import all_columns_tell, telling_columns
 from skcode.inputs._squash import HUGE, Asinh, Bound, Squash
 
 #: classes that occur in files, by the names that files hold: a class may move, its tag may not
@@ -34,6 +34,7 @@ __all__ = [
     "Ramps",
     "Scaling",
     "Squash",
+    "all_columns_tell",
     "is_constant",
     "telling_columns",
     "weighted_moments",

@@ -12,13 +12,15 @@ from sklearn.utils.extmath import randomized_svd
 
 from skcode.inputs._ramps import Ramps
 from skcode.inputs._scaling import SCALINGS, chunks_of, is_constant
-from skcode.inputs._screening import telling_columns
+from skcode.inputs._screening import all_columns_tell, telling_columns
 from skcode.inputs._squash import Squash
 from skcode.utils._typing import Array, BoolArray, FloatArray, IntArray
 
 #: rows, at most, from which the directions of a projection are taken, and by which columns are
 #: chosen. Many times the columns that it is for; more take longer than what they add is worth
 _MOST_PROJECTED_ROWS = 4096
+#: rows, at most, by which linear regressions are compared: a few for each of hundreds of columns
+_MOST_REGRESSED_ROWS = 2048
 #: rows, at most, from which the ends of ramps are taken. Quantiles of so many are exact enough for
 #: eight parts of a column, and sorting more would take time on tables of millions
 _MOST_RAMP_ROWS = 2**14
@@ -129,6 +131,12 @@ class InputMap:
         projection = np.hstack([np.eye(self.n_inputs)[:, axes], projection])
         projected = replace(self, projection=projection.astype(self.dtype))
         return replace(projected, size=float(np.abs(projected.scaled(X[rows])).max()))
+
+    def all_columns_tell(self, X: Array, outputs: FloatArray, weight: FloatArray) -> bool:
+        """Whether linear regression knows much more from all columns than from the coordinates."""
+        rows = np.unique(np.linspace(0, len(X) - 1, _MOST_REGRESSED_ROWS).astype(int))
+        z, coordinates = (f(X[rows]).astype(np.float64) for f in (self.scaled_columns, self.scaled))
+        return all_columns_tell(z, coordinates, outputs[rows], weight[rows])
 
     @property
     def n_inputs(self) -> int:
