@@ -32,7 +32,7 @@ class ScaledLoss(Loss):
     >>> y, weight = np.array([[0.0], [1.0], [5.0]]), np.ones(3)
     >>> loss = PoissonDeviance().standardised(y, weight)
     >>> constant = np.tile(loss.initial_scores(y, weight, 1), (3, 1))
-    >>> round(float(loss.value(constant, y).mean()), 12)
+    >>> round(float(loss.dispersion(constant, y).mean()), 12)
     0.5
     """
 
