@@ -20,8 +20,9 @@ from skcode.gaussian_process import (
 )
 from skcode.model import Ensemble, MultilabelTarget
 from skcode.training import _heads
+from skcode.training._counts import counts_of
 from skcode.training._flow_targets import shrinkage_of
-from skcode.training._rows import RawRows, counts_of
+from skcode.training._rows import RawRows
 from skcode.training._selection import which_predict
 
 SMALL = {"n_fields": 8, "random_state": 0}
@@ -195,6 +196,25 @@ def test_rows_stand_for_several_observations_in_tables_of_few_values():
 def test_a_row_that_stands_out_stands_for_several_observations():
     X = np.random.default_rng(0).uniform(size=(100, 1))
     assert counts_where(X, np.r_[80, np.ones(99)], np.r_[1, np.zeros(99, int)])[:2] == [80, 1]
+
+
+def test_means_whose_noise_falls_with_their_weights_have_exposures():
+    """In a table of few values, what a smooth function leaves of the targets tells."""
+    rng = np.random.default_rng(0)
+    cells = np.stack(np.unravel_index(np.arange(120), (4, 5, 6)), axis=1)
+    smooth = np.sin(cells[:, 0]) + 0.5 * cells[:, 1] + 0.3 * cells[:, 2]
+    weight = rng.integers(1, 100, 120)
+    noisy = smooth + rng.standard_normal(120) * np.sqrt(50 / weight)
+    rough = smooth + rng.standard_normal(120)
+
+    def fitted(y):
+        model = ControlledODERegressor(n_members=2, **SMALL)
+        return model.fit(cells, y, weight).predict(cells)
+
+    assert r2_score(smooth, noisy) < 0
+    assert r2_score(smooth, fitted(noisy)) > 0.6
+    # a law without noise is no smoother where rows are many
+    assert r2_score(rough, fitted(rough)) > 0.99
 
 
 def _laws():

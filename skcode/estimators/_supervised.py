@@ -42,6 +42,7 @@ from skcode.training import (
     positive_rows,
     try_inputs,
     with_linear_readouts,
+    without_exposures,
 )
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._sklearn import Interval, StrOptions, fit_context, validate_parameters
@@ -168,6 +169,8 @@ class SupervisedBase(ControlledODEBase):
             random_state = check_random_state(self.random_state)
             # a training that goes on keeps its readout, even where "auto" would now take another
             readout = self.readout_ if goes_on else self._choose_readout(held is not None)
+            if isinstance(readout, GaussianProcessReadout):
+                rows = without_exposures(rows, target)
             if goes_on:
                 start = Start(self._copies(), goes_on=True)
             else:

@@ -6,6 +6,7 @@ What predicts is in `skcode.model`.
 """
 
 from skcode.training._callbacks import CallbackSupportMixin, FitReport, MemberReport
+from skcode.training._counts import counts_of, without_exposures
 from skcode.training._draw import Design, draw_for_heads, draw_members, draw_pooled
 from skcode.training._fit import Start, fit_members
 from skcode.training._flow_targets import FlowTargets, draw_projection, outputs_of
@@ -22,7 +23,6 @@ from skcode.training._rows import (
     RawRows,
     Rows,
     canonical,
-    counts_of,
     hold_out,
     positive_rows,
     relative_to_rows,
@@ -73,4 +73,5 @@ __all__ = [
     "relative_to_rows",
     "try_inputs",
     "with_linear_readouts",
+    "without_exposures",
 ]
