@@ -20,11 +20,12 @@ from scipy.optimize import minimize_scalar
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from skcode.gaussian_process import significant_gain, smoothed
+from skcode.gaussian_process import significant_gain
 from skcode.model import ClassificationTarget, FittedMember
 from skcode.readouts import LinearReadout
 from skcode.training._member import Member
 from skcode.training._monitor import TrainingMonitor
+from skcode.training._pool import smoothed_losses
 from skcode.training._rows import Rows
 from skcode.utils._typing import FloatArray, IntArray
 
@@ -47,8 +48,6 @@ _ERRORS = 2.0
 _LARGEST = 1e3
 #: log-odds of a class that no row shows
 _NEVER = -10.0
-#: least probability, whose logarithm is finite
-_LEAST = 1e-300
 
 
 def may_have_linear_opinion(rows: Rows, target: ClassificationTarget) -> bool:
@@ -106,6 +105,7 @@ def _left_out(
     # parts have as many rows of a class as any other
     fold = np.empty(len(codes), dtype=int)
     fold[np.argsort(codes, kind="stable")] = np.arange(len(codes)) % _N_FOLDS
+    losses = smoothed_losses(codes, weight, target)
 
     def of_strength(strength: float) -> tuple[float, FloatArray]:
         scores = np.empty((len(codes), target.n_outputs))
@@ -113,7 +113,7 @@ def _left_out(
             kept = fold != k
             weights, intercepts = _regression(z[kept], codes[kept], weight[kept], strength, target)
             scores[~kept] = z[~kept] @ weights.T + intercepts
-        return float(weight @ _losses(scores[None], codes, weight, target)), scores
+        return float(weight @ losses(scores[None])), scores
 
     best, of_best = _FIRST_STRENGTH, of_strength(_FIRST_STRENGTH)
     for factor in (_FACTOR, 1 / _FACTOR):
@@ -160,16 +160,6 @@ def _regression(
     return weights, intercepts
 
 
-def _losses(
-    scores: FloatArray, codes: IntArray, weight: FloatArray, target: ClassificationTarget
-) -> FloatArray:
-    """Log-loss (n,) of scores (E, n, K); no row is right for certain."""
-    shares = smoothed(np.eye(len(target.classes))[codes], weight)
-    p = target.mean_probabilities(scores)
-    loss: FloatArray = -np.einsum("ij,ij->i", shares, np.log(np.maximum(p, _LEAST)))
-    return loss
-
-
 def _share(
     scores: FloatArray,
     opinion: FloatArray,
@@ -178,9 +168,10 @@ def _share(
     target: ClassificationTarget,
 ) -> float:
     """The weight c of the opinion."""
+    of_scores = smoothed_losses(codes, weight, target)
 
     def losses(share: float) -> FloatArray:
-        return _losses((1 - share) * scores + share * opinion, codes, weight, target)
+        return of_scores((1 - share) * scores + share * opinion)
 
     found = float(
         minimize_scalar(

@@ -21,7 +21,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.optimize import minimize
@@ -68,6 +68,20 @@ def opinions(
     return np.concatenate([member.fitted.scores(X[fold], mapper) for member, fold in pairs])
 
 
+def smoothed_losses(
+    codes: IntArray, weight: FloatArray, target: ClassificationTarget
+) -> Callable[[FloatArray], FloatArray]:
+    """Log-losses (n,) of scores (E, n, K), as a function; no row is right for certain."""
+    shares = smoothed(np.eye(len(target.classes))[codes], weight)
+
+    def losses(scores: FloatArray) -> FloatArray:
+        p = target.mean_probabilities(scores)
+        loss: FloatArray = -np.einsum("ij,ij->i", shares, np.log(np.maximum(p, _LEAST)))
+        return loss
+
+    return losses
+
+
 def weigh(
     scores: FloatArray,
     opinion: FloatArray,
@@ -97,14 +111,10 @@ def weigh(
         return 1.0, before[1:]
 
     # where no row is wrong, the largest factors would be the best
-    shares = smoothed(np.eye(len(target.classes))[codes], weight)
+    of_scores = smoothed_losses(codes, weight, target)
 
     def losses(factors: FloatArray) -> FloatArray:
-        p = target.mean_probabilities(
-            factors[0] * scores + np.tensordot(factors[1:], opinion, axes=1)
-        )
-        loss: FloatArray = -np.einsum("ij,ij->i", shares, np.log(np.maximum(p, _LEAST)))
-        return loss
+        return of_scores(factors[0] * scores + np.tensordot(factors[1:], opinion, axes=1))
 
     # half of the scores, and half of the opinions, is a pool where both know as much
     found = minimize(
