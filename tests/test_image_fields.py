@@ -313,7 +313,7 @@ def test_trained_mixing_sees_stripes_that_frozen_mixing_misses(stripes):
 
 
 def test_training_on_mapped_bytes_never_copies_them(stripes, tmp_path, monkeypatch):
-    monkeypatch.setattr("skcode.training._rows._CANONICAL_ROWS", 0)
+    monkeypatch.setattr("skcode.training._rows.CANONICAL_ROWS", 0)
     monkeypatch.setattr("skcode.objective._newton_readout._CHUNK_ENTRIES", 2**16)
     np.save(tmp_path / "X.npy", np.tile(stripes[0], (150, 1)))
     X, y = np.load(tmp_path / "X.npy", mmap_mode="r"), np.tile(stripes[1], 150)
