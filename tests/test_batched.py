@@ -1,13 +1,21 @@
-"""Several flows in one array: what they are, which fields can, and when they are made anew."""
+"""Several flows and heads in one array: what they are, which can, and when they are made anew."""
 
 import numpy as np
 import pytest
 from helpers import FAMILIES, N_FIELDS, N_STATES, relative_error
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_diabetes, load_iris
 
-from skcode import ControlledODERegressor
+from skcode import ControlledODEClassifier, ControlledODERegressor
 from skcode.fields import DiagonalFields, LinearFields, NeuralFields
 from skcode.flow import TABLEAUS, BatchedFlows, flow, get_tableau
+from skcode.gaussian_process import (
+    AffineLink,
+    GaussianProcessHead,
+    GaussianProcessReadout,
+    Kernel,
+    LogOddsLink,
+    Mean,
+)
 from skcode.model import _ensemble as ensemble
 
 ABLE = [
@@ -81,3 +89,85 @@ def test_large_members_predict_one_by_one(monkeypatch):
     monkeypatch.setattr(ensemble, "_SMALL_ENTRIES", 0)
     np.testing.assert_allclose(model.predict(X[:5]), model.predict(X)[:5], rtol=1e-9)
     assert model.ensemble_._of_few is None
+
+
+KERNELS = [
+    Kernel(1.0, 2.0, 0.5, 3.0, 0.1),
+    Kernel(0.0, 1.0, 0.5, 1.0, 0.0),
+    Kernel(0.3, 1.0, 0.0, 1.0, 0.2, 0.7, 2.0),
+    Kernel(0.0, 1.0, 0.0, 1.0, 0.5),
+]
+LINKS = {
+    "affine": lambda e, k: AffineLink(np.full(k, 1.0 + e), np.full(k, -0.5 * e)),
+    "classes": lambda e, k: LogOddsLink(
+        np.full(k, 0.3), 0.5 + e, np.full(k, 0.1), np.full(k, 1.0 + e), np.full(k, 20.0),
+        np.arange(k) + 0.0, binary=False,
+    ),
+    "two classes": lambda e, k: LogOddsLink(
+        np.full(k, 0.3), 0.5, np.full(k, 0.1), np.full(k, 1.0), np.full(k, 20.0 + e),
+        np.full(k, 0.2), binary=True,
+    ),
+}  # fmt: skip
+
+
+def heads(link, kernels=KERNELS, n_outputs=2, n_points=30, dtype=float):
+    rng = np.random.default_rng(5)
+    made = []
+    for e, kernel in enumerate(kernels):
+        points, coefficients = rng.standard_normal((n_points, 4)), rng.standard_normal((30, 2))
+        coefficients = coefficients[:n_points, :n_outputs]
+        mean = Mean.of_points(kernel, points.astype(dtype), coefficients.astype(dtype))
+        center = rng.standard_normal(4).astype(dtype)
+        made.append(GaussianProcessHead(kernel, center, mean, LINKS[link](e, n_outputs)))
+    return made
+
+
+@pytest.mark.parametrize("n_kernels", [1, 2, 4])
+@pytest.mark.parametrize("link", LINKS)
+def test_processes_score_together_as_one_by_one(link, n_kernels):
+    some = heads(link, KERNELS[-n_kernels:])
+    x1 = np.random.default_rng(0).standard_normal((n_kernels, 7, 4))
+    together = GaussianProcessHead.batched(some)(x1)
+    expected = [head.scores(x, x) for head, x in zip(some, x1, strict=True)]
+    np.testing.assert_allclose(together, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_processes_score_together_in_single_precision():
+    some = heads("affine", dtype=np.float32)
+    x1 = np.random.default_rng(0).standard_normal((len(some), 7, 4)).astype(np.float32)
+    together = GaussianProcessHead.batched(some)(x1)
+    assert together.dtype == np.float32
+    expected = [head.scores(x, x) for head, x in zip(some, x1, strict=True)]
+    np.testing.assert_allclose(together, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_processes_that_differ_score_one_by_one():
+    one, two = heads("affine")[:1], heads("classes")[:1]
+    assert GaussianProcessHead.batched(one + two) is None
+    assert GaussianProcessHead.batched(one + heads("affine", n_points=20)[:1]) is None
+    assert GaussianProcessHead.batched(one + heads("affine", n_outputs=1)[:1]) is None
+    assert GaussianProcessHead.batched(two + heads("two classes")[:1]) is None
+
+
+@pytest.mark.parametrize("pooled", [0, 2])
+def test_few_rows_of_processes_and_readouts_are_predicted_as_many_are(pooled):
+    X, y = load_iris(return_X_y=True)
+    model = ControlledODEClassifier(n_fields=8, n_members=3, random_state=0).fit(X, y)
+    linear = ControlledODEClassifier(n_fields=8, n_members=2, readout="linear", random_state=0).fit(
+        X, y
+    )
+    alone = model.ensemble_
+    mixed = ensemble.Ensemble(alone.members, alone.target, linear.ensemble_.members[:pooled])
+    few = [mixed.scores(X[i : i + 10]) for i in range(0, len(X), 10)]
+    assert mixed._of_few is not None
+    np.testing.assert_allclose(np.concatenate(few, axis=1), mixed.block_scores(X), rtol=1e-7)
+
+
+def test_processes_in_leaves_score_one_by_one():
+    X, y = load_diabetes(return_X_y=True)
+    readout = GaussianProcessReadout(n_exact=100, n_leaf=100, n_landmarks=20)
+    model = ControlledODERegressor(n_fields=8, n_members=2, readout=readout, random_state=0)
+    many = model.fit(X, y).predict(X)
+    few = np.concatenate([model.predict(X[i : i + 10]) for i in range(0, len(X), 10)])
+    np.testing.assert_allclose(few, many, rtol=1e-9)
+    assert GaussianProcessHead.batched([m.head for m in model.ensemble_.members]) is None

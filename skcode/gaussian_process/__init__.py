@@ -1,5 +1,6 @@
 """The readout by a Gaussian process on final states: kernel, evidence, regression, calibration."""
 
+from skcode.gaussian_process._batched_heads import BatchedHeads
 from skcode.gaussian_process._calibration import calibrate_sigmoids, calibrate_softmax, smoothed
 from skcode.gaussian_process._choice import choose_factors, scaled, significant_gain
 from skcode.gaussian_process._evidence import ROUGH_NOISE, Evidence, Hyperparameters
@@ -36,6 +37,7 @@ __all__ = [
     "ROUGH_NOISE",
     "TAGS",
     "AffineLink",
+    "BatchedHeads",
     "Evidence",
     "FixedPoint",
     "GaussianProcessHead",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
+from skcode.gaussian_process._batched_heads import BatchedHeads
 from skcode.gaussian_process._kernel import Kernel
 from skcode.gaussian_process._links import AffineLink, Link
 from skcode.gaussian_process._noise import NoiseModel
@@ -61,6 +64,14 @@ class GaussianProcessHead:
     def scores(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
         """Scores (n, K) of final states (n, m)."""
         return self.link(self._predictions(x1)).astype(x1.dtype, copy=False)
+
+    @classmethod
+    def batched(cls, heads: Sequence[Self]) -> BatchedHeads | None:
+        """Scores (E, n, K) of heads at final states (E, n, m); None where they go one by one."""
+        kernels, centers, means, links = (
+            [getattr(head, name) for head in heads] for name in ("kernel", "center", "mean", "link")
+        )
+        return BatchedHeads.of(kernels, centers, means, links)
 
     def state_gradient(self, x1: FloatArray, x0: FloatArray, covector: FloatArray) -> FloatArray:
         """Derivative (n, m) in final states of the scores, summed with weights (n, K)."""

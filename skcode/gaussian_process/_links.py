@@ -14,6 +14,7 @@ difference of both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -78,7 +79,7 @@ class AffineLink:
     @property
     def n_outputs(self) -> int:
         """The number K."""
-        return len(self.bias)
+        return int(self.bias.shape[-1])
 
     def __call__(self, f: FloatArray) -> FloatArray:
         """Scores (n, K)."""
@@ -98,7 +99,7 @@ class LogOddsLink:
     ----------
     mean : ndarray of shape (K,)
         Share of each class: p_k = mean_k + scale f_k.
-    scale : float
+    scale : float or ndarray
         Scale of the standardised indicators.
     temperature : ndarray of shape (K,)
         Factor T of p_k.
@@ -123,7 +124,7 @@ class LogOddsLink:
     """
 
     mean: FloatArray
-    scale: float
+    scale: float | FloatArray
     temperature: FloatArray
     power: FloatArray
     sharpness: FloatArray
@@ -133,7 +134,7 @@ class LogOddsLink:
     @property
     def n_outputs(self) -> int:
         """The number K."""
-        return len(self.bias)
+        return int(self.bias.shape[-1])
 
     #: sharpness times p below which the logarithm is linear in p, to nine decimals
     linear_below: ClassVar[float] = _LINEAR_BELOW
@@ -165,6 +166,24 @@ class LogOddsLink:
         relative = log_softplus_slope(self.sharpness * p)
         slope: FloatArray = self.temperature + self.power * self.sharpness * relative
         return slope
+
+
+def stacked(links: Sequence[Link]) -> Link | None:
+    """Several links as one, from predictions (E, n, K); None where they differ in kind or size."""
+    first = links[0]
+    if len({(type(link), link.n_outputs, getattr(link, "binary", None)) for link in links}) > 1:
+        return None
+    if isinstance(first, AffineLink):
+        return AffineLink(_rows_of(links, "slope"), _rows_of(links, "bias"))
+    if isinstance(first, LogOddsLink):
+        names = "mean", "scale", "temperature", "power", "sharpness", "bias"
+        return replace(first, **{name: _rows_of(links, name) for name in names})
+    return None
+
+
+def _rows_of(links: Sequence[Link], name: str) -> FloatArray:
+    """A parameter of each link, (E, 1, K), or (E, 1, 1) of numbers."""
+    return np.stack([np.atleast_2d(getattr(link, name)) for link in links])
 
 
 def log_softplus(x: FloatArray) -> FloatArray:

@@ -198,18 +198,33 @@ def _flowing_together(members: Sequence[FittedMember]) -> Callable[[Array], Floa
     flows = BatchedFlows.of(fields, model.tableau, controls, model.dtype)
     if flows is None:
         return None
-    if any(member.head is not None for member in members):
+    kinds: dict[type, list[int]] = {}
+    for e, member in enumerate(members):
+        kinds.setdefault(type(member.head), []).append(e)
+    of_kinds = [_scored_together([members[e] for e in kind]) for kind in kinds.values()]
+    if len(kinds) == 1:
+        return lambda X: of_kinds[0](flows(x0 := model.input_map(X)), x0)
+    order = np.argsort(np.concatenate(list(kinds.values())))
 
-        def of_heads(X: Array) -> FloatArray:
-            x0 = model.input_map(X)
-            pairs = zip(members, flows(x0), strict=True)
-            return np.stack([member.scores_of_states(x1.T, x0) for member, x1 in pairs])
-
-        return of_heads
-    readouts = model.readout.batched([member.parameters for member in members])
-
-    def of_readouts(X: Array) -> FloatArray:
+    def of_every(X: Array) -> FloatArray:
         x0 = model.input_map(X)
-        return readouts(flows(x0), x0)
+        x1 = flows(x0)
+        pairs = zip(of_kinds, kinds.values(), strict=True)
+        return np.concatenate([scores(x1[kind], x0) for scores, kind in pairs])[order]
 
-    return of_readouts
+    return of_every
+
+
+def _scored_together(
+    members: Sequence[FittedMember],
+) -> Callable[[FloatArray, FloatArray], FloatArray]:
+    """Scores (E, n, K) of members with heads of one kind, or none, from X_1 (E, m, n) and x0."""
+    heads = [member.head for member in members if member.head is not None]
+    if not heads:
+        return members[0].model.readout.batched([member.parameters for member in members])
+    together = type(heads[0]).batched(heads)
+    if together is not None:
+        return lambda x1, x0: together(np.swapaxes(x1, 1, 2))
+    return lambda x1, x0: np.stack(
+        [head.scores(x.T, x0) for head, x in zip(heads, x1, strict=True)]
+    )

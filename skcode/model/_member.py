@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from autograd import make_vjp
@@ -33,6 +33,9 @@ class Head(Protocol):
     ...     n_parameters = 0
     ...     def scores(self, x1, x0):
     ...         return x1[:, :1].copy()
+    ...     @classmethod
+    ...     def batched(cls, heads):
+    ...         return None
     ...     def state_gradient(self, x1, x0, covector):
     ...         return np.pad(covector, [(0, 0), (0, x1.shape[1] - 1)])
     ...     def variance(self, x1, x0):
@@ -53,6 +56,14 @@ class Head(Protocol):
 
     def scores(self, x1: FloatArray, x0: FloatArray) -> FloatArray:
         """Scores (n, K) from final and initial states (n, m); x1 may lie in a buffer."""
+        ...
+
+    @classmethod
+    def batched(cls, heads: Sequence[Self]) -> Callable[[FloatArray], FloatArray] | None:
+        """Scores (E, n, K) of heads, each at final states (E, n, m) of its own, by one call.
+
+        None where they have to go one by one.
+        """
         ...
 
     def state_gradient(self, x1: FloatArray, x0: FloatArray, covector: FloatArray) -> FloatArray:
