@@ -176,8 +176,15 @@ def stacked(links: Sequence[Link]) -> Link | None:
     if isinstance(first, AffineLink):
         return AffineLink(_rows_of(links, "slope"), _rows_of(links, "bias"))
     if isinstance(first, LogOddsLink):
-        names = "mean", "scale", "temperature", "power", "sharpness", "bias"
-        return replace(first, **{name: _rows_of(links, name) for name in names})
+        return LogOddsLink(
+            _rows_of(links, "mean"),
+            _rows_of(links, "scale"),
+            _rows_of(links, "temperature"),
+            _rows_of(links, "power"),
+            _rows_of(links, "sharpness"),
+            _rows_of(links, "bias"),
+            first.binary,
+        )
     return None
 
 
