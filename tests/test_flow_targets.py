@@ -1,10 +1,12 @@
 """What the flows of members are trained on: folds, rows of classes, standardised outputs."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from skcode.model import ClassificationTarget, RegressionTarget
-from skcode.training import FlowTargets, Rows, draw_projection
+from skcode.training import FlowTargets, Rows, _flow_targets, draw_projection, outputs_of
 
 
 def rows_of(y, weight=None):
@@ -81,3 +83,68 @@ def test_projections_keep_the_size_of_the_outputs():
     for n_outputs in (2, 30):
         projection = draw_projection(n_outputs, rng)
         assert projection @ projection == pytest.approx(n_outputs)
+
+
+@pytest.mark.parametrize("n_classes", [0, 3])
+def test_moments_of_many_rows_are_those_of_all(n_classes, monkeypatch):
+    rng = np.random.default_rng(0)
+    n, weight = 1000, rng.uniform(0.5, 2, 1000)
+    if n_classes:
+        y = rng.integers(0, n_classes, n)
+        target = ClassificationTarget.learn(y)
+    else:
+        y = 5 + rng.standard_normal((n, 2))
+        target = RegressionTarget(np.zeros(2), np.ones(2), 2)
+    whole = FlowTargets.learn(target, rows_of(y, weight), 1)
+    outputs = outputs_of(target, y)
+    np.testing.assert_allclose(whole.mean, np.average(outputs, axis=0, weights=weight))
+    variance = np.average((outputs - whole.mean) ** 2, axis=0, weights=weight)
+    assert whole.scale == pytest.approx(np.sqrt(variance.mean()))
+    monkeypatch.setattr(_flow_targets, "_BLOCK_ENTRIES", 64)
+    parted = FlowTargets.learn(target, rows_of(y, weight), 1)
+    np.testing.assert_allclose(parted.mean, whole.mean, rtol=1e-13)
+    assert parted.scale == pytest.approx(whole.scale, rel=1e-13)
+
+
+def test_a_constant_is_its_own_mean():
+    y = np.full((1000, 1), 0.1)
+    target = RegressionTarget(np.zeros(1), np.ones(1), 1)
+    flow_targets = FlowTargets.learn(target, rows_of(y, np.linspace(0.1, 3, 1000)), 1)
+    assert flow_targets.mean == 0.1
+    assert flow_targets.scale == 1
+
+
+def test_observed_are_the_observations_that_are_asked_for():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, 60)
+    rows = Rows.single(rng.standard_normal((60, 2)), codes, rng.uniform(0.5, 2, 60))
+    flow_targets = FlowTargets.learn(ClassificationTarget.learn(codes), rows, 1)
+    every, observed = flow_targets.observations(rows), flow_targets.observed(rows)
+    assert len(observed) == 60
+    kept = codes > 0
+    among = observed.among(kept)
+    assert len(among) == kept.sum()
+    for some, expected in [
+        (observed.some(np.array([3, 50])), every.some(np.array([3, 50]))),
+        (among.some(np.arange(5)), every.some(np.flatnonzero(kept)[:5])),
+    ]:
+        for part, its in zip(some, expected, strict=True):
+            np.testing.assert_array_equal(part, its)
+
+
+def test_outputs_of_many_classes_and_rows_are_never_all_there():
+    n, n_classes = 100_000, 100
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, n_classes, n)
+    target, rows = ClassificationTarget.learn(codes), rows_of(codes)
+    projection = draw_projection(n_classes, rng)
+    tracemalloc.start()
+    try:
+        flow_targets = FlowTargets.learn(target, rows, 2)
+        flow_targets.observed(rows).some(np.arange(500))
+        of_all = 8 * n * n_classes
+        assert tracemalloc.get_traced_memory()[1] < of_all / 2
+    finally:
+        tracemalloc.stop()
+    # flows see half of them
+    assert len(flow_targets.of_member(rows, projection, 0).y) == n // 2

@@ -457,10 +457,12 @@ def fit_leaves(
         left_out[np.searchsorted(asked, last)] = (
             targets[last] - own[len(rows) - q :] * shift[:, None]
         )
+    # as large as all that follows
+    del kept, room, part, parts
     linear = solution[shared.n_landmarks :]
     mean = Mean(
-        np.concatenate(points).astype(given, copy=False),
-        np.concatenate(coefficients).astype(given),
+        np.concatenate(points, dtype=given),
+        np.concatenate(coefficients, dtype=given),
         (linear[:-1] * np.sqrt(kernel.linear)).astype(given),
         linear[-1].astype(given),
         leaves,

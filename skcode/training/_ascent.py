@@ -16,7 +16,7 @@ import numpy as np
 
 from skcode.objective import EvidenceObjective
 from skcode.solvers import Adam
-from skcode.training._flow_targets import FlowTargets
+from skcode.training._flow_targets import FlowTargets, Observed
 from skcode.training._hyperparameters import evidence_of
 from skcode.training._member import Member
 from skcode.training._rows import Rows
@@ -53,7 +53,7 @@ def steps_for(n_steps: int | None, n_rows: int) -> int:
 
 def train_through_evidence(
     members: Sequence[Member],
-    rows: Rows,
+    observations: Observed,
     evidence_rows: Rows,
     flow_targets: FlowTargets,
     start: FloatArray,
@@ -71,10 +71,9 @@ def train_through_evidence(
     """
     tasks = []
     for number, (member, seed) in enumerate(zip(members, rng.spawn(len(members)), strict=True)):
-        own = rows
+        own = observations
         if flow_targets.folds is not None:
-            kept = flow_targets.folds != number
-            own = rows.some(kept)
+            own = observations.among(flow_targets.folds != number)
         tasks.append((member, own, evidence_rows, start, n_steps, smooth, seed))
     reached = list(mapper(ascend_member, tasks[:1]))
     if reached[0].gain < LEAST_GAIN:
@@ -98,7 +97,7 @@ class _Reached(NamedTuple):
 
 def ascend_member(
     member: Member,
-    rows: Rows,
+    observations: Observed,
     evidence_rows: Rows,
     start: FloatArray,
     n_steps: int,
@@ -110,7 +109,7 @@ def ascend_member(
     at = evidence.start + start
 
     def reached(rate: float) -> _Reached:
-        controls, logs = ascend(member, rows, at, n_steps, smooth, rng, rate)
+        controls, logs = ascend(member, observations, at, n_steps, smooth, rng, rate)
         logs = evidence.relative(logs)
         moved = member.copy()
         moved.move(np.concatenate([controls.ravel(), member.theta[controls.size :]]))
@@ -123,7 +122,7 @@ def ascend_member(
 
 def ascend(
     member: Member,
-    rows: Rows,
+    observations: Observed,
     logs: FloatArray,
     n_steps: int,
     smooth: bool,
@@ -136,7 +135,7 @@ def ascend(
     ----------
     member : Member
         Model and controls to start from.
-    rows : Rows
+    observations : Observed
         Rows with standardised outputs (n, K) and weights with a mean of one.
     logs : ndarray of shape (8,)
         Logarithms to start from, as `Evidence` has them.
@@ -149,11 +148,12 @@ def ascend(
     rate : float
         First rate of Adam, in standard deviations of a control.
     """
-    n = len(rows.X)
+    n = len(observations)
     most = n_steps * _BATCH_ROWS
+    some = np.arange(n)
     if n > most:
-        some = np.sort(rng.choice(n, most, replace=False, shuffle=False))
-        rows, n = rows.some(some), most
+        some, n = np.sort(rng.choice(n, most, replace=False, shuffle=False)), most
+    rows = observations.some(some)
     n_batches = max(round(n / _BATCH_ROWS), 1)
     controls = member.fitted.controls.astype(np.float64)
     scale = max(float(np.sqrt(np.mean(controls**2))), _LEAST_SCALE)

@@ -151,7 +151,7 @@ def _all_residuals(rows: Rows, baseline: Baseline) -> tuple[IntArray, FloatArray
     """Places of rows (q,), and what is left of their outputs (q, K): of all but very many."""
     member, hyperparameters, flow_targets, own, _, _ = baseline
     kernel = hyperparameters.kernel
-    observations = flow_targets.observations(rows)
+    observations = flow_targets.observed(rows)
     of_own = observations.some(own)
     states = states_of(member, of_own.X)
     centre = states.mean(axis=0)
@@ -165,7 +165,7 @@ def _all_residuals(rows: Rows, baseline: Baseline) -> tuple[IntArray, FloatArray
         for block in block_slices(len(others), _BLOCK):
             part = others[block]
             predicted = fitted.mean(kernel, states_of(member, rows.X[part]) - centre)
-            parts.append(observations.y[part] - predicted)
+            parts.append(observations.some(part).y - predicted)
         residuals = np.vstack(parts)
         # an order that says nothing of the rows, as that of all
         order = np.argsort(at)

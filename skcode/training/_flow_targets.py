@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from skcode.gaussian_process import AffineLink, Link, calibrate_sigmoids, calibr
 from skcode.model import ClassificationTarget, RegressionTarget, Target
 from skcode.training._pool import draw_folds
 from skcode.training._rows import Rows
-from skcode.utils._typing import Array, FloatArray, IntArray
+from skcode.utils._blocks import block_slices
+from skcode.utils._typing import Array, BoolArray, FloatArray, IntArray
 from skcode.utils._views import entrywise
 
 #: distinct rows below which every flow leaves out a part of its own: with more rows the few hundred
@@ -25,6 +27,8 @@ _MOST_FLOW_ROWS = 2**16
 _LEAST_FLOW_ROWS_OF_CLASSES = 2**11
 #: and so many for each class, on average: a projection has to tell each from the others
 _FLOW_ROWS_OF_A_CLASS = 64
+#: outputs of a block: 8 MB
+_BLOCK_ENTRIES = 2**20
 #: least weight of a row, in units of the mean: rows of less say nothing, and their noise overflows
 _LEAST_WEIGHT = 1e-12
 #: least share of the variance of left-out predictions that is not between members
@@ -79,17 +83,8 @@ class FlowTargets:
 
         Pooled members of a kind follow one another; those of each kind leave out the same folds.
         """
-        outputs, total = outputs_of(target, rows.y), rows.weight.sum()
-        share = entrywise(lambda each: each / total, rows.weight)
-        # a constant is its own mean, to the bit
-        mean = outputs[0] + share @ (outputs - outputs[0])
-        # in units of the largest deviation: squares of large targets overflow
-        squares = outputs - mean
-        largest = max(float(squares.max()), -float(squares.min())) or 1.0
-        squares /= largest
-        squares *= squares
-        scale = largest * float(np.sqrt(np.mean(share @ squares)))
-        n = len(outputs)
+        mean, scale = _moments(target, rows)
+        n = len(rows.y)
         folds = None
         if n_members > 1 and 2 * n_members <= n < _FEW_ROWS:
             strata = target.strata(rows.y)
@@ -100,7 +95,7 @@ class FlowTargets:
             folds[np.argsort(strata, kind="stable")] = np.arange(n) % n_members
         folds_of_kinds = draw_folds(n, n_pooled // n_kinds) * n_kinds
         pool_folds = dict(enumerate(folds_of_kinds, start=n_members))
-        return cls(target, mean, scale if scale > 0 else 1.0, folds, trains, pool_folds)
+        return cls(target, mean, scale, folds, trains, pool_folds)
 
     @property
     def single(self) -> RegressionTarget:
@@ -120,22 +115,25 @@ class FlowTargets:
         outputs = self.standardised(rows.y[index])
         return Rows(rows.X[index], outputs, weight, rows.counts[index])
 
+    def observed(self, rows: Rows) -> Observed:
+        """The same, made of those rows that are asked for."""
+        return Observed(rows, self)
+
     def projected(self, rows: Rows, projection: FloatArray) -> Rows:
         """Rows with one output each."""
         return rows._replace(y=self.standardised(rows.y) @ projection[:, None])
 
     def of_member(self, rows: Rows, projection: FloatArray, number: int) -> Rows:
         """Rows that the flow of a member is trained on."""
-        rows = self.projected(rows, projection)
         n = len(rows.X)
         most = _MOST_FLOW_ROWS
         if isinstance(self.target, ClassificationTarget):
             of_each = _FLOW_ROWS_OF_A_CLASS * len(self.target.classes)
             most = min(most, max(n // 2, _LEAST_FLOW_ROWS_OF_CLASSES, of_each))
         if n > most:
-            return _some(rows, np.arange(n), number, most)
+            return self.projected(_some(rows, np.arange(n), number, most), projection)
         evened = entrywise(lambda each: each * _evening(rows.weight), rows.weight)
-        rows = rows._replace(weight=evened)
+        rows = self.projected(rows._replace(weight=evened), projection)
         if self.folds is None:
             return rows
         kept = self.folds != number
@@ -147,6 +145,55 @@ class FlowTargets:
         kept[self.pool_folds[number]] = False
         most = _MOST_FLOW_ROWS // self.target.n_outputs
         return _some(rows, np.flatnonzero(kept), number, most)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Rows as a process sees them, whose outputs (n, K) are made for those that are asked for.
+
+    Indicators of all would take K times as much as the targets of the rows.
+    """
+
+    rows: Rows
+    flow_targets: FlowTargets
+    #: which of the rows, in ascending order; None for all
+    index: IntArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows.y) if self.index is None else len(self.index)
+
+    def among(self, kept: BoolArray) -> Observed:
+        """Those of a mask (n,) of all rows."""
+        return replace(self, index=np.flatnonzero(kept))
+
+    def some(self, index: IntArray | slice) -> Rows:
+        """Those of an index, with standardised outputs and weights of mean one."""
+        return self.flow_targets.observations(
+            self.rows, index if self.index is None else self.index[index]
+        )
+
+
+def _moments(target: Target, rows: Rows) -> tuple[FloatArray, float]:
+    """Mean (K,) of the outputs, and the root of their mean square around it; one if that is zero.
+
+    Outputs are made block by block, as those of many classes take far more than their rows.
+    """
+    total = rows.weight.sum()
+    first = outputs_of(target, rows.y[:1])[0]
+    blocks = block_slices(len(rows.y), max(_BLOCK_ENTRIES // len(first), 1))
+
+    def parts() -> Iterator[tuple[FloatArray, FloatArray]]:
+        for block in blocks:
+            share = entrywise(lambda each: each / total, rows.weight[block])
+            yield share, outputs_of(target, rows.y[block])
+
+    # a constant is its own mean, to the bit
+    mean = first + np.sum([share @ (outputs - first) for share, outputs in parts()], axis=0)
+    # in units of the largest deviation: squares of large targets overflow
+    sizes = [max((y - mean).max(), (mean - y).max()) for _, y in parts()]
+    largest = float(max(sizes)) or 1.0
+    squares = np.sum([share @ ((y - mean) / largest) ** 2 for share, y in parts()], axis=0)
+    return mean, largest * float(np.sqrt(np.mean(squares))) or 1.0
 
 
 def _some(rows: Rows, index: IntArray, number: int, most: int) -> Rows:

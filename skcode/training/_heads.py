@@ -207,11 +207,8 @@ def _find_hyperparameters(
     refine: bool,
     steps: bool,
 ) -> list[Hyperparameters]:
-    """Kernel and noise of each member; its controls are trained on, in place.
-
-    The outputs of all rows are forgotten at the end: of very many they take as much as the leaves.
-    """
-    observations = flow_targets.observations(rows)
+    """Kernel and noise of each member; its controls are trained on, in place."""
+    observations = flow_targets.observed(rows)
     evidence_rows = observations.some(evidence)
     # of classes the evidence is too sure, and a smooth kernel would make flows so: for them it
     # waits until left-out rows have a say in it

@@ -16,7 +16,7 @@ from skcode.gaussian_process import (
     significant_gain,
 )
 from skcode.model import ClassificationTarget
-from skcode.training._flow_targets import FlowTargets, link_of
+from skcode.training._flow_targets import FlowTargets, Observed, link_of
 from skcode.training._member import Member
 from skcode.training._rows import Rows
 from skcode.utils._blocks import OrderedMap
@@ -79,7 +79,7 @@ def hyperparameters_of(
 
 def refine_numbers(
     members: Sequence[Member],
-    observations: Rows,
+    observations: Observed,
     hyperparameters: list[Hyperparameters],
     rng: np.random.Generator,
 ) -> list[Hyperparameters]:
@@ -93,14 +93,14 @@ def refine_numbers(
     ----------
     members : sequence of Member
         Members whose flows are trained.
-    observations : Rows
+    observations : Observed
         Training rows with standardised outputs (n, K), and weights with a mean of one.
     hyperparameters : list of Hyperparameters
         Those of each member by the evidence.
     rng : Generator
         Draws the rows that are left out.
     """
-    some = some_rows(len(observations.y), rng)
+    some = some_rows(len(observations), rng)
     of_rows = observations.some(some)
 
     def losses(left_out: FloatArray) -> FloatArray:
@@ -129,7 +129,7 @@ def centred_states(member: Member, X: Array) -> FloatArray:
 def refine_classes(
     members: Sequence[Member],
     rows: Rows,
-    observations: Rows,
+    observations: Observed,
     evidence_rows: Rows,
     flow_targets: FlowTargets,
     hyperparameters: list[Hyperparameters],
@@ -150,7 +150,7 @@ def refine_classes(
         Members whose flows are trained.
     rows : Rows
         Training rows as the target encodes them.
-    observations : Rows
+    observations : Observed
         The same with standardised outputs (n, K), and weights with a mean of one.
     evidence_rows : Rows
         Some of the observations, for the evidence.
@@ -210,7 +210,7 @@ class _LeftOut:
     def draw(
         cls,
         rows: Rows,
-        observations: Rows,
+        observations: Observed,
         flow_targets: FlowTargets,
         n_rows: int,
         rng: np.random.Generator,

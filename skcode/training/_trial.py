@@ -27,7 +27,7 @@ from skcode.training._ascent import LEAST_GAIN, ascend_member, steps_for
 from skcode.training._callbacks import FitReport
 from skcode.training._draw import Design, draw_for_heads, own_source
 from skcode.training._effects import Baseline, FoundEffects, find_effects, losses_of
-from skcode.training._flow_targets import FlowTargets
+from skcode.training._flow_targets import FlowTargets, Observed
 from skcode.training._hyperparameters import (
     centred_states,
     hyperparameters_of,
@@ -163,11 +163,11 @@ def _compare(
     mapper : OrderedMap
         Where both are trained on.
     """
-    observations = flow_targets.observations(rows)
+    observations = flow_targets.observed(rows)
     of_rows = observations, flow_targets, readout, seed
     before, after = mapper(_tried, [(plain, *of_rows), (ramped, *of_rows)])
-    asked = _asked(len(observations.y), seed)
-    weight = observations.weight[asked]
+    asked = _asked(len(observations), seed)
+    weight = observations.some(asked).weight
     of_classes = isinstance(flow_targets.target, ClassificationTarget)
     errors = _ERRORS_OF_CLASSES if of_classes else _ERRORS
     helps = significant_gain(before.losses, after.losses, weight, errors) > 0
@@ -183,13 +183,13 @@ def _asked(n: int, seed: int) -> IntArray:
 
 def _tried(
     member: Member,
-    observations: Rows,
+    observations: Observed,
     flow_targets: FlowTargets,
     readout: GaussianProcessReadout,
     seed: int,
 ) -> _Tried:
     """One member."""
-    n, rng = len(observations.y), np.random.default_rng(seed)
+    n, rng = len(observations), np.random.default_rng(seed)
     some = some_rows(n, rng, readout.n_evidence)
     evidence_rows = observations.some(some)
     of_classes = isinstance(flow_targets.target, ClassificationTarget)
