@@ -34,6 +34,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from skcode.gaussian_process._evidence import Hyperparameters
 from skcode.gaussian_process._fixed_point import FixedPoint
@@ -269,7 +270,7 @@ def fit_exact(
         others[asked] = False
         order = np.concatenate([np.flatnonzero(others), asked])
         states, targets, weight, counts = (a[order] for a in (states, targets, weight, counts))
-    dtype = _factor_dtype(states, weight, hyperparameters)
+    dtype = _factor_dtype(states, weight, hyperparameters, states.dtype)
     variance = (noise / weight).astype(dtype)
     L, added = factor_of(kernel, states.astype(dtype, copy=False), variance)
     coefficients = solve_factor(L, targets.astype(dtype))
@@ -282,8 +283,11 @@ def fit_exact(
 
 
 def _factor_dtype(
-    states: FloatArray, weight: FloatArray, hyperparameters: Hyperparameters
-) -> np.dtype[np.floating[Any]]:
+    states: FloatArray,
+    weight: FloatArray,
+    hyperparameters: Hyperparameters,
+    given: np.dtype[Any],
+) -> np.dtype[Any]:
     """In which float type to factor: a single one takes half of the time.
 
     What it rounds is a little more noise, and nothing where there is much of it. Predictions are in
@@ -291,7 +295,7 @@ def _factor_dtype(
     """
     kernel, noise = hyperparameters
     if len(states) < _MANY_ROWS or not _hides(kernel, states, noise / weight.max()):
-        return states.dtype
+        return given
     return np.dtype(np.float32)
 
 
@@ -351,6 +355,7 @@ def fit_leaves(
     most: int,
     asked: IntArray,
     others: Iterable[Observations] = (),
+    dtype: DTypeLike | None = None,
 ) -> Regression:
     """Regression by what landmarks explain, and by what leaves of near rows add.
 
@@ -377,6 +382,9 @@ def fit_leaves(
     others : iterable of Observations
         Further rows that are in no leaf, in blocks: of very many rows the states of all would take
         more memory than the rows themselves.
+    dtype : dtype or None
+        Float type of the states of predictions; None for that of the states. Those of single
+        precision take half of the memory, and become wider where they have to.
 
     Returns
     -------
@@ -400,10 +408,10 @@ def fit_leaves(
     True
     """
     kernel, noise = hyperparameters
+    given = states.dtype if dtype is None else np.dtype(dtype)
     # leaves are told apart as predictions will tell them
-    given = states.dtype
-    leaves, members = Leaves.grow(states[local], most)
-    states = states.astype(_factor_dtype(states, weight, hyperparameters), copy=False)
+    leaves, members = Leaves.grow(states[local].astype(given, copy=False), most)
+    states = states.astype(_factor_dtype(states, weight, hyperparameters, given), copy=False)
     shared = _Shared(kernel, np.ascontiguousarray(states[landmarks]))
     variance = noise / weight
     normal = np.eye(shared.n_features)

@@ -355,16 +355,16 @@ def _fit_member(
     center = states.mean(axis=0)
     states -= center
     # points are kept in two bytes each, and fitted as they are kept
-    fixed = FixedPoint.of(states)
+    dtype, fixed = states.dtype, FixedPoint.of(states)
     points = states.astype(np.float32) if fixed is None else fixed.values
-    states = points.astype(states.dtype, copy=False)
-    of_rows = states, *observations[1:], hyperparameters
+    del states
+    of_rows = *observations[1:], hyperparameters
     if landmarks is None:
-        regression = fit_exact(*of_rows, asked)
+        regression = fit_exact(points.astype(dtype, copy=False), *of_rows, asked)
     else:
         others = _others(member, rows, flow_targets, center, kept)
         some = landmarks, local, readout.n_leaf, asked
-        regression = fit_leaves(*of_rows, *some, others)
+        regression = fit_leaves(points, *of_rows, *some, others, dtype)
     mean = regression.mean
     stored: FloatArray | FixedPoint = mean.points.astype(np.float32)
     if fixed is not None:
