@@ -16,7 +16,7 @@ from skcode.gaussian_process import (
     LogOddsLink,
     Mean,
 )
-from skcode.model import _ensemble as ensemble
+from skcode.model import Ensemble, _few_rows
 
 ABLE = [
     LinearFields(),
@@ -76,7 +76,7 @@ def test_few_rows_flow_together_on_ramps_and_on_inputs():
         .ensemble_.members
         for ramps in (False, True)
     )
-    mixed = ensemble.Ensemble((plain[0], ramped[0], plain[1]), pooled=ramped[1:])
+    mixed = Ensemble((plain[0], ramped[0], plain[1]), pooled=ramped[1:])
     assert mixed._of_few is not None
     expected = mixed.block_scores(X)
     few = [mixed.scores(X[i : i + 10]) for i in range(0, len(X), 10)]
@@ -86,7 +86,7 @@ def test_few_rows_flow_together_on_ramps_and_on_inputs():
 def test_large_members_predict_one_by_one(monkeypatch):
     X, y = load_diabetes(return_X_y=True)
     model = ControlledODERegressor(n_fields=8, n_members=2, random_state=0).fit(X, y)
-    monkeypatch.setattr(ensemble, "_SMALL_ENTRIES", 0)
+    monkeypatch.setattr(_few_rows, "_SMALL_ENTRIES", 0)
     np.testing.assert_allclose(model.predict(X[:5]), model.predict(X)[:5], rtol=1e-9)
     assert model.ensemble_._of_few is None
 
@@ -157,7 +157,7 @@ def test_few_rows_of_processes_and_readouts_are_predicted_as_many_are(pooled):
         X, y
     )
     alone = model.ensemble_
-    mixed = ensemble.Ensemble(alone.members, alone.target, linear.ensemble_.members[:pooled])
+    mixed = Ensemble(alone.members, alone.target, linear.ensemble_.members[:pooled])
     few = [mixed.scores(X[i : i + 10]) for i in range(0, len(X), 10)]
     assert mixed._of_few is not None
     np.testing.assert_allclose(np.concatenate(few, axis=1), mixed.block_scores(X), rtol=1e-7)
@@ -171,3 +171,30 @@ def test_processes_in_leaves_score_one_by_one():
     few = np.concatenate([model.predict(X[i : i + 10]) for i in range(0, len(X), 10)])
     np.testing.assert_allclose(few, many, rtol=1e-9)
     assert GaussianProcessHead.batched([m.head for m in model.ensemble_.members]) is None
+
+
+@pytest.mark.parametrize("readout", ["auto", "linear"])
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_deviations_of_few_rows_are_those_of_many(readout, n_outputs):
+    X, y = load_diabetes(return_X_y=True)
+    y = np.stack([y, -(y**2)], axis=1)[:, :n_outputs]
+    model = ControlledODERegressor(n_fields=8, n_members=3, readout=readout, random_state=0)
+    mean, deviation = model.fit(X, y.squeeze()).predict(X, return_std=True)
+    for few in (slice(1), slice(0, 12)):
+        some = model.predict(X[few], return_std=True)
+        np.testing.assert_allclose(some[0], mean[few], rtol=1e-7)
+        np.testing.assert_allclose(some[1], deviation[few], rtol=1e-5)
+
+
+def test_deviations_of_few_rows_where_maps_of_the_inputs_differ():
+    X, y = load_diabetes(return_X_y=True)
+    plain, ramped = (
+        ControlledODERegressor(n_fields=8, n_members=2, ramps=ramps, random_state=0)
+        .fit(X, y)
+        .ensemble_
+        for ramps in (False, True)
+    )
+    mixed = Ensemble((plain.members[0], *ramped.members, plain.members[1]), plain.target)
+    many = mixed.moments(X)
+    for few, expected in zip(mixed.moments(X[:9]), many, strict=True):
+        np.testing.assert_allclose(few, expected[:9], rtol=1e-5)

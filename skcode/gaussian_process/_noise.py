@@ -14,6 +14,8 @@ out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -79,6 +81,18 @@ class NoiseModel:
     gamma: FloatArray
     centre: FloatArray
 
+    def __getstate__(self) -> dict[str, Any]:
+        # what is made from what is stored neither travels nor persists
+        return {name: value for name, value in self.__dict__.items() if name != "_wide"}
+
+    @cached_property
+    def _wide(self) -> tuple[FloatArray, FloatArray]:
+        """Anchors and inverse in double precision, which would cost one row more than its own."""
+        anchors, inverse = (
+            each.astype(np.float64, copy=False) for each in (self.anchors, self.inverse)
+        )
+        return anchors, inverse
+
     @classmethod
     def fit(
         cls,
@@ -127,7 +141,9 @@ class NoiseModel:
 
     def _of_states(self, states: FloatArray, kernel: Kernel) -> tuple[FloatArray, FloatArray]:
         """The log of the variance of the process (n,), and whitened features (n, s)."""
-        features = kernel(states, self.anchors) @ self.inverse.T
+        wide = states.dtype == np.float64
+        anchors, inverse = self._wide if wide else (self.anchors, self.inverse)
+        features = kernel(states, anchors) @ inverse.T
         latent = kernel.diagonal(states) - np.einsum("ij,ij->i", features, features)
         return np.log(np.maximum(latent, 0) + self.noise), features
 

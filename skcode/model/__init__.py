@@ -7,6 +7,7 @@ and an `Ensemble` is several members with the target that they predict together.
 from skcode.model._divergence import check_divergence
 from skcode.model._ensemble import Ensemble
 from skcode.model._estimator import FittedEstimator
+from skcode.model._few_rows import FewRows
 from skcode.model._jacobian import jacobian
 from skcode.model._member import FittedMember, Head
 from skcode.model._model import Model
@@ -41,6 +42,7 @@ __all__ = [
     "ClassTarget",
     "ClassificationTarget",
     "Ensemble",
+    "FewRows",
     "FittedEstimator",
     "FittedMember",
     "Head",

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from skcode.flow import BatchedFlows
 from skcode.inputs import InputMap
 from skcode.model._divergence import check_divergence
+from skcode.model._few_rows import FEW_ROWS, FewRows
 from skcode.model._member import FittedMember
 from skcode.model._targets import Target, mean_of
 from skcode.utils._blocks import OrderedMap
 from skcode.utils._typing import Array, FloatArray
-
-#: rows up to which the flows of all members run in one array: so few cost calls, not arithmetic
-_FEW_ROWS = 64
-#: ... as long as the coefficients of members on one map, which are copied, are at most so many
-_SMALL_ENTRIES = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,17 +81,21 @@ class Ensemble:
 
         It is an error where a flow explodes, and a warning where one all but explodes.
         """
-        scores, target = self._scores(X, n_jobs), self.target
+        return self._checked(self._scores(X, n_jobs), X)
+
+    def _checked(self, scores: FloatArray, X: Array) -> FloatArray:
+        target = self.target
         if target is None:
             return check_divergence(scores, np.inf, X, self.input_map)
         return check_divergence(scores, target.reach, X, self.input_map, target.size)
 
     def _scores(self, X: Array, n_jobs: int | None) -> FloatArray:
         every = self.every_member
-        if len(every) > 1 and len(X) <= _FEW_ROWS and self._of_few is not None:
+        few = self._few(X)
+        if few is not None:
             # so little is not worth handing to workers, nor to threads of BLAS
             with np.errstate(all="ignore"):
-                return self._with_pool(self._of_few(X))
+                return self._with_pool(few.scores(X))
         if len(X) <= min(member.model.n_block for member in every):
             with OrderedMap(n_jobs):
                 return self.block_scores(X, self.input_map(X) if self._share_inputs else None)
@@ -131,25 +129,12 @@ class Ensemble:
         return all(member.model.input_map is self.input_map for member in self.every_member)
 
     @cached_property
-    def _of_few(self) -> Callable[[Array], FloatArray] | None:
-        """Scores (E, n, K) of every member for few rows; None where they have to go one by one."""
-        every = self.every_member
-        kinds: dict[int, list[int]] = {}
-        for e, member in enumerate(every):
-            kinds.setdefault(id(member.model.input_map), []).append(e)
-        together = []
-        for kind in kinds.values():
-            scores = _flowing_together([every[e] for e in kind])
-            if scores is None:
-                return None
-            together.append(scores)
-        order = np.argsort(np.concatenate(list(kinds.values())))
+    def _of_few(self) -> FewRows | None:
+        return FewRows.of(self.every_member)
 
-        def of_every(X: Array) -> FloatArray:
-            # pooled members may see other coordinates of the inputs
-            return np.concatenate([scores(X) for scores in together])[order]
-
-        return of_every
+    def _few(self, X: Array) -> FewRows | None:
+        """What flows all at once through every member, if these rows are few and there are some."""
+        return self._of_few if len(self.every_member) > 1 and len(X) <= FEW_ROWS else None
 
     def column_gradient(self, z: FloatArray, covector: FloatArray) -> FloatArray:
         """Derivative (n, p) in scaled columns (n, p) of the mean scores, with weights (n, K)."""
@@ -165,10 +150,17 @@ class Ensemble:
 
         The variance is the mean of the members' variances plus the variance between their scores.
         """
-        scores = self.scores(X, n_jobs)
-        mean = mean_of(scores)
-        with OrderedMap(n_jobs) as mapper:
-            within = mean_of(np.array([member.variance(X, mapper) for member in self.members]))
+        few = self._few(X)
+        if few is not None and few.has_heads:
+            with np.errstate(all="ignore"):
+                every, variances = few.scores_and_variances(X)
+            scores = self._checked(self._with_pool(every), X)
+            variances = variances[: len(self)]
+        else:
+            scores = self.scores(X, n_jobs)
+            with OrderedMap(n_jobs) as mapper:
+                variances = np.array([member.variance(X, mapper) for member in self.members])
+        mean, within = mean_of(scores), mean_of(variances)
         with np.errstate(over="ignore"):
             between = mean_of((scores - mean) ** 2)
             deviation = np.sqrt(within + between)
@@ -186,45 +178,3 @@ class Ensemble:
             states = self.members[member].trajectory(X)
         check_divergence(states[-1], np.inf, X, self.input_map)
         return states
-
-
-def _flowing_together(members: Sequence[FittedMember]) -> Callable[[Array], FloatArray] | None:
-    """Scores (E, n, K) of members of one map of the inputs; None where these go one by one."""
-    model = members[0].model
-    if len(members) * model.fields.tape_width * model.fields.n_states > _SMALL_ENTRIES:
-        return None
-    fields = [member.model.fields for member in members]
-    controls = [member.controls for member in members]
-    flows = BatchedFlows.of(fields, model.tableau, controls, model.dtype)
-    if flows is None:
-        return None
-    kinds: dict[type, list[int]] = {}
-    for e, member in enumerate(members):
-        kinds.setdefault(type(member.head), []).append(e)
-    of_kinds = [_scored_together([members[e] for e in kind]) for kind in kinds.values()]
-    if len(kinds) == 1:
-        return lambda X: of_kinds[0](flows(x0 := model.input_map(X)), x0)
-    order = np.argsort(np.concatenate(list(kinds.values())))
-
-    def of_every(X: Array) -> FloatArray:
-        x0 = model.input_map(X)
-        x1 = flows(x0)
-        pairs = zip(of_kinds, kinds.values(), strict=True)
-        return np.concatenate([scores(x1[kind], x0) for scores, kind in pairs])[order]
-
-    return of_every
-
-
-def _scored_together(
-    members: Sequence[FittedMember],
-) -> Callable[[FloatArray, FloatArray], FloatArray]:
-    """Scores (E, n, K) of members with heads of one kind, or none, from X_1 (E, m, n) and x0."""
-    heads = [member.head for member in members if member.head is not None]
-    if not heads:
-        return members[0].model.readout.batched([member.parameters for member in members])
-    together = type(heads[0]).batched(heads)
-    if together is not None:
-        return lambda x1, x0: together(np.swapaxes(x1, 1, 2))
-    return lambda x1, x0: np.stack(
-        [head.scores(x.T, x0) for head, x in zip(heads, x1, strict=True)]
-    )
