@@ -114,7 +114,7 @@ def test_ensembles_score_like_their_members(monkeypatch, n_rows):
         one_by_one = np.stack([model.scores(theta, X, mapper) for model, theta in members])
     # few rows flow through several members at once, and sums round otherwise
     np.testing.assert_allclose(every.scores(X), one_by_one, rtol=1e-12, atol=1e-14)
-    monkeypatch.setattr("skcode.model._ensemble._FEW_ROWS", 0)
+    monkeypatch.setattr("skcode.model._ensemble.FEW_ROWS", 0)
     np.testing.assert_array_equal(every.scores(X), one_by_one)
 
 
